@@ -1,0 +1,239 @@
+//! The way of a request through the cache, read downwards. What to do is the policy's to say; here
+//! it is done.
+
+use std::{future::poll_fn, sync::Arc};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, request, response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::{
+    BoxError, CacheBody, Error,
+    fill::{Fill, Recorder},
+    inflight::Fetching,
+    layer::{Core, Emit},
+    policy::{
+        CacheStatus, Content, Decision, Fetch, Lookup, Outcome, Reason, Serve, Store, Stored,
+        Unsafe, Update,
+    },
+    service::size_of_body,
+    storage::{CacheManager, Found, StoredBody},
+};
+
+/// What the store's answer came to.
+pub(crate) enum Answer<H, ResB> {
+    Ready(Response<CacheBody<ResB>>),
+    Ask(Ask<H>),
+}
+
+/// A request that goes to the origin, and what was found for it.
+pub(crate) struct Ask<H> {
+    fetch: Fetch,
+    found: Found<H>,
+    began: u64,
+}
+
+/// Looks into a store that has to be waited for.
+pub(crate) async fn look_up<S, M, ReqB, ResB>(
+    core: Arc<Core<M>>,
+    inner: S,
+    request: Request<ReqB>,
+    lookup: Lookup,
+    began: u64,
+) -> Result<Response<CacheBody<ResB>>, S::Error>
+where
+    S: Service<Request<ReqB>, Response = Response<ResB>>,
+    ResB: Body<Data = Bytes>,
+    ResB::Error: Into<BoxError>,
+    M: CacheManager,
+{
+    let (mut head, body) = request.into_parts();
+    let found = {
+        let secret = core.manager.secret();
+        core.manager.get(&lookup.wanted(&head.headers, secret)).await
+    };
+    match answer(&core, lookup, &mut head, found, began) {
+        Answer::Ready(response) => Ok(response),
+        Answer::Ask(ask) => forward(core, inner, Request::from_parts(head, body), ask).await,
+    }
+}
+
+/// Answers from what was found, or says what to ask. A store that fails is a miss.
+pub(crate) fn answer<M: CacheManager, ResB>(
+    core: &Core<M>,
+    lookup: Lookup,
+    request: &mut request::Parts,
+    found: Result<Found<M::Handle>, Error>,
+    began: u64,
+) -> Answer<M::Handle, ResB> {
+    let now = core.clock.now();
+    let (found, decision) = match found {
+        Ok(mut found) => {
+            let key = lookup.key();
+            found.retain(|response| core.purges.allows(key, response.head()));
+            let decision = lookup.decide(request, found.as_stored(), now);
+            (found, decision)
+        }
+        Err(_) => (Found::nothing(), lookup.decide(request, Stored::Failed, now)),
+    };
+    match decision {
+        Decision::Serve(serve) => Answer::Ready(send_stored(core, serve, found)),
+        Decision::Forward(fetch) => Answer::Ask(Ask { fetch, found, began }),
+        Decision::GatewayTimeout(status) => {
+            let (mut head, ()) = Response::new(()).into_parts();
+            head.status = StatusCode::GATEWAY_TIMEOUT;
+            core.emit.emit(&mut head, status);
+            Answer::Ready(Response::from_parts(head, CacheBody::empty(status)))
+        }
+    }
+}
+
+/// Asks the origin, and does with its answer what the policy says.
+pub(crate) async fn forward<S, M, ReqB, ResB>(
+    core: Arc<Core<M>>,
+    mut inner: S,
+    request: Request<ReqB>,
+    ask: Ask<M::Handle>,
+) -> Result<Response<CacheBody<ResB>>, S::Error>
+where
+    S: Service<Request<ReqB>, Response = Response<ResB>>,
+    ResB: Body<Data = Bytes>,
+    ResB::Error: Into<BoxError>,
+    M: CacheManager,
+{
+    let Ask { fetch, found, began } = ask;
+    let is_head = request.method() == http::Method::HEAD;
+    let fetching = core.inflight.enter(fetch.key());
+    poll_fn(|cx| inner.poll_ready(cx)).await?;
+    let (mut head, body) = inner.call(request).await?.into_parts();
+
+    let (now, secret) = (core.clock.now(), core.manager.secret());
+    match fetch.on_response(&mut head, &size_of_body(&body), now, began, secret) {
+        Outcome::Store(store) => Ok(store_and_send(&core, head, body, store, fetching).await),
+        Outcome::Freshen { update, serve } => {
+            let found = freshen(&core, found, serve.index, update, &fetching).await;
+            Ok(send_stored(&core, serve, found))
+        }
+        Outcome::Pass { drop, status } => {
+            if let Some(index) = drop {
+                remove(&core, found, index).await;
+            }
+            Ok(pass(&core.emit, Response::from_parts(head, body), is_head, status))
+        }
+    }
+}
+
+/// Writes through, and invalidates before the client hears of it (RFC 9111 §4.4).
+pub(crate) async fn write_through<S, M, ReqB, ResB>(
+    core: Arc<Core<M>>,
+    mut inner: S,
+    request: Request<ReqB>,
+    unsafe_request: Unsafe,
+) -> Result<Response<CacheBody<ResB>>, S::Error>
+where
+    S: Service<Request<ReqB>, Response = Response<ResB>>,
+    ResB: Body,
+    M: CacheManager,
+{
+    poll_fn(|cx| inner.poll_ready(cx)).await?;
+    let (head, body) = inner.call(request).await?.into_parts();
+    let mut status = CacheStatus::forwarded(Reason::UnsafeMethod);
+    for key in unsafe_request.on_response(&head) {
+        // First those on their way, then the store: what slips between is refused by the store.
+        core.inflight.invalidate(&key);
+        if core.manager.delete(&key).await.is_err() {
+            status = status.detailed(Reason::StoreError);
+        }
+    }
+    Ok(pass(&core.emit, Response::from_parts(head, body), false, status))
+}
+
+/// Hands a response through as it is. Whatever body was given to HEAD is dropped.
+pub(crate) fn pass<ResB: Body>(
+    emit: &Emit,
+    response: Response<ResB>,
+    is_head: bool,
+    status: CacheStatus,
+) -> Response<CacheBody<ResB>> {
+    let (mut head, body) = response.into_parts();
+    emit.emit(&mut head, status);
+    let body = if is_head { CacheBody::empty(status) } else { CacheBody::inner(body, status) };
+    Response::from_parts(head, body)
+}
+
+async fn store_and_send<M, ResB>(
+    core: &Core<M>,
+    mut head: response::Parts,
+    body: ResB,
+    store: Store,
+    fetching: Fetching,
+) -> Response<CacheBody<ResB>>
+where
+    ResB: Body<Data = Bytes>,
+    ResB::Error: Into<BoxError>,
+    M: CacheManager,
+{
+    let (status, length, trailers) = (store.status(), store.length(), store.announces_trailers());
+    let room = core.manager.max_entry_bytes();
+    if length.is_some_and(|length| length > room) {
+        let status = status.detailed(Reason::TooLarge);
+        return pass(&core.emit, Response::from_parts(head, body), false, status);
+    }
+    core.emit.emit(&mut head, status);
+    let (placement, stored) = store.into_parts();
+    let recorder = Recorder::new(core.manager.clone(), placement, stored, fetching, core.means());
+    let mut fill = Fill::new(length, trailers, recorder);
+    if body.is_end_stream() && !fill.is_short() {
+        // Nobody polls a body that has ended.
+        let _ = poll_fn(|cx| match fill.poll_held(cx) {
+            Some(held) => held,
+            None => fill.observe(None, true, cx),
+        })
+        .await;
+    }
+    Response::from_parts(head, CacheBody::filling(body, fill, status))
+}
+
+async fn freshen<M: CacheManager>(
+    core: &Core<M>,
+    found: Found<M::Handle>,
+    index: usize,
+    update: Update,
+    fetching: &Fetching,
+) -> Found<M::Handle> {
+    let Some(entry) = found.clone().into_entry(index) else { return found };
+    // Whether the store has done it changes nothing for this request.
+    let _ = match update {
+        Update::Replace(head) if !fetching.is_invalidated() => {
+            core.manager.update(&entry, head).await
+        }
+        Update::Replace(_) => Ok(false),
+        Update::Remove => core.manager.remove(&entry).await,
+    };
+    found
+}
+
+async fn remove<M: CacheManager>(core: &Core<M>, found: Found<M::Handle>, index: usize) {
+    if let Some(entry) = found.into_entry(index) {
+        // An outdated entry that stays is stale, and will be asked about again.
+        let _ = core.manager.remove(&entry).await;
+    }
+}
+
+fn send_stored<M: CacheManager, ResB>(
+    core: &Core<M>,
+    serve: Serve,
+    found: Found<M::Handle>,
+) -> Response<CacheBody<ResB>> {
+    let Serve { index, mut head, content, status } = serve;
+    core.emit.emit(&mut head, status);
+    let body = match (content, found.into_entry(index)) {
+        (Content::Whole, Some(entry)) => {
+            let body: StoredBody = core.manager.read(&entry, 0..entry.response().length());
+            CacheBody::stored(body, status)
+        }
+        _ => CacheBody::empty(status),
+    };
+    Response::from_parts(head, body)
+}

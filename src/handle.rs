@@ -1,0 +1,69 @@
+use std::{fmt, sync::Arc};
+
+use crate::{
+    Error,
+    layer::Core,
+    purge::{Purge, Purged},
+    storage::CacheManager,
+};
+
+/// A way into a cache from outside of its requests. Clones are the same handle; it outlives the
+/// layer that gave it.
+///
+/// ```
+/// # async fn example() -> Result<(), larder::Error> {
+/// use larder::{CacheLayer, MemoryManager, Purge};
+///
+/// let cache = CacheLayer::new(MemoryManager::new(64 << 20));
+/// let handle = cache.handle();
+/// handle.purge(Purge::url("https://a.example/report")?).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct CacheHandle<M> {
+    core: Arc<Core<M>>,
+}
+
+impl<M: CacheManager> CacheHandle<M> {
+    pub(crate) fn new(core: Arc<Core<M>>) -> Self {
+        Self { core }
+    }
+
+    /// Takes out what `purge` selects. When this returns, no later request sees it, and nothing that
+    /// was on its way from the origin will be served to one.
+    ///
+    /// # Errors
+    ///
+    /// If the store could not be told.
+    pub async fn purge(&self, purge: Purge) -> Result<Purged, Error> {
+        Ok(self.core.purges.append(purge))
+    }
+
+    /// Takes out everything and frees its memory.
+    ///
+    /// # Errors
+    ///
+    /// If the store failed. Even then nothing that was stored is served.
+    pub async fn clear(&self) -> Result<Purged, Error> {
+        let purged = self.core.purges.append(Purge::everything());
+        self.core.manager.clear().await?;
+        Ok(purged)
+    }
+
+    /// The store.
+    pub fn manager(&self) -> &M {
+        &self.core.manager
+    }
+}
+
+impl<M> Clone for CacheHandle<M> {
+    fn clone(&self) -> Self {
+        Self { core: self.core.clone() }
+    }
+}
+
+impl<M> fmt::Debug for CacheHandle<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheHandle").finish_non_exhaustive()
+    }
+}

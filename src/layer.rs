@@ -1,0 +1,217 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::{HeaderName, Uri, request, response};
+use tower_layer::Layer;
+
+use crate::{
+    CacheHandle, CacheService, Clock, Executor, Policy, SystemClock, fill::Means,
+    inflight::Inflight, policy::CacheStatus, purge::PurgeLog, storage::CacheManager,
+};
+
+/// A tower layer that keeps HTTP responses by RFC 9111.
+///
+/// # Who the user is may stand where no RFC looks
+///
+/// A shared cache goes by the fields of a message. If a layer *outside* of the cache has
+/// authenticated the user and put it into the request's extensions, or if a session cookie says who
+/// it is, then a handler's answer for one user looks like an answer for all. Say so in one line:
+///
+/// ```
+/// use larder::{CacheLayer, MemoryManager, Policy};
+/// # #[derive(Clone)] struct User { id: String }
+///
+/// // Keep responses apart, a cache for each user:
+/// let policy = Policy::shared().partition(|head| Some(head.extensions.get::<User>()?.id.clone()));
+/// // or let requests with a user pass by:
+/// let policy = Policy::shared().bypass_if_extension::<User>();
+/// // or those with a cookie:
+/// let policy = Policy::shared().bypass_cookies(true);
+/// let cache = CacheLayer::new(MemoryManager::new(64 << 20)).policy(policy);
+/// ```
+///
+/// or let the handler mark its answer with [`Private`](crate::Private) or
+/// `Cache-Control: private`.
+///
+/// # Sharing
+///
+/// Clones of a layer share its store, and so do all the services that one layer makes: axum's
+/// `Router::layer` calls [`layer`](Layer::layer) once for each route. A clone with another policy
+/// still uses the same store:
+///
+/// ```
+/// # use std::time::Duration;
+/// use axum::{Router, routing::get};
+/// use larder::{CacheLayer, MemoryManager};
+///
+/// let cache = CacheLayer::new(MemoryManager::new(64 << 20));
+/// let app: Router = Router::new()
+///     .route("/news", get(|| async { "news" }))
+///     .layer(cache.clone().default_ttl(Duration::from_secs(10)))
+///     .route("/report", get(|| async { "report" }))
+///     .layer(cache);
+/// ```
+///
+/// # Readiness
+///
+/// The service is always ready: a hit never waits for a busy origin. A miss clones the inner
+/// service and waits for the clone to be ready. It follows that
+///
+/// - `LoadShed`, `Buffer` and balancers *outside* of the cache do not see the origin's pressure; put
+///   them inside;
+/// - a limit such as `ConcurrencyLimit` inside counts the requests that reach the origin, and never
+///   a hit; a permit is given back when the response future is dropped;
+/// - a service that is not `Clone` goes into a `Buffer` first.
+///
+/// # Order
+///
+/// On a server, outermost first: tracing, authentication, cache, handler. A `CompressionLayer` may
+/// stand inside (each coding is stored once, by the `Vary` that it sets) or outside (what is stored
+/// is compressed for each hit). In a client: redirects, cache, retries, time limits, transport.
+#[must_use]
+pub struct CacheLayer<M> {
+    core: Arc<Core<M>>,
+}
+
+/// All that a layer's services share.
+#[derive(Clone)]
+pub(crate) struct Core<M> {
+    pub(crate) policy: Policy,
+    pub(crate) manager: M,
+    pub(crate) purges: PurgeLog,
+    pub(crate) inflight: Arc<Inflight>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) emit: Emit,
+    store_timeout: Duration,
+}
+
+impl<M: CacheManager> CacheLayer<M> {
+    /// A cache over `manager` with the rules of [`Policy::shared`].
+    pub fn new(manager: M) -> Self {
+        #[cfg(feature = "tokio")]
+        let executor: Arc<dyn Executor> = Arc::new(crate::TokioExecutor::new());
+        #[cfg(not(feature = "tokio"))]
+        let executor: Arc<dyn Executor> = Arc::new(crate::NoExecutor);
+        Self {
+            core: Arc::new(Core {
+                policy: Policy::shared(),
+                purges: manager.purge_log().unwrap_or_default(),
+                manager,
+                inflight: Arc::default(),
+                clock: Arc::new(SystemClock),
+                executor,
+                emit: Emit::default(),
+                store_timeout: Duration::from_millis(50),
+            }),
+        }
+    }
+
+    /// Goes by these rules.
+    pub fn policy(self, policy: Policy) -> Self {
+        self.core(|core| core.policy = policy)
+    }
+
+    /// [`Policy::default_ttl`] of this layer's policy.
+    pub fn default_ttl(self, ttl: Duration) -> Self {
+        self.core(|core| core.policy = core.policy.clone().default_ttl(ttl))
+    }
+
+    /// [`Policy::namespace`] of this layer's policy.
+    pub fn namespace(self, namespace: impl Into<String>) -> Self {
+        self.core(|core| core.policy = core.policy.clone().namespace(namespace))
+    }
+
+    /// [`Policy::target`] of this layer's policy.
+    pub fn target(
+        self,
+        target: impl Fn(&request::Parts) -> Option<Uri> + Send + Sync + 'static,
+    ) -> Self {
+        self.core(|core| core.policy = core.policy.clone().target(target))
+    }
+
+    /// Appends a `Cache-Status` member called `name` to each response (RFC 9211). Default: none.
+    pub fn cache_status_header(self, name: impl Into<String>) -> Self {
+        self.core(|core| core.emit.header = Some(name.into().into()))
+    }
+
+    /// Whether each response gets its [`CacheStatus`] as an extension. Default: `false`;
+    /// [`CacheBody::status`](crate::CacheBody::status) says the same for nothing.
+    pub fn cache_status_extension(self, emit: bool) -> Self {
+        self.core(|core| core.emit.extension = emit)
+    }
+
+    /// Takes the time from `clock`. Default: [`SystemClock`].
+    pub fn clock(self, clock: impl Clock) -> Self {
+        self.core(|core| core.clock = Arc::new(clock))
+    }
+
+    /// Runs on `executor` what has to go on when nobody waits. Default: `TokioExecutor` with the
+    /// feature `tokio`, else [`NoExecutor`](crate::NoExecutor).
+    pub fn executor(self, executor: impl Executor) -> Self {
+        self.core(|core| core.executor = Arc::new(executor))
+    }
+
+    /// How long the end of a response waits for the store, where no executor can finish the write.
+    /// Default: 50 milliseconds; then it is not stored.
+    pub fn store_timeout(self, timeout: Duration) -> Self {
+        self.core(|core| core.store_timeout = timeout)
+    }
+
+    /// A handle to this cache, for purging. It outlives the layer and its services.
+    pub fn handle(&self) -> CacheHandle<M> {
+        CacheHandle::new(self.core.clone())
+    }
+
+    fn core(mut self, change: impl FnOnce(&mut Core<M>)) -> Self {
+        change(Arc::make_mut(&mut self.core));
+        self
+    }
+}
+
+impl<M> Core<M> {
+    pub(crate) fn means(&self) -> Means {
+        Means {
+            clock: self.clock.clone(),
+            executor: self.executor.clone(),
+            store_timeout: self.store_timeout,
+        }
+    }
+}
+
+impl<M> Clone for CacheLayer<M> {
+    fn clone(&self) -> Self {
+        Self { core: self.core.clone() }
+    }
+}
+
+impl<M, S> Layer<S> for CacheLayer<M> {
+    type Service = CacheService<S, M>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CacheService::new(inner, self.core.clone())
+    }
+}
+
+impl<M> fmt::Debug for CacheLayer<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheLayer").field("policy", &self.core.policy).finish_non_exhaustive()
+    }
+}
+
+/// How a response tells what the cache did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Emit {
+    header: Option<Arc<str>>,
+    extension: bool,
+}
+
+impl Emit {
+    pub(crate) fn emit(&self, head: &mut response::Parts, status: CacheStatus) {
+        if let Some(member) = self.header.as_deref().and_then(|name| status.to_member(name)) {
+            head.headers.append(HeaderName::from_static("cache-status"), member);
+        }
+        if self.extension {
+            head.extensions.insert(status);
+        }
+    }
+}

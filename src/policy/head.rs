@@ -1,0 +1,267 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use super::{
+    age::Timestamp,
+    directives::{Reach, ResponseDirectives},
+    mode::Cached,
+};
+
+/// The head of a stored response: its fields, ready to be sent, and what the policy has read in
+/// them, so that a hit parses nothing.
+///
+/// Clones share one allocation.
+#[derive(Clone, Debug)]
+pub struct StoredHead(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    status: StatusCode,
+    /// As they came, but those of RFC 9111 §3.1, with a `Date` and a slot for `Age`.
+    headers: HeaderMap,
+    asked: Asked,
+    facts: Facts,
+    /// What the handler said beside the fields, kept for other rules than those that stored it.
+    cached: Option<Cached>,
+    good_at: AtomicU64,
+}
+
+/// The exchange that a stored response came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    /// The request had `Authorization`.
+    pub(crate) authorization: bool,
+    /// The request said `no-store`.
+    pub(crate) no_store: bool,
+    /// The response had the extension [`Private`](super::Private).
+    pub(crate) marked_private: bool,
+    pub(crate) requested: Timestamp,
+    pub(crate) received: Timestamp,
+    /// The purge log's position when the request went out.
+    pub(crate) began: u64,
+}
+
+/// What the rules of one policy have read in a head.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) date: SystemTime,
+    pub(crate) initial_age: Duration,
+    pub(crate) lifetime: Duration,
+    pub(crate) revalidate: Revalidate,
+    pub(crate) immutable: bool,
+    /// Fields that only a validated response may show (`no-cache="field"`).
+    pub(crate) withheld: Vec<HeaderName>,
+    pub(crate) rules: u64,
+}
+
+/// When a stored response must be validated before use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Revalidate {
+    /// When it is stale, but stale use may be allowed (RFC 9111 §4.2.4).
+    MayBeStale,
+    /// Always when it is stale (RFC 9111 §5.2.2.2, §5.2.2.8, §5.2.2.10).
+    WhenStale,
+    /// At each use (RFC 9111 §5.2.2.4).
+    Always,
+}
+
+impl StoredHead {
+    pub(super) fn new(
+        status: StatusCode,
+        headers: HeaderMap,
+        asked: Asked,
+        facts: Facts,
+        cached: Option<Cached>,
+    ) -> Self {
+        let good_at = AtomicU64::new(asked.began);
+        Self(Arc::new(Inner { status, headers: pack(headers), asked, facts, cached, good_at }))
+    }
+
+    /// The status code.
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// The fields as they are stored. `Age` is a slot whose value means nothing.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
+    /// The position of the purge log at which the fill of this response began.
+    pub fn began(&self) -> u64 {
+        self.0.asked.began
+    }
+
+    /// The position of the purge log at which this head was last found good.
+    pub(crate) fn good_at(&self) -> u64 {
+        self.0.good_at.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn found_good_at(&self, seq: u64) {
+        self.0.good_at.fetch_max(seq, Ordering::AcqRel);
+    }
+
+    pub(crate) fn asked(&self) -> Asked {
+        self.0.asked
+    }
+
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.0.facts
+    }
+
+    pub(crate) fn cached(&self) -> Option<&Cached> {
+        self.0.cached.as_ref()
+    }
+
+    /// Whether `self` and `other` are the same head, not only equal ones.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// What this head takes of a store's memory, in bytes.
+    pub fn weight(&self) -> usize {
+        const BUCKET: usize = 104; // of `HeaderMap`: hash, name, value, links
+        const POSITION: usize = 4; // of its table of hashes
+        const ALLOCATIONS: usize = 96; // headers of the allocations and of the shared buffer
+        let headers = &self.0.headers;
+        let capacity = headers.capacity();
+        let text: usize =
+            headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let repeated = headers.len() - headers.keys_len();
+        size_of::<Inner>()
+            + capacity * BUCKET
+            + (capacity * 4 / 3).next_power_of_two() * POSITION
+            + repeated * BUCKET
+            + text
+            + ALLOCATIONS
+    }
+
+    fn with_length(mut self, length: u64) -> Self {
+        let has_no_content = self.0.status == StatusCode::NO_CONTENT;
+        if has_no_content || self.0.headers.contains_key(header::CONTENT_LENGTH) {
+            return self;
+        }
+        let with = |headers: &mut HeaderMap| {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        };
+        match Arc::get_mut(&mut self.0) {
+            Some(inner) => with(&mut inner.headers),
+            None => {
+                let mut headers = self.0.headers.clone();
+                with(&mut headers);
+                let inner = &*self.0;
+                self = Self(Arc::new(Inner {
+                    status: inner.status,
+                    headers,
+                    asked: inner.asked,
+                    facts: inner.facts.clone(),
+                    cached: inner.cached.clone(),
+                    good_at: AtomicU64::new(inner.good_at.load(Ordering::Acquire)),
+                }));
+            }
+        }
+        self
+    }
+}
+
+/// A stored response but for the bytes of its body: the head, and how long the body is.
+#[derive(Clone, Debug)]
+pub struct StoredResponse {
+    head: StoredHead,
+    length: u64,
+}
+
+impl StoredResponse {
+    /// A head whose body is whole and has `length` bytes. A head that came without
+    /// `Content-Length` gets one.
+    pub fn new(head: StoredHead, length: u64) -> Self {
+        Self { head: head.with_length(length), length }
+    }
+
+    /// The head.
+    pub fn head(&self) -> &StoredHead {
+        &self.head
+    }
+
+    /// The number of bytes in the body.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+}
+
+/// Fields that belong to one connection or one hop and are never stored (RFC 9111 §3.1).
+pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    [
+        header::CONNECTION,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ]
+    .contains(name)
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "proxy-authentication-info")
+}
+
+/// The fields to store of those that came (RFC 9111 §3.1): not those of the connection, not those
+/// that it nominates, not those that `directives` keep from this cache.
+pub(super) fn storable_fields(
+    headers: &HeaderMap,
+    directives: &ResponseDirectives,
+    without: impl Fn(&HeaderName) -> bool,
+) -> HeaderMap {
+    let nominated: Vec<HeaderName> = super::fields::list(headers, &header::CONNECTION)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .collect();
+    let private = match &directives.private {
+        Some(Reach::Fields(names)) => names.as_slice(),
+        _ => &[],
+    };
+    let mut kept = HeaderMap::with_capacity(headers.len() + 3);
+    for (name, value) in headers {
+        let dropped = is_hop_by_hop(name)
+            || nominated.contains(name)
+            || private.contains(name)
+            || *name == header::AGE
+            || without(name);
+        if !dropped {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+/// The fields of a stored head: owned, with a slot for `Age`.
+fn pack(headers: HeaderMap) -> HeaderMap {
+    // Two more: `Age`, and a `Content-Length` that may come at commit.
+    let mut packed = owned_fields(&headers, 2);
+    packed.insert(header::AGE, HeaderValue::from_static("0"));
+    packed
+}
+
+/// Copies all values into one buffer of exact size: what came from a connection holds on to its
+/// read buffer, many times the size of the values. Leaves room for `more` fields.
+pub(crate) fn owned_fields(headers: &HeaderMap, more: usize) -> HeaderMap {
+    let text = headers.values().map(HeaderValue::len).sum();
+    let mut buffer = Vec::with_capacity(text);
+    for value in headers.values() {
+        buffer.extend_from_slice(value.as_bytes());
+    }
+    let mut buffer = Bytes::from(buffer);
+    let mut packed = HeaderMap::with_capacity(headers.keys_len() + more);
+    for (name, value) in headers {
+        let shared = buffer.split_to(value.len());
+        let mut own = HeaderValue::from_maybe_shared(shared).unwrap_or_else(|_| value.clone());
+        own.set_sensitive(value.is_sensitive());
+        packed.append(name, own);
+    }
+    packed
+}

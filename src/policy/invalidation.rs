@@ -1,0 +1,176 @@
+use http::{HeaderMap, HeaderName, Uri, header, response};
+
+use super::CacheKey;
+
+/// A request with an unsafe method, on its way to the origin.
+#[derive(Debug)]
+#[must_use]
+pub struct Unsafe {
+    key: CacheKey,
+}
+
+impl Unsafe {
+    pub(super) fn new(key: CacheKey) -> Self {
+        Self { key }
+    }
+
+    /// What its response invalidates (RFC 9111 §4.4): after a success or a redirect the target URI,
+    /// and what `Location` and `Content-Location` name on the same origin; after an error nothing.
+    pub fn on_response(self, head: &response::Parts) -> Vec<CacheKey> {
+        if !head.status.is_success() && !head.status.is_redirection() {
+            return Vec::new();
+        }
+        let mut keys = Vec::new();
+        for name in [header::LOCATION, header::CONTENT_LOCATION] {
+            keys.extend(self.named_by(&head.headers, &name));
+        }
+        keys.retain(|key| *key != self.key);
+        keys.dedup();
+        keys.push(self.key);
+        keys
+    }
+
+    fn named_by(&self, headers: &HeaderMap, name: &HeaderName) -> Option<CacheKey> {
+        resolve(&self.key, headers.get(name)?.to_str().ok()?)
+    }
+}
+
+/// The key that a URI reference in a response names (RFC 3986 §5.2), if it is of the same origin.
+///
+/// A reference that cannot be read names nothing.
+pub(super) fn resolve(base: &CacheKey, reference: &str) -> Option<CacheKey> {
+    let reference = reference.split('#').next()?;
+    let (path, query) = match reference.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (reference, None),
+    };
+    let base_path = base.path_and_query().split('?').next()?;
+    let base_query = base.path_and_query().split_once('?').map(|(_, query)| query);
+    let scheme_ends = path.find([':', '/']);
+    let absolute = scheme_ends.is_some_and(|at| path.as_bytes()[at] == b':');
+    let (path, query) = if absolute || path.starts_with("//") {
+        let absolute =
+            if absolute { reference.to_owned() } else { format!("{}:{reference}", base.scheme()) };
+        let uri: Uri = absolute.parse().ok()?;
+        if !base.is_origin_of(&uri) {
+            return None;
+        }
+        let path = if uri.path().is_empty() { "/" } else { uri.path() };
+        (without_dot_segments(path), uri.query().map(str::to_owned))
+    } else if path.is_empty() {
+        (base_path.to_owned(), query.or(base_query).map(str::to_owned))
+    } else if path.starts_with('/') {
+        (without_dot_segments(path), query.map(str::to_owned))
+    } else {
+        let directory = &base_path[..=base_path.rfind('/')?];
+        (without_dot_segments(&format!("{directory}{path}")), query.map(str::to_owned))
+    };
+    Some(base.sibling(&match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    }))
+}
+
+/// RFC 3986 §5.2.4, for a path that begins with `/`.
+fn without_dot_segments(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment {
+            "." => {}
+            ".." => {
+                kept.pop();
+            }
+            _ => {
+                kept.push(segment);
+                continue;
+            }
+        }
+        if is_last {
+            kept.push("");
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+
+    use super::*;
+    use crate::Policy;
+
+    fn key(uri: &str) -> CacheKey {
+        let (head, ()) = Request::get(uri).body(()).unwrap().into_parts();
+        CacheKey::of(&Policy::shared().rules, &head).unwrap()
+    }
+
+    /// RFC 3986 §5.4, and the same-origin test of RFC 9111 §4.4.
+    #[test]
+    fn references_resolve_within_the_origin() {
+        let base = key("http://a.example/b/c/d;p?q");
+        let table = [
+            ("g", "/b/c/g"),
+            ("./g", "/b/c/g"),
+            ("g/", "/b/c/g/"),
+            ("/g", "/g"),
+            ("?y", "/b/c/d;p?y"),
+            ("g?y", "/b/c/g?y"),
+            ("#s", "/b/c/d;p?q"),
+            ("g#s", "/b/c/g"),
+            ("", "/b/c/d;p?q"),
+            (".", "/b/c/"),
+            ("..", "/b/"),
+            ("../g", "/b/g"),
+            ("../../../../g", "/g"),
+            ("g;x=1/../y", "/b/c/y"),
+            ("/a/./b/../c", "/a/c"),
+            ("http://a.example/x?y", "/x?y"),
+            ("HTTP://A.example:80/x", "/x"),
+            ("//a.example/x", "/x"),
+            ("//a.example?y", "/?y"),
+        ];
+        for (reference, path) in table {
+            let resolved = resolve(&base, reference).map(|key| key.path_and_query().to_owned());
+            assert_eq!(resolved.as_deref(), Some(path), "{reference}");
+        }
+        for elsewhere in [
+            "https://a.example/x",
+            "http://b.example/x",
+            "http://a.example:81/x",
+            "//b.example/x",
+            "http://u@a.example/x",
+            "mailto:a",
+            "http://",
+            "://",
+            "http:x",
+        ] {
+            assert_eq!(resolve(&base, elsewhere), None, "{elsewhere}");
+        }
+    }
+
+    /// RFC 9111 §4.4.
+    #[test]
+    fn only_what_succeeded_invalidates() {
+        let invalidated = |status: u16, lines: &[(&str, &str)]| {
+            let mut response = Response::builder().status(status);
+            for (name, value) in lines {
+                response = response.header(*name, *value);
+            }
+            let (head, ()) = response.body(()).unwrap().into_parts();
+            let keys = Unsafe::new(key("http://a.example/x")).on_response(&head);
+            keys.iter().map(|key| key.path_and_query().to_owned()).collect::<Vec<_>>()
+        };
+        for status in [200, 201, 204, 299, 301, 303, 304, 399] {
+            assert_eq!(invalidated(status, &[]), ["/x"], "{status}");
+        }
+        for status in [400, 404, 412, 500, 599] {
+            assert_eq!(invalidated(status, &[("location", "/y")]), [""; 0], "{status}");
+        }
+        let both = [("location", "/y"), ("content-location", "http://a.example/z")];
+        assert_eq!(invalidated(201, &both), ["/y", "/z", "/x"]);
+        assert_eq!(invalidated(201, &[("location", "http://b.example/y")]), ["/x"]);
+        assert_eq!(invalidated(201, &[("location", "/x")]), ["/x"]);
+    }
+}

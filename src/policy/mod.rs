@@ -1,0 +1,79 @@
+//! The rules of RFC 9111 as pure functions: no `async`, no clock, no storage.
+//!
+//! A [`Policy`] is asked three questions about an exchange. Each answer is a token that only the
+//! next question takes, so that a wrong order does not compile:
+//!
+//! ```text
+//! Policy::begin(&request)                     -> Bypass | Invalidate(Unsafe) | Lookup(Lookup)
+//! Lookup::decide(&mut request, stored, now)   -> Serve | Forward(Fetch) | GatewayTimeout
+//! Fetch::on_response(&mut response, .., now)  -> Store | Freshen | Pass
+//! Unsafe::on_response(&response)              -> keys to invalidate
+//! ```
+//!
+//! A cache of your own can be built on it without any other part of this crate:
+//!
+//! ```
+//! use std::time::{Duration, SystemTime};
+//! use http::{Request, Response, header};
+//! use http_body::SizeHint;
+//! use larder::policy::{Begin, Decision, Outcome, Policy, Secret, Stored, StoredResponse, Timestamp};
+//!
+//! let policy = Policy::shared();
+//! let secret = Secret::from_bytes([0; 32]);
+//! let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+//! let (mut request, ()) = Request::get("http://a.example/").body(())?.into_parts();
+//!
+//! // Nothing is stored yet: the request goes to the origin.
+//! let now = Timestamp::from_wall(start);
+//! let Begin::Lookup(lookup) = policy.begin(&request, &SizeHint::with_exact(0)) else { panic!() };
+//! let Decision::Forward(fetch) = lookup.decide(&mut request, Stored::Nothing, now) else { panic!() };
+//! let response = Response::builder().header(header::CACHE_CONTROL, "max-age=60").body(())?;
+//! let (mut response, ()) = response.into_parts();
+//! let outcome = fetch.on_response(&mut response, &SizeHint::with_exact(5), now, 0, &secret);
+//! let Outcome::Store(store) = outcome else { panic!() };
+//! let stored = StoredResponse::new(store.into_parts().1, 5);
+//!
+//! // Half a minute later what was stored is the answer.
+//! let now = Timestamp::from_wall(start + Duration::from_secs(30));
+//! let Begin::Lookup(lookup) = policy.begin(&request, &SizeHint::with_exact(0)) else { panic!() };
+//! let decision = lookup.decide(&mut request, Stored::Responses(&[stored]), now);
+//! let Decision::Serve(serve) = decision else { panic!() };
+//! assert_eq!(serve.head.headers[header::AGE], "30");
+//! # Ok::<(), http::Error>(())
+//! ```
+
+mod age;
+mod date;
+mod directives;
+mod etag;
+mod fields;
+mod freshness;
+mod head;
+mod invalidation;
+mod key;
+mod mode;
+mod options;
+mod precondition;
+mod request;
+mod reuse;
+mod status;
+mod storing;
+mod validation;
+mod variants;
+
+pub(crate) use self::head::owned_fields;
+#[cfg(feature = "reqwest")]
+pub(crate) use self::validation::RedirectedInside;
+pub use self::{
+    age::Timestamp,
+    head::{StoredHead, StoredResponse},
+    invalidation::Unsafe,
+    key::CacheKey,
+    mode::{CacheMode, Cached, Private},
+    options::{ClientMaxStale, ClientReload, Policy, Scope, SetCookie, VaryOnCredentials},
+    request::{Begin, Lookup},
+    reuse::{Content, Decision, Serve, Stored},
+    status::{CacheStatus, Forward, Reason},
+    validation::{Fetch, Outcome, Store, Update},
+    variants::{Index, NameSet, Placement, Secret, VariantBound, VariantId, VariantKey, Wanted},
+};

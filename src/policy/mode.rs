@@ -1,0 +1,108 @@
+use std::time::Duration;
+
+use http::Extensions;
+
+/// How a request uses the cache: the cache modes of the Fetch standard, as a request extension.
+///
+/// Set by code, never read from the wire. It stands above the request's own `Cache-Control`.
+///
+/// ```
+/// use larder::CacheMode;
+///
+/// let request = http::Request::get("http://a.example/")
+///     .extension(CacheMode::NoCache)
+///     .body(())?;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CacheMode {
+    /// As HTTP says.
+    #[default]
+    Default,
+    /// Neither look into the cache nor store the answer.
+    NoStore,
+    /// Do not look into the cache; store the answer.
+    Reload,
+    /// Validate whatever is stored.
+    NoCache,
+    /// Use what is stored, fresh or stale, unless the response forbids stale use (RFC 9111
+    /// §4.2.4); else ask.
+    ForceCache,
+    /// As `ForceCache`, but never ask: 504 if there is nothing (RFC 9111 §5.2.1.7).
+    OnlyIfCached,
+}
+
+impl CacheMode {
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        extensions.get().copied().unwrap_or_default()
+    }
+}
+
+/// Response extension by which a handler says how long its answer may be kept.
+///
+/// It is read like a targeted field (RFC 9213) of the highest rank: where it is present,
+/// `Cache-Control` and `Expires` are not looked at. It is never sent. What it does not lift: the
+/// rules about `Authorization` (unless [`public`](Self::public)), `Set-Cookie`, `Vary` and
+/// [`Private`].
+///
+/// ```
+/// use larder::Cached;
+///
+/// let mut response = http::Response::new("report");
+/// response.extensions_mut().insert(Cached::for_secs(60).stale(30));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cached {
+    lifetime: Duration,
+    stale: Duration,
+    public: bool,
+}
+
+impl Cached {
+    /// Fresh for `lifetime` after it was made.
+    pub fn for_duration(lifetime: Duration) -> Self {
+        Self { lifetime, stale: Duration::ZERO, public: false }
+    }
+
+    /// Fresh for so many seconds after it was made.
+    pub fn for_secs(seconds: u64) -> Self {
+        Self::for_duration(Duration::from_secs(seconds))
+    }
+
+    /// May be served for so many seconds more while it is being refreshed
+    /// (`stale-while-revalidate`, RFC 5861 §3).
+    pub fn stale(mut self, seconds: u64) -> Self {
+        self.stale = Duration::from_secs(seconds);
+        self
+    }
+
+    /// The same for every user, although the request carried `Authorization` (RFC 9111 §3.5).
+    pub fn public(mut self) -> Self {
+        self.public = true;
+        self
+    }
+
+    pub(crate) fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    pub(crate) fn stale_while_revalidate(&self) -> Option<Duration> {
+        (!self.stale.is_zero()).then_some(self.stale)
+    }
+
+    pub(crate) fn is_public(&self) -> bool {
+        self.public
+    }
+}
+
+/// Response extension that marks an answer as made for one user: it counts as
+/// `Cache-Control: private` (RFC 9111 §5.2.2.7), whatever else is present.
+///
+/// ```
+/// use larder::Private;
+///
+/// let mut response = http::Response::new("Hello Ada");
+/// response.extensions_mut().insert(Private);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Private;

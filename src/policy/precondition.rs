@@ -1,0 +1,134 @@
+use http::{HeaderMap, StatusCode, header};
+
+use super::{date, etag};
+
+/// Whether the client's own copy is still good, so that a 304 is the answer (RFC 9110 §13.2.2).
+///
+/// `stored` are the fields of the response that would be sent, `status` its status.
+pub(super) fn is_not_modified(
+    request: &HeaderMap,
+    status: StatusCode,
+    stored: &HeaderMap,
+    now: std::time::SystemTime,
+) -> bool {
+    // §13.2.1: conditions are about what a successful request would have brought.
+    if !status.is_success() {
+        return false;
+    }
+    let tag = stored.get(header::ETAG).map(|tag| tag.as_bytes());
+    if let Some(condition_holds) = etag::none_match(request, tag) {
+        return !condition_holds; // and If-Modified-Since is not looked at (§13.1.3)
+    }
+    let Some(since) = date::field(request, &header::IF_MODIFIED_SINCE, now) else { return false };
+    // RFC 9111 §4.3.2: without Last-Modified, Date stands for it.
+    date::field(stored, &header::LAST_MODIFIED, now)
+        .or_else(|| date::field(stored, &header::DATE, now))
+        .is_some_and(|modified| modified <= since)
+}
+
+/// The fields that a 304 repeats of a stored response (RFC 9110 §15.4.5), and the slot for `Age`.
+pub(super) fn not_modified_fields(stored: &HeaderMap) -> HeaderMap {
+    let mut fields = HeaderMap::with_capacity(8);
+    for name in [
+        header::AGE,
+        header::CACHE_CONTROL,
+        header::CONTENT_LOCATION,
+        header::DATE,
+        header::ETAG,
+        header::EXPIRES,
+        header::VARY,
+    ] {
+        for value in stored.get_all(&name) {
+            fields.append(&name, value.clone());
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let line = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        lines.iter().map(line).collect()
+    }
+
+    /// RFC 9110 §13.1.2, §13.1.3, §13.2; RFC 9111 §4.3.2.
+    #[test]
+    fn the_clients_conditions_are_answered_from_the_store() {
+        const EARLY: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
+        const LATE: &str = "Thu, 01 Jan 2026 00:00:01 GMT";
+        const LATE_850: &str = "Thursday, 01-Jan-26 00:00:01 GMT";
+        const LATE_C: &str = "Thu Jan  1 00:00:01 2026";
+        type Lines = &'static [(&'static str, &'static str)];
+        let table: [(u16, Lines, Lines, bool); 20] = [
+            (200, &[("etag", "\"a\"")], &[("if-none-match", "\"a\"")], true),
+            (200, &[("etag", "\"a\"")], &[("if-none-match", "W/\"a\"")], true),
+            (200, &[("etag", "W/\"a\"")], &[("if-none-match", "\"a\"")], true),
+            (200, &[("etag", "\"a\"")], &[("if-none-match", "\"b\", \"a\"")], true),
+            (200, &[("etag", "\"a\"")], &[("if-none-match", "\"b\"")], false),
+            (200, &[("etag", "\"a\"")], &[("if-none-match", "*")], true),
+            (200, &[], &[("if-none-match", "\"a\"")], false),
+            (404, &[("etag", "\"a\"")], &[("if-none-match", "\"a\"")], false),
+            (301, &[("etag", "\"a\"")], &[("if-none-match", "*")], false),
+            // If-None-Match overrides If-Modified-Since.
+            (
+                200,
+                &[("etag", "\"a\""), ("last-modified", EARLY)],
+                &[("if-none-match", "\"b\""), ("if-modified-since", LATE)],
+                false,
+            ),
+            (200, &[("last-modified", EARLY)], &[("if-modified-since", EARLY)], true),
+            (200, &[("last-modified", EARLY)], &[("if-modified-since", LATE)], true),
+            (200, &[("last-modified", EARLY)], &[("if-modified-since", LATE_850)], true),
+            (200, &[("last-modified", EARLY)], &[("if-modified-since", LATE_C)], true),
+            (200, &[("last-modified", LATE)], &[("if-modified-since", EARLY)], false),
+            (200, &[("last-modified", EARLY)], &[("if-modified-since", "yesterday")], false),
+            (200, &[("date", EARLY)], &[("if-modified-since", LATE)], true),
+            (200, &[("date", LATE)], &[("if-modified-since", EARLY)], false),
+            (
+                200,
+                &[("last-modified", LATE), ("date", EARLY)],
+                &[("if-modified-since", EARLY)],
+                false,
+            ),
+            (200, &[("etag", "\"a\"")], &[], false),
+        ];
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_700);
+        for (status, stored, request, expected) in table {
+            let status = StatusCode::from_u16(status).unwrap();
+            let result = is_not_modified(&headers(request), status, &headers(stored), now);
+            assert_eq!(result, expected, "{status} {stored:?} {request:?}");
+        }
+    }
+
+    /// RFC 9110 §15.4.5.
+    #[test]
+    fn a_304_repeats_what_tells_of_the_response_and_not_what_describes_the_body() {
+        let fields = not_modified_fields(&headers(&[
+            ("age", "0"),
+            ("cache-control", "max-age=1"),
+            ("content-length", "7"),
+            ("content-location", "/x"),
+            ("content-type", "text/plain"),
+            ("date", "x"),
+            ("etag", "\"a\""),
+            ("expires", "0"),
+            ("last-modified", "y"),
+            ("vary", "accept"),
+            ("x-other", "z"),
+        ]));
+        let mut names: Vec<_> = fields.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        let expected =
+            ["age", "cache-control", "content-location", "date", "etag", "expires", "vary"];
+        assert_eq!(names, expected);
+    }
+}

@@ -1,0 +1,194 @@
+use http::{HeaderMap, Method, header, request};
+use http_body::SizeHint;
+
+use super::{
+    CacheKey, CacheMode, Policy, Reason, Unsafe,
+    directives::RequestDirectives,
+    fields,
+    variants::{Secret, Wanted},
+};
+
+/// The answer to the first question: what a request has to do with the cache.
+#[derive(Debug)]
+#[must_use]
+pub enum Begin {
+    /// Nothing: hand it to the origin, and its response to the client, as they are.
+    Bypass(Reason),
+    /// It is written through, and its response may invalidate (RFC 9111 §4.4).
+    Invalidate(Unsafe),
+    /// Look for [`Lookup::key`] in the store.
+    Lookup(Lookup),
+}
+
+/// A request that may be answered from the store.
+#[derive(Debug)]
+#[must_use]
+pub struct Lookup {
+    pub(super) policy: Policy,
+    pub(super) key: CacheKey,
+    pub(super) mode: CacheMode,
+    pub(super) is_head: bool,
+    pub(super) authorization: bool,
+    pub(super) directives: RequestDirectives,
+}
+
+impl Policy {
+    /// The first question. `body` is the size hint of the request's body.
+    pub fn begin(&self, head: &request::Parts, body: &SizeHint) -> Begin {
+        match head.method {
+            Method::GET | Method::HEAD => match self.lookup(head, body) {
+                Ok(lookup) => Begin::Lookup(lookup),
+                Err(reason) => Begin::Bypass(reason),
+            },
+            Method::CONNECT => Begin::Bypass(Reason::Upgrade),
+            Method::OPTIONS | Method::TRACE => Begin::Bypass(Reason::Method),
+            // A method that nobody has registered may be unsafe, and is taken to be.
+            _ => match CacheKey::of(&self.rules, head) {
+                Ok(key) => Begin::Invalidate(Unsafe::new(key)),
+                Err(reason) => Begin::Bypass(reason),
+            },
+        }
+    }
+
+    fn lookup(&self, head: &request::Parts, body: &SizeHint) -> Result<Lookup, Reason> {
+        let headers = &head.headers;
+        let rules = &*self.rules;
+        let mode = CacheMode::of(&head.extensions);
+        if mode == CacheMode::NoStore {
+            return Err(Reason::Mode);
+        }
+        if headers.contains_key(header::UPGRADE) {
+            return Err(Reason::Upgrade);
+        }
+        // A cache that ignores the body of a GET answers with what another body brought.
+        if body.exact() != Some(0) {
+            return Err(Reason::RequestBody);
+        }
+        if headers.contains_key(header::RANGE) {
+            return Err(Reason::Range);
+        }
+        if headers.contains_key(header::IF_MATCH)
+            || headers.contains_key(header::IF_UNMODIFIED_SINCE)
+        {
+            return Err(Reason::Precondition);
+        }
+        if nominates_more_than_the_connection(headers) {
+            return Err(Reason::ConnectionOption);
+        }
+        if rules.bypass_cookies && headers.contains_key(header::COOKIE) {
+            return Err(Reason::Cookie);
+        }
+        if rules.pass.as_ref().is_some_and(|pass| pass(&head.extensions)) {
+            return Err(Reason::Extension);
+        }
+        Ok(Lookup {
+            policy: self.clone(),
+            key: CacheKey::of(rules, head)?,
+            mode,
+            is_head: head.method == Method::HEAD,
+            authorization: headers.contains_key(header::AUTHORIZATION),
+            directives: RequestDirectives::parse(headers),
+        })
+    }
+}
+
+impl Lookup {
+    /// The resource that is asked for.
+    pub fn key(&self) -> &CacheKey {
+        &self.key
+    }
+
+    /// What to get from the store, for the request with these `headers`.
+    pub fn wanted<'a>(&'a self, headers: &'a HeaderMap, secret: &'a Secret) -> Wanted<'a> {
+        Wanted { key: &self.key, request: headers, secret }
+    }
+}
+
+/// `Connection` may take a field away from the origin that the cache has looked at, such as
+/// `Authorization`: then both see different requests.
+fn nominates_more_than_the_connection(headers: &HeaderMap) -> bool {
+    const HARMLESS: [&str; 6] =
+        ["close", "keep-alive", "te", "trailer", "transfer-encoding", "proxy-connection"];
+    fields::list(headers, &header::CONNECTION)
+        .any(|option| !HARMLESS.iter().any(|name| option.eq_ignore_ascii_case(name.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn begin(policy: &Policy, request: http::request::Builder, length: u64) -> Begin {
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        policy.begin(&head, &SizeHint::with_exact(length))
+    }
+
+    fn get() -> http::request::Builder {
+        Request::get("http://a.example/")
+    }
+
+    #[track_caller]
+    fn assert_bypass(begin: Begin, expected: Reason) {
+        assert!(
+            matches!(begin, Begin::Bypass(reason) if reason == expected),
+            "{begin:?} {expected}"
+        );
+    }
+
+    #[test]
+    fn requests_that_pass_by_the_cache_say_why() {
+        let policy = Policy::shared();
+        let with = |name: &str, value: &str| get().header(name, value);
+        // RFC 9110 §9.2.3, §9.3.6, §7.8
+        assert_bypass(begin(&policy, get().method("OPTIONS"), 0), Reason::Method);
+        assert_bypass(begin(&policy, get().method("TRACE"), 0), Reason::Method);
+        assert_bypass(begin(&policy, get().method("CONNECT"), 0), Reason::Upgrade);
+        assert_bypass(begin(&policy, with("upgrade", "websocket"), 0), Reason::Upgrade);
+        assert_bypass(begin(&policy, get(), 1), Reason::RequestBody);
+        assert_bypass(begin(&policy, with("range", "bytes=0-1"), 0), Reason::Range);
+        assert_bypass(begin(&policy, with("if-match", "\"a\""), 0), Reason::Precondition);
+        // RFC 9110 §7.6.1
+        for option in ["authorization", "close, Cookie", "cache-control", "x-a", "host"] {
+            assert_bypass(begin(&policy, with("connection", option), 0), Reason::ConnectionOption);
+        }
+        for option in ["close", "Keep-Alive", "TE, close"] {
+            assert!(matches!(begin(&policy, with("connection", option), 0), Begin::Lookup(_)));
+        }
+        assert_bypass(begin(&policy, with("host", "b.example"), 0), Reason::Authority);
+        assert_bypass(begin(&policy, get().extension(CacheMode::NoStore), 0), Reason::Mode);
+    }
+
+    #[test]
+    fn a_body_of_unknown_size_counts_as_one() {
+        let (head, ()) = get().body(()).unwrap().into_parts();
+        assert_bypass(Policy::shared().begin(&head, &SizeHint::default()), Reason::RequestBody);
+    }
+
+    #[test]
+    fn who_the_user_is_may_stand_outside_of_the_fields() {
+        #[derive(Clone)]
+        struct User;
+        #[derive(Clone)]
+        struct Admin;
+        let policy = Policy::shared()
+            .bypass_cookies(true)
+            .bypass_if_extension::<User>()
+            .bypass_if_extension::<Admin>();
+        assert_bypass(begin(&policy, get().header("cookie", "a=b"), 0), Reason::Cookie);
+        assert_bypass(begin(&policy, get().extension(User), 0), Reason::Extension);
+        assert_bypass(begin(&policy, get().extension(Admin), 0), Reason::Extension);
+        assert!(matches!(begin(&policy, get(), 0), Begin::Lookup(_)));
+        let cookie = get().header("cookie", "a=b");
+        assert!(matches!(begin(&Policy::shared(), cookie, 0), Begin::Lookup(_)), "Behaviour 7");
+    }
+
+    /// RFC 9111 §4: unsafe methods are written through, unknown ones among them.
+    #[test]
+    fn unsafe_methods_invalidate() {
+        for method in ["POST", "PUT", "DELETE", "PATCH", "FROB", "PROPFIND"] {
+            let begun = begin(&Policy::shared(), get().method(method), 3);
+            assert!(matches!(begun, Begin::Invalidate(_)), "{method}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+use std::{borrow::Cow, time::Duration};
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request, response};
+
+use super::{
+    CacheMode, CacheStatus, ClientMaxStale, ClientReload, Fetch, Lookup, Reason, StoredResponse,
+    age::{self, Timestamp},
+    directives::MaxStale,
+    head::{Facts, Revalidate},
+    precondition, storing,
+};
+
+/// What the store has for a [`Lookup`].
+#[derive(Clone, Copy, Debug)]
+pub enum Stored<'a> {
+    /// Nothing under this key.
+    Nothing,
+    /// Something under this key, but not for these request fields.
+    OtherVariants,
+    /// Something that was purged.
+    Purged,
+    /// The store could not say.
+    Failed,
+    /// The responses that the request selects, at most one for each set of names in `Vary`.
+    Responses(&'a [StoredResponse]),
+}
+
+/// The answer to the second question.
+#[derive(Debug)]
+#[must_use]
+pub enum Decision {
+    /// Answer from the store.
+    Serve(Serve),
+    /// Ask the origin, with the request as it now is, and give the answer to
+    /// [`Fetch::on_response`].
+    Forward(Fetch),
+    /// `only-if-cached`, and nothing suits: answer 504 (RFC 9111 §5.2.1.7).
+    GatewayTimeout(CacheStatus),
+}
+
+/// An answer from the store.
+#[derive(Debug)]
+#[must_use]
+pub struct Serve {
+    /// Which of the stored responses gives the body.
+    pub index: usize,
+    /// The head, ready to be sent.
+    pub head: response::Parts,
+    /// What of the stored body belongs to it.
+    pub content: Content,
+    /// How it came about.
+    pub status: CacheStatus,
+}
+
+/// What of a stored body is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// All of it.
+    Whole,
+    /// Nothing: the answer to a HEAD request, or a 304.
+    Nothing,
+}
+
+impl Lookup {
+    /// The second question. A request that has to be validated gets our conditions in place of the
+    /// client's own, which are answered when the origin has answered ours (RFC 9111 §4.3).
+    pub fn decide(
+        self,
+        request: &mut request::Parts,
+        stored: Stored<'_>,
+        now: Timestamp,
+    ) -> Decision {
+        let (reason, candidate) = match self.choose(stored, now) {
+            Chosen::Use { index, response, age, lifetime } => {
+                let ttl = seconds(lifetime) - seconds(age);
+                let withheld = response.head().facts().withheld.as_slice();
+                let (head, content) = answer(
+                    self.is_head,
+                    &request.headers,
+                    response.head().status(),
+                    Cow::Borrowed(response.head().headers()),
+                    age,
+                    now,
+                    withheld,
+                );
+                return Decision::Serve(Serve {
+                    index,
+                    head,
+                    content,
+                    status: CacheStatus::hit(ttl),
+                });
+            }
+            Chosen::Ask { reason, candidate } => (reason, candidate),
+        };
+        if self.mode == CacheMode::OnlyIfCached || self.directives.only_if_cached {
+            return Decision::GatewayTimeout(CacheStatus::generated(Reason::OnlyIfCached));
+        }
+        Decision::Forward(Fetch::new(self, request, reason, candidate, now))
+    }
+
+    /// The most recent of the responses (RFC 9111 §4), and whether it may be used as it is.
+    fn choose<'a>(&self, stored: Stored<'a>, now: Timestamp) -> Chosen<'a> {
+        let responses = match stored {
+            Stored::Responses(responses) => responses,
+            Stored::Nothing => return Chosen::ask(Reason::UriMiss),
+            Stored::OtherVariants => return Chosen::ask(Reason::VaryMiss),
+            Stored::Purged => return Chosen::ask(Reason::Purged),
+            Stored::Failed => return Chosen::ask(Reason::StoreError),
+        };
+        let rules = &*self.policy.rules;
+        let mut best: Option<(usize, &StoredResponse, Cow<'_, Facts>)> = None;
+        for (index, response) in responses.iter().enumerate() {
+            let facts = response.head().facts();
+            let facts = if facts.rules == rules.fingerprint {
+                Cow::Borrowed(facts)
+            } else {
+                match storing::evaluate_again(rules, response.head()) {
+                    Ok(facts) => Cow::Owned(facts),
+                    Err(_) => continue,
+                }
+            };
+            if best.as_ref().is_none_or(|(_, _, newest)| facts.date > newest.date) {
+                best = Some((index, response, facts));
+            }
+        }
+        let Some((index, response, facts)) = best else { return Chosen::ask(Reason::UriMiss) };
+        let received = response.head().asked().received;
+        let age = age::current_age(&facts, received, now);
+        match self.may_use(&facts, age, now.since(received)) {
+            _ if self.mode == CacheMode::Reload => Chosen::ask(Reason::Reload),
+            Ok(()) => Chosen::Use { index, response, age, lifetime: facts.lifetime },
+            Err(reason) => {
+                let candidate =
+                    Candidate { index, response: response.clone(), is_fresh: facts.lifetime > age };
+                Chosen::Ask { reason, candidate: Some(candidate) }
+            }
+        }
+    }
+
+    /// RFC 9111 §4.2, §4.2.4, §5.2.1.
+    fn may_use(&self, facts: &Facts, age: Duration, resident: Duration) -> Result<(), Reason> {
+        let rules = &*self.policy.rules;
+        let is_fresh = facts.lifetime > age;
+        let any_age = matches!(self.mode, CacheMode::ForceCache | CacheMode::OnlyIfCached);
+        if facts.revalidate == Revalidate::Always {
+            return Err(Reason::NoCache);
+        }
+        if self.mode == CacheMode::NoCache {
+            return Err(Reason::Reload);
+        }
+        if !is_fresh {
+            let staleness = age.saturating_sub(facts.lifetime);
+            let allowed = any_age || self.accepts_stale(staleness);
+            if !allowed || facts.revalidate != Revalidate::MayBeStale {
+                return Err(Reason::Stale);
+            }
+        }
+        if any_age || (is_fresh && facts.immutable && rules.immutable) {
+            return Ok(());
+        }
+        let wants_newer = self.directives.no_cache
+            || self.directives.max_age.is_some_and(|max| max.is_zero() || age > max)
+            || self
+                .directives
+                .min_fresh
+                .is_some_and(|min| facts.lifetime.saturating_sub(age) < min);
+        let heard = match rules.client_reload {
+            ClientReload::Honour => true,
+            ClientReload::Collapse(window) => resident >= window,
+            ClientReload::Ignore => false,
+        };
+        if wants_newer && heard { Err(Reason::Reload) } else { Ok(()) }
+    }
+
+    /// The request's `max-stale` (RFC 9111 §5.2.1.2).
+    fn accepts_stale(&self, staleness: Duration) -> bool {
+        self.policy.rules.client_max_stale == ClientMaxStale::Honour
+            && match self.directives.max_stale {
+                Some(MaxStale::Any) => true,
+                Some(MaxStale::For(limit)) => staleness <= limit,
+                None => false,
+            }
+    }
+}
+
+enum Chosen<'a> {
+    Use { index: usize, response: &'a StoredResponse, age: Duration, lifetime: Duration },
+    Ask { reason: Reason, candidate: Option<Candidate> },
+}
+
+impl Chosen<'_> {
+    fn ask(reason: Reason) -> Self {
+        Chosen::Ask { reason, candidate: None }
+    }
+}
+
+/// A stored response that the origin is asked to validate.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) index: usize,
+    pub(super) response: StoredResponse,
+    pub(super) is_fresh: bool,
+}
+
+/// The head of an answer made of a stored response, the client's own conditions heard.
+pub(super) fn answer(
+    is_head: bool,
+    request: &HeaderMap,
+    status: StatusCode,
+    stored: Cow<'_, HeaderMap>,
+    age: Duration,
+    now: Timestamp,
+    withheld: &[header::HeaderName],
+) -> (response::Parts, Content) {
+    let (mut head, ()) = Response::new(()).into_parts();
+    let content;
+    if is_conditional(request)
+        && precondition::is_not_modified(request, status, &stored, now.wall())
+    {
+        head.status = StatusCode::NOT_MODIFIED;
+        head.headers = precondition::not_modified_fields(&stored);
+        content = Content::Nothing;
+    } else {
+        head.status = status;
+        head.headers = stored.into_owned();
+        content = if is_head { Content::Nothing } else { Content::Whole };
+    }
+    for name in withheld {
+        head.headers.remove(name);
+    }
+    set_age(&mut head.headers, age);
+    (head, content)
+}
+
+fn is_conditional(request: &HeaderMap) -> bool {
+    request.contains_key(header::IF_NONE_MATCH) || request.contains_key(header::IF_MODIFIED_SINCE)
+}
+
+/// Exactly one `Age`, in its slot (RFC 9111 §5.1).
+fn set_age(headers: &mut HeaderMap, age: Duration) {
+    const MAX: u64 = 1 << 31; // RFC 9111 §1.2.2
+    let mut digits = [0; 10];
+    let mut rest = age.as_secs().min(MAX);
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    // Digits are always a value; `from_bytes` allocates once where `From<u64>` does twice.
+    if let Ok(value) = HeaderValue::from_bytes(&digits[at..]) {
+        headers.insert(header::AGE, value);
+    }
+}
+
+pub(super) fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}

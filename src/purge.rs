@@ -1,0 +1,211 @@
+//! Taking responses out: what to purge, and the log that says what was.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use http::Uri;
+
+use crate::{
+    Error,
+    policy::{CacheKey, StoredHead},
+};
+
+/// What to take out of a cache.
+///
+/// ```
+/// use larder::Purge;
+///
+/// let page = Purge::url("https://a.example/report?y=2026")?;
+/// let site = Purge::host("a.example");
+/// # Ok::<(), larder::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Purge(Selector);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Selector {
+    Everything,
+    Namespace(Box<str>),
+    /// An authority in the form of [`CacheKey::authority`].
+    Host(Box<str>),
+    Url(Box<str>),
+}
+
+impl Purge {
+    /// One URL with all of its variants, in every namespace and partition.
+    ///
+    /// # Errors
+    ///
+    /// If it is not absolute ([`Error::is_invalid`]).
+    pub fn url(url: &str) -> Result<Self, Error> {
+        let uri: Uri = url.parse().map_err(Error::invalid)?;
+        let (Some(scheme), Some(_)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(Error::invalid(format!("`{url}` is not an absolute URL")));
+        };
+        let scheme = scheme.to_ascii_lowercase();
+        let authority = normal_authority(&uri);
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        Ok(Self(Selector::Url(format!("{scheme}://{authority}{slash}{path}").into())))
+    }
+
+    /// Everything of one host. `host` may have a port; without one it means the scheme's own.
+    pub fn host(host: &str) -> Self {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        Self(Selector::Host(host.to_ascii_lowercase().into()))
+    }
+
+    /// Everything of one [namespace](crate::Policy::namespace).
+    pub fn namespace(namespace: &str) -> Self {
+        Self(Selector::Namespace(namespace.into()))
+    }
+
+    /// Everything.
+    pub fn everything() -> Self {
+        Self(Selector::Everything)
+    }
+}
+
+fn normal_authority(uri: &Uri) -> String {
+    let host = uri.host().unwrap_or_default();
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let usual = match uri.scheme_str() {
+        Some("https") => 443,
+        _ => 80,
+    };
+    match uri.port_u16() {
+        Some(port) if port != usual => format!("{host}:{port}"),
+        _ => host,
+    }
+}
+
+impl fmt::Display for Purge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Selector::Everything => f.write_str("everything"),
+            Selector::Namespace(namespace) => write!(f, "namespace {namespace}"),
+            Selector::Host(host) => write!(f, "host {host}"),
+            Selector::Url(url) => write!(f, "url {url}"),
+        }
+    }
+}
+
+/// A purge that has taken effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purged {
+    seq: u64,
+}
+
+impl Purged {
+    /// Its position in the log.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
+/// The ordered log of purges. Every stored response carries the position at which its fill began:
+/// what a later record selects is not served.
+///
+/// Clones are the same log. It holds the newest record of each selector, and at most 4 096 of them:
+/// beyond that the oldest half becomes "everything older".
+#[derive(Clone, Default)]
+pub struct PurgeLog(Arc<Log>);
+
+#[derive(Default)]
+struct Log {
+    newest: AtomicU64,
+    table: RwLock<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// The newest record that selects by this selector.
+    records: HashMap<Selector, u64>,
+    /// What began at or before this position is gone.
+    floor: u64,
+}
+
+const MAX_RECORDS: usize = 4096;
+
+impl PurgeLog {
+    /// An empty log.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The position of the newest record.
+    pub fn position(&self) -> u64 {
+        self.0.newest.load(Ordering::Acquire)
+    }
+
+    /// Appends a record. When this returns, nothing that it selects is served to a request that
+    /// comes later, and what is being fetched now will not be served to one either.
+    pub fn append(&self, purge: Purge) -> Purged {
+        let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        let seq = self.position() + 1;
+        if purge.0 == Selector::Everything {
+            table.floor = seq;
+            table.records.clear();
+        } else {
+            table.records.insert(purge.0, seq);
+            table.shrink();
+        }
+        // Under the lock and last: who sees the position sees the record.
+        self.0.newest.store(seq, Ordering::Release);
+        Purged { seq }
+    }
+
+    /// Whether a response that is stored under `key` may still be served.
+    pub(crate) fn allows(&self, key: &CacheKey, head: &StoredHead) -> bool {
+        let newest = self.position();
+        if head.good_at() >= newest {
+            return true;
+        }
+        let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
+        let allowed = !table.selects(key, head.began());
+        if allowed {
+            head.found_good_at(newest);
+        }
+        allowed
+    }
+}
+
+impl Table {
+    fn selects(&self, key: &CacheKey, began: u64) -> bool {
+        if began < self.floor {
+            return true;
+        }
+        if self.records.is_empty() {
+            return false;
+        }
+        let newer =
+            |selector: Selector| self.records.get(&selector).is_some_and(|seq| *seq > began);
+        let (scheme, authority, path) = (key.scheme(), key.authority(), key.path_and_query());
+        newer(Selector::Host(authority.into()))
+            || newer(Selector::Url(format!("{scheme}://{authority}{path}").into()))
+            || key.namespace().is_some_and(|namespace| newer(Selector::Namespace(namespace.into())))
+    }
+
+    fn shrink(&mut self) {
+        if self.records.len() <= MAX_RECORDS {
+            return;
+        }
+        let mut positions: Vec<u64> = self.records.values().copied().collect();
+        let (_, middle, _) = positions.select_nth_unstable(MAX_RECORDS / 2);
+        self.floor = self.floor.max(*middle);
+        let floor = self.floor;
+        self.records.retain(|_, seq| *seq > floor);
+    }
+}
+
+impl fmt::Debug for PurgeLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PurgeLog").field("position", &self.position()).finish_non_exhaustive()
+    }
+}

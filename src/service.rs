@@ -1,0 +1,124 @@
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, SizeHint};
+use tower_service::Service;
+
+use crate::{
+    BoxError, CacheBody,
+    exchange::{self, Answer},
+    future::ResponseFuture,
+    layer::Core,
+    policy::{Begin, CacheStatus},
+    storage::CacheManager,
+};
+
+/// A service that answers from a store what it can, and asks the inner service for the rest.
+///
+/// Made by [`CacheLayer`](crate::CacheLayer). It is always ready, and its errors are those of the
+/// inner service.
+pub struct CacheService<S, M> {
+    inner: S,
+    core: Arc<Core<M>>,
+}
+
+impl<S, M> CacheService<S, M> {
+    pub(crate) fn new(inner: S, core: Arc<Core<M>>) -> Self {
+        Self { inner, core }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service, without its cache.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, M, ReqB, ResB> Service<Request<ReqB>> for CacheService<S, M>
+where
+    S: Service<Request<ReqB>, Response = Response<ResB>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    ReqB: Body + Send + 'static,
+    ResB: Body<Data = Bytes> + Send + 'static,
+    ResB::Error: Into<BoxError>,
+    M: CacheManager,
+{
+    type Response = Response<CacheBody<ResB>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqB, ResB>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        // A hit needs nothing of the inner service. A miss readies the clone that it calls.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ReqB>) -> Self::Future {
+        let core = &self.core;
+        let (mut head, body) = request.into_parts();
+        let lookup = match core.policy.begin(&head, &size_of_body(&body)) {
+            Begin::Lookup(lookup) => lookup,
+            Begin::Bypass(reason) => {
+                let status = CacheStatus::forwarded(reason);
+                let request = Request::from_parts(head, body);
+                return ResponseFuture::pass(self.inner.clone(), request, status, &core.emit);
+            }
+            Begin::Invalidate(unsafe_request) => {
+                let request = Request::from_parts(head, body);
+                let (core, inner) = (core.clone(), self.inner.clone());
+                return ResponseFuture::boxed(exchange::write_through(
+                    core,
+                    inner,
+                    request,
+                    unsafe_request,
+                ));
+            }
+        };
+        let began = core.purges.position();
+        let found = core.manager.get_now(&lookup.wanted(&head.headers, core.manager.secret()));
+        match found {
+            Some(found) => match exchange::answer(core, lookup, &mut head, found, began) {
+                Answer::Ready(response) => ResponseFuture::ready(response),
+                Answer::Ask(ask) => ResponseFuture::boxed(exchange::forward(
+                    core.clone(),
+                    self.inner.clone(),
+                    Request::from_parts(head, body),
+                    ask,
+                )),
+            },
+            None => ResponseFuture::boxed(exchange::look_up(
+                core.clone(),
+                self.inner.clone(),
+                Request::from_parts(head, body),
+                lookup,
+                began,
+            )),
+        }
+    }
+}
+
+/// Some bodies know that they have ended, others that they have no bytes.
+pub(crate) fn size_of_body(body: &impl Body) -> SizeHint {
+    if body.is_end_stream() { SizeHint::with_exact(0) } else { body.size_hint() }
+}
+
+impl<S: Clone, M> Clone for CacheService<S, M> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), core: self.core.clone() }
+    }
+}
+
+impl<S: fmt::Debug, M> fmt::Debug for CacheService<S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheService").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,135 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Mutex,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+use super::Error;
+
+/// Reads a stored body piece by piece.
+pub trait BodyReader: Send + 'static {
+    /// The next frame: data in order, then trailers if there are any, then `None`.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes cannot be read or are damaged. The reader is then dropped.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Frame<Bytes>>, Error>> + Send;
+}
+
+/// The body of a stored response, or a range of it.
+pub struct StoredBody {
+    source: Source,
+    remaining: u64,
+}
+
+enum Source {
+    Bytes { bytes: Bytes, trailers: Option<HeaderMap> },
+    // Only ever reached through `&mut`; the lock makes the body `Sync`, as servers may ask it to be.
+    Reader(Mutex<Frames>),
+    Done,
+}
+
+type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Error>> + Send>>;
+
+impl StoredBody {
+    /// A body that is in memory.
+    pub fn from_bytes(bytes: Bytes, trailers: Option<HeaderMap>) -> Self {
+        Self { remaining: bytes.len() as u64, source: Source::Bytes { bytes, trailers } }
+    }
+
+    /// A body of `length` bytes that is read as it is asked for. A reader that gives more or less
+    /// is an error to whoever reads.
+    pub fn from_reader(length: u64, reader: impl BodyReader) -> Self {
+        let frames = stream::unfold(Some(reader), |reader| async move {
+            let mut reader = reader?;
+            match reader.next().await {
+                Ok(frame) => Some((Ok(frame?), Some(reader))),
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        Self { remaining: length, source: Source::Reader(Mutex::new(Box::pin(frames))) }
+    }
+
+    /// A body that cannot be read.
+    pub(super) fn from_error(error: Error, length: u64) -> Self {
+        let frames = stream::iter([Err(error)]);
+        Self { remaining: length, source: Source::Reader(Mutex::new(Box::pin(frames))) }
+    }
+
+    fn fail(&mut self, error: Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.source = Source::Done;
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+impl Body for StoredBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self.get_mut();
+        let frame = match &mut this.source {
+            Source::Done => return Poll::Ready(None),
+            Source::Bytes { bytes, trailers } => {
+                let frame = if bytes.is_empty() {
+                    trailers.take().map(Frame::trailers)
+                } else {
+                    Some(Frame::data(std::mem::take(bytes)))
+                };
+                if trailers.is_none() {
+                    this.source = Source::Done;
+                }
+                frame
+            }
+            Source::Reader(frames) => {
+                let frames = frames.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+                match ready!(frames.as_mut().poll_next(cx)) {
+                    Some(Ok(frame)) => Some(frame),
+                    Some(Err(error)) => return this.fail(error),
+                    None if this.remaining > 0 => {
+                        return this.fail(Error::corrupt("stored body ends early"));
+                    }
+                    None => {
+                        this.source = Source::Done;
+                        None
+                    }
+                }
+            }
+        };
+        if let Some(data) = frame.as_ref().and_then(Frame::data_ref) {
+            match this.remaining.checked_sub(data.len() as u64) {
+                Some(remaining) => this.remaining = remaining,
+                None => return this.fail(Error::corrupt("stored body is too long")),
+            }
+        }
+        Poll::Ready(frame.map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Done => true,
+            Source::Bytes { bytes, trailers } => bytes.is_empty() && trailers.is_none(),
+            Source::Reader(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
+    }
+}
+
+impl fmt::Debug for StoredBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredBody").field("remaining", &self.remaining).finish_non_exhaustive()
+    }
+}

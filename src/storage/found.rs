@@ -1,0 +1,154 @@
+use crate::policy::{Stored, StoredResponse};
+
+/// An entry that a look-up found: its head and length, and how the store finds its body.
+#[derive(Clone, Debug)]
+pub struct Entry<H> {
+    response: StoredResponse,
+    handle: H,
+}
+
+impl<H> Entry<H> {
+    /// An entry with this head; `handle` is the store's own.
+    pub fn new(response: StoredResponse, handle: H) -> Self {
+        Self { response, handle }
+    }
+
+    /// Head and length.
+    pub fn response(&self) -> &StoredResponse {
+        &self.response
+    }
+
+    /// What the store gave.
+    pub fn handle(&self) -> &H {
+        &self.handle
+    }
+}
+
+/// What a look-up found for a request.
+#[derive(Clone, Debug)]
+pub struct Found<H> {
+    responses: Few<StoredResponse>,
+    handles: Few<H>,
+    instead: Instead,
+}
+
+/// What there is where no entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Instead {
+    Nothing,
+    OtherVariants,
+    Purged,
+}
+
+impl<H> Found<H> {
+    /// There is no index for the resource.
+    pub fn nothing() -> Self {
+        Self { responses: Few::None, handles: Few::None, instead: Instead::Nothing }
+    }
+
+    /// There is an index, and these entries are what the request selects; perhaps none.
+    pub fn entries(entries: impl IntoIterator<Item = Entry<H>>) -> Self {
+        let mut found = Self { instead: Instead::OtherVariants, ..Self::nothing() };
+        for Entry { response, handle } in entries {
+            found.responses.push(response);
+            found.handles.push(handle);
+        }
+        found
+    }
+
+    /// The heads that were found.
+    pub fn responses(&self) -> &[StoredResponse] {
+        self.responses.as_slice()
+    }
+
+    /// The entry at `index` of [`responses`](Self::responses).
+    pub fn into_entry(self, index: usize) -> Option<Entry<H>> {
+        Some(Entry { response: self.responses.take(index)?, handle: self.handles.take(index)? })
+    }
+
+    /// Drops the entries for which `keep` says no; they have been purged.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&StoredResponse) -> bool) {
+        if self.responses().iter().all(&keep) {
+            return;
+        }
+        let mut index = 0;
+        while let Some(response) = self.responses.as_slice().get(index) {
+            if keep(response) {
+                index += 1;
+            } else {
+                self.responses.remove(index);
+                self.handles.remove(index);
+            }
+        }
+        self.instead = Instead::Purged;
+    }
+
+    pub(crate) fn as_stored(&self) -> Stored<'_> {
+        match (self.responses(), self.instead) {
+            ([], Instead::Nothing) => Stored::Nothing,
+            ([], Instead::OtherVariants) => Stored::OtherVariants,
+            ([], Instead::Purged) => Stored::Purged,
+            (responses, _) => Stored::Responses(responses),
+        }
+    }
+
+    pub(super) fn map<T>(self, change: impl Fn(H) -> T) -> Found<T> {
+        let Self { responses, handles, instead } = self;
+        Found { responses, handles: handles.map(change), instead }
+    }
+}
+
+/// A list that needs no allocation for the usual length of one.
+#[derive(Clone, Debug)]
+enum Few<T> {
+    None,
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T> Few<T> {
+    fn as_slice(&self) -> &[T] {
+        match self {
+            Few::None => &[],
+            Few::One(item) => std::slice::from_ref(item),
+            Few::Many(items) => items,
+        }
+    }
+
+    fn push(&mut self, item: T) {
+        *self = match std::mem::replace(self, Few::None) {
+            Few::None => Few::One(item),
+            Few::One(first) => Few::Many(vec![first, item]),
+            Few::Many(mut items) => {
+                items.push(item);
+                Few::Many(items)
+            }
+        };
+    }
+
+    fn take(self, index: usize) -> Option<T> {
+        match self {
+            Few::One(item) if index == 0 => Some(item),
+            Few::Many(mut items) if index < items.len() => Some(items.swap_remove(index)),
+            _ => None,
+        }
+    }
+
+    fn remove(&mut self, index: usize) {
+        match self {
+            Few::One(_) if index == 0 => *self = Few::None,
+            Few::Many(items) if index < items.len() => {
+                items.remove(index);
+            }
+            _ => {}
+        }
+    }
+
+    fn map<U>(self, change: impl Fn(T) -> U) -> Few<U> {
+        match self {
+            Few::None => Few::None,
+            Few::One(item) => Few::One(change(item)),
+            Few::Many(items) => Few::Many(items.into_iter().map(change).collect()),
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! A scripted origin, a clock that is moved by hand, and a client: what the service tests share.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::{Future, Ready, ready},
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, response};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use larder::{
+    BoxError, BoxFuture, CacheBody, CacheLayer, CacheManager, CacheService, CacheStatus, Clock,
+    MemoryManager, Policy, policy::Timestamp,
+};
+use tower::{Layer, Service};
+
+pub type TestBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A clock that stands still until it is moved.
+#[derive(Clone)]
+pub struct TestClock {
+    start: (SystemTime, Instant),
+    passed: Arc<Mutex<Duration>>,
+}
+
+impl TestClock {
+    /// Starts at 2026-01-01 00:00:00 GMT.
+    pub fn new() -> Self {
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+        Self { start: (wall, Instant::now()), passed: Arc::default() }
+    }
+
+    pub fn advance(&self, duration: Duration) {
+        *self.passed.lock().unwrap() += duration;
+    }
+
+    pub fn advance_secs(&self, seconds: u64) {
+        self.advance(Duration::from_secs(seconds));
+    }
+
+    /// Moves to `seconds` after the start.
+    pub fn set_secs(&self, seconds: u64) {
+        *self.passed.lock().unwrap() = Duration::from_secs(seconds);
+    }
+
+    /// The wall time as an HTTP date, `seconds` from now.
+    pub fn date(&self, seconds: i64) -> String {
+        let now = self.now().wall();
+        let offset = Duration::from_secs(seconds.unsigned_abs());
+        httpdate::fmt_http_date(if seconds < 0 { now - offset } else { now + offset })
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        let passed = *self.passed.lock().unwrap();
+        Timestamp::new(self.start.0 + passed, self.start.1 + passed)
+    }
+
+    fn sleep(&self, _: Duration) -> Option<BoxFuture> {
+        None
+    }
+}
+
+/// What the origin saw of a request.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub method: Method,
+    pub uri: String,
+    pub headers: HeaderMap,
+}
+
+impl Seen {
+    pub fn path(&self) -> &str {
+        let uri = &self.uri;
+        uri.strip_prefix("http://a.example").unwrap_or(uri)
+    }
+
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+type Handler = Box<dyn FnMut(&Request<()>) -> Result<Response<TestBody>, OriginError> + Send>;
+
+/// An origin that answers by a closure and writes down what it was asked.
+#[derive(Clone)]
+pub struct Origin {
+    handler: Arc<Mutex<Handler>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+/// What the origin fails with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginError(pub &'static str);
+
+impl fmt::Display for OriginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for OriginError {}
+
+impl Origin {
+    pub fn new() -> Self {
+        let none = |_: &Request<()>| Ok(status(404).header("x-unscripted", "1").text(""));
+        Self { handler: Arc::new(Mutex::new(Box::new(none))), seen: Arc::default() }
+    }
+
+    /// Answers each request by `handler`.
+    pub fn on<R: Into<Response<TestBody>>>(
+        &self,
+        mut handler: impl FnMut(&Request<()>) -> R + Send + 'static,
+    ) {
+        self.try_on(move |request| Ok(handler(request).into()));
+    }
+
+    /// Answers each request by `handler`, which may fail.
+    pub fn try_on(
+        &self,
+        handler: impl FnMut(&Request<()>) -> Result<Response<TestBody>, OriginError> + Send + 'static,
+    ) {
+        *self.handler.lock().unwrap() = Box::new(handler);
+    }
+
+    /// How many requests have come.
+    pub fn calls(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    pub fn last(&self) -> Seen {
+        self.seen.lock().unwrap().last().cloned().expect("the origin was asked")
+    }
+
+    pub fn calls_to(&self, path: &str) -> usize {
+        self.seen.lock().unwrap().iter().filter(|seen| seen.path() == path).count()
+    }
+}
+
+impl<B> Service<Request<B>> for Origin {
+    type Response = Response<TestBody>;
+    type Error = OriginError;
+    type Future = Ready<Result<Self::Response, OriginError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), OriginError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let request = request.map(drop);
+        self.seen.lock().unwrap().push(Seen {
+            method: request.method().clone(),
+            uri: request.uri().to_string(),
+            headers: request.headers().clone(),
+        });
+        ready((self.handler.lock().unwrap())(&request))
+    }
+}
+
+/// A response to be scripted.
+pub struct Reply(response::Builder);
+
+/// `200` with nothing else.
+pub fn ok() -> Reply {
+    status(200)
+}
+
+pub fn status(code: u16) -> Reply {
+    Reply(Response::builder().status(code))
+}
+
+impl Reply {
+    pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        Self(self.0.header(name, value.as_ref()))
+    }
+
+    pub fn cache_control(self, value: &str) -> Self {
+        self.header("cache-control", value)
+    }
+
+    pub fn extension<T: Clone + Send + Sync + 'static>(self, extension: T) -> Self {
+        Self(self.0.extension(extension))
+    }
+
+    pub fn text(self, text: impl Into<String>) -> Response<TestBody> {
+        self.body(Full::new(Bytes::from(text.into())))
+    }
+
+    pub fn body<B>(self, body: B) -> Response<TestBody>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.0.body(body.map_err(Into::into).boxed_unsync()).unwrap()
+    }
+}
+
+/// A cache in front of a scripted origin.
+pub struct Cache<M: CacheManager = MemoryManager> {
+    pub layer: CacheLayer<M>,
+    pub service: CacheService<Origin, M>,
+    pub origin: Origin,
+    pub clock: TestClock,
+}
+
+pub fn cache(policy: Policy) -> Cache {
+    cache_over(MemoryManager::new(64 << 20), policy)
+}
+
+pub fn cache_over<M: CacheManager>(manager: M, policy: Policy) -> Cache<M> {
+    let (origin, clock) = (Origin::new(), TestClock::new());
+    let layer =
+        CacheLayer::new(manager).policy(policy).clock(clock.clone()).cache_status_header("larder");
+    Cache { service: layer.layer(origin.clone()), layer, origin, clock }
+}
+
+impl<M: CacheManager> Cache<M> {
+    /// GET of a path on `http://a.example`.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(get(path)).await
+    }
+
+    pub async fn get_with(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.send(with(get(path), fields)).await
+    }
+
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        Answer::of(self.service.clone().call(request).await.unwrap()).await
+    }
+
+    /// The response with its body unread.
+    pub async fn open(&self, path: &str) -> Response<CacheBody<TestBody>> {
+        self.service.clone().call(get(path)).await.unwrap()
+    }
+}
+
+pub fn get(path: &str) -> Request<Full<Bytes>> {
+    request("GET", path)
+}
+
+/// A request to a path on `http://a.example`, or to an absolute URI.
+pub fn request(method: &str, path: &str) -> Request<Full<Bytes>> {
+    let uri =
+        if path.starts_with('/') { format!("http://a.example{path}") } else { path.to_owned() };
+    Request::builder().method(method).uri(uri).body(Full::default()).unwrap()
+}
+
+pub fn with(mut request: Request<Full<Bytes>>, fields: &[(&str, &str)]) -> Request<Full<Bytes>> {
+    for (name, value) in fields {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        request.headers_mut().append(name, value.parse().unwrap());
+    }
+    request
+}
+
+/// A response that was read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub cache: CacheStatus,
+}
+
+impl Answer {
+    pub async fn of<B>(response: Response<CacheBody<B>>) -> Self
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let (head, body) = response.into_parts();
+        let cache = body.status();
+        let body = body.collect().await.expect("the body is whole").to_bytes();
+        Self { status: head.status, headers: head.headers, body, cache }
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub fn age(&self) -> Option<u64> {
+        self.field("age").map(|age| age.parse().unwrap())
+    }
+
+    #[track_caller]
+    pub fn assert_hit(&self) -> &Self {
+        assert!(self.cache.is_hit(), "{:?}", self.cache);
+        self
+    }
+
+    #[track_caller]
+    pub fn assert_forwarded(&self) -> &Self {
+        assert!(self.cache.forward().is_some(), "{:?}", self.cache);
+        self
+    }
+
+    /// Answered from the store after the origin had said 304.
+    #[track_caller]
+    pub fn assert_revalidated(&self) -> &Self {
+        let status = self.cache.forward_status();
+        assert_eq!(status, Some(StatusCode::NOT_MODIFIED), "{:?}", self.cache);
+        self
+    }
+}
+
+/// A body that gives its frames one by one as the test sends them.
+pub fn channel() -> (BodySender, impl http_body::Body<Data = Bytes, Error = BoxError> + Send) {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    (BodySender(sender), ChannelBody(receiver))
+}
+
+pub type Frame = Result<http_body::Frame<Bytes>, BoxError>;
+pub struct BodySender(tokio::sync::mpsc::UnboundedSender<Frame>);
+struct ChannelBody(tokio::sync::mpsc::UnboundedReceiver<Frame>);
+
+impl BodySender {
+    pub fn data(&self, data: impl Into<Bytes>) {
+        let _ = self.0.send(Ok(http_body::Frame::data(data.into())));
+    }
+
+    pub fn trailers(&self, trailers: HeaderMap) {
+        let _ = self.0.send(Ok(http_body::Frame::trailers(trailers)));
+    }
+
+    pub fn error(&self, text: &'static str) {
+        let _ = self.0.send(Err(Box::new(OriginError(text))));
+    }
+
+    /// Whether nobody reads any more.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+impl http_body::Body for ChannelBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
+        self.0.poll_recv(cx)
+    }
+}
+
+/// A service whose error is the origin's, as a boxed clone: what a middleware stack looks like.
+pub fn never<T>(_: Infallible) -> T {
+    unreachable!()
+}
+
+/// Polls once; `None` if it is not ready.
+pub fn now_or_never<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    match future.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
