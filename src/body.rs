@@ -120,3 +120,8 @@ impl<B> fmt::Debug for CacheBody<B> {
         f.debug_struct("CacheBody").field("status", &self.status).finish_non_exhaustive()
     }
 }
+
+/// Some bodies know that they have ended, others that they have no bytes.
+pub(crate) fn size_of_body(body: &impl Body) -> SizeHint {
+    if body.is_end_stream() { SizeHint::with_exact(0) } else { body.size_hint() }
+}

@@ -2,6 +2,10 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -21,12 +25,48 @@ pub trait Clock: Send + Sync + 'static {
 }
 
 /// The system's clocks. With the feature `tokio` and inside of its runtime, [`Clock::sleep`] works.
+///
+/// The wall clock is read once in a while and carried on by the monotonic one in between, since a
+/// hit is short enough to feel a second reading: a step of the wall clock is seen a tenth of a
+/// second later.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
+/// What the wall clock shows beyond the monotonic one, and when that was last read.
+struct Anchor {
+    start: Instant,
+    offset: AtomicU64,
+    read_at: AtomicU64,
+}
+
+static ANCHOR: LazyLock<Anchor> = LazyLock::new(|| Anchor {
+    start: Instant::now(),
+    offset: AtomicU64::new(0),
+    read_at: AtomicU64::new(0),
+});
+
+const READ_EVERY: Duration = Duration::from_millis(100);
+
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp::new(SystemTime::now(), Instant::now())
+        let anchor = &*ANCHOR;
+        let monotonic = Instant::now();
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let passed = monotonic.saturating_duration_since(anchor.start);
+        let passed_nanos = nanos(passed);
+        let offset = anchor.offset.load(Ordering::Acquire);
+        let unread = passed_nanos.wrapping_sub(anchor.read_at.load(Ordering::Acquire));
+        let offset = if offset == 0 || unread > nanos(READ_EVERY) {
+            let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            let offset = nanos(wall.unwrap_or_default()).saturating_sub(passed_nanos);
+            anchor.offset.store(offset, Ordering::Release);
+            anchor.read_at.store(passed_nanos, Ordering::Release);
+            offset
+        } else {
+            offset
+        };
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_nanos(offset) + passed;
+        Timestamp::new(wall, monotonic)
     }
 
     fn sleep(&self, duration: Duration) -> Option<BoxFuture> {
@@ -48,6 +88,19 @@ impl fmt::Debug for dyn Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_system_clock_shows_both_clocks() {
+        for _ in 0..3 {
+            let now = SystemClock.now();
+            let apart = |a: SystemTime, b: SystemTime| match a.duration_since(b) {
+                Ok(apart) => apart,
+                Err(error) => error.duration(),
+            };
+            assert!(apart(now.wall(), SystemTime::now()) < Duration::from_secs(1));
+            assert!(SystemClock.now().since(now) < Duration::from_secs(1));
+        }
+    }
 
     /// RFC 9111 §4.2.3 asks for the time that has passed; no clock may hide it.
     #[test]

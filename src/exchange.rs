@@ -10,14 +10,14 @@ use tower_service::Service;
 
 use crate::{
     BoxError, CacheBody, Error,
+    body::size_of_body,
     fill::{Fill, Recorder},
     inflight::Fetching,
-    layer::{Core, Emit},
     policy::{
         CacheStatus, Content, Decision, Fetch, Lookup, Outcome, Reason, Serve, Store, Stored,
         Unsafe, Update,
     },
-    service::size_of_body,
+    shared::{Core, Emit},
     storage::{CacheManager, Found, StoredBody},
 };
 
@@ -39,7 +39,7 @@ pub(crate) async fn look_up<S, M, ReqB, ResB>(
     core: Arc<Core<M>>,
     inner: S,
     request: Request<ReqB>,
-    lookup: Lookup,
+    lookup: Lookup<'static>,
     began: u64,
 ) -> Result<Response<CacheBody<ResB>>, S::Error>
 where
@@ -62,7 +62,7 @@ where
 /// Answers from what was found, or says what to ask. A store that fails is a miss.
 pub(crate) fn answer<M: CacheManager, ResB>(
     core: &Core<M>,
-    lookup: Lookup,
+    lookup: Lookup<'_>,
     request: &mut request::Parts,
     found: Result<Found<M::Handle>, Error>,
     began: u64,

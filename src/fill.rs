@@ -2,7 +2,6 @@ use std::{
     collections::VecDeque,
     fmt,
     future::poll_fn,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     time::Duration,
@@ -292,12 +291,12 @@ impl Queue {
     }
 }
 
-/// A [`Fill`] that a body can hold and still be `Sync`: it is polled through `&mut` alone.
-pub(crate) struct Shared(Mutex<Fill>);
+/// A [`Fill`] that a body can hold and still be small and `Sync`: it is polled through `&mut` alone.
+pub(crate) struct Shared(Box<Mutex<Fill>>);
 
 impl Shared {
     pub(crate) fn new(fill: Fill) -> Self {
-        Self(Mutex::new(fill))
+        Self(Box::new(Mutex::new(fill)))
     }
 
     pub(crate) fn get_mut(&mut self) -> &mut Fill {
@@ -308,6 +307,3 @@ impl Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-#[allow(unused)]
-fn assert_send<T: Send>(_: Pin<&T>) {}

@@ -10,7 +10,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{CacheBody, exchange, layer::Emit, policy::CacheStatus};
+use crate::{CacheBody, exchange, policy::CacheStatus, shared::Emit};
 
 type Answered<ResB, E> = Result<Response<CacheBody<ResB>>, E>;
 type Boxed<ResB, E> = Pin<Box<dyn Future<Output = Answered<ResB, E>> + Send>>;

@@ -2,8 +2,8 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     Error,
-    layer::Core,
     purge::{Purge, Purged},
+    shared::Core,
     storage::CacheManager,
 };
 

@@ -1,11 +1,12 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::{HeaderName, Uri, request, response};
+use http::{Uri, request};
 use tower_layer::Layer;
 
 use crate::{
-    CacheHandle, CacheService, Clock, Executor, Policy, SystemClock, fill::Means,
-    inflight::Inflight, policy::CacheStatus, purge::PurgeLog, storage::CacheManager,
+    CacheHandle, CacheService, Clock, Executor, Policy, SystemClock,
+    shared::{Core, Emit},
+    storage::CacheManager,
 };
 
 /// A tower layer that keeps HTTP responses by RFC 9111.
@@ -70,19 +71,6 @@ use crate::{
 #[must_use]
 pub struct CacheLayer<M> {
     core: Arc<Core<M>>,
-}
-
-/// All that a layer's services share.
-#[derive(Clone)]
-pub(crate) struct Core<M> {
-    pub(crate) policy: Policy,
-    pub(crate) manager: M,
-    pub(crate) purges: PurgeLog,
-    pub(crate) inflight: Arc<Inflight>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) executor: Arc<dyn Executor>,
-    pub(crate) emit: Emit,
-    store_timeout: Duration,
 }
 
 impl<M: CacheManager> CacheLayer<M> {
@@ -168,16 +156,6 @@ impl<M: CacheManager> CacheLayer<M> {
     }
 }
 
-impl<M> Core<M> {
-    pub(crate) fn means(&self) -> Means {
-        Means {
-            clock: self.clock.clone(),
-            executor: self.executor.clone(),
-            store_timeout: self.store_timeout,
-        }
-    }
-}
-
 impl<M> Clone for CacheLayer<M> {
     fn clone(&self) -> Self {
         Self { core: self.core.clone() }
@@ -195,23 +173,5 @@ impl<M, S> Layer<S> for CacheLayer<M> {
 impl<M> fmt::Debug for CacheLayer<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheLayer").field("policy", &self.core.policy).finish_non_exhaustive()
-    }
-}
-
-/// How a response tells what the cache did.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Emit {
-    header: Option<Arc<str>>,
-    extension: bool,
-}
-
-impl Emit {
-    pub(crate) fn emit(&self, head: &mut response::Parts, status: CacheStatus) {
-        if let Some(member) = self.header.as_deref().and_then(|name| status.to_member(name)) {
-            head.headers.append(HeaderName::from_static("cache-status"), member);
-        }
-        if self.extension {
-            head.extensions.insert(status);
-        }
     }
 }

@@ -1,5 +1,112 @@
-//! larder
+//! A tower layer that caches HTTP responses by [RFC 9111], for axum routers and for hyper and
+//! reqwest clients.
+//!
+//! # On a server
+//!
+//! ```
+//! use axum::{Extension, Router, response::IntoResponse, routing::get};
+//! use larder::{CacheLayer, Cached, MemoryManager};
+//!
+//! async fn report() -> impl IntoResponse {
+//!     // Kept for a minute. `Cache-Control: max-age=60` would say so to the client, too.
+//!     (Extension(Cached::for_secs(60)), "…")
+//! }
+//!
+//! let cache = CacheLayer::new(MemoryManager::new(256 << 20)).cache_status_header("larder");
+//! let app: Router = Router::new().route("/report", get(report)).layer(cache.clone());
+//! let handle = cache.handle(); // for purging, wherever it is needed
+//! ```
+//!
+//! Nothing is kept that does not ask for it: a handler says how long its answer is good, by
+//! `Cache-Control`, by `Expires`, by [`Cached`], or a route does by
+//! [`default_ttl`](CacheLayer::default_ttl). An answer that is for one user must say so; read the
+//! first page of [`CacheLayer`].
+//!
+//! # In a client
+//!
+//! hyper-util's client as it is:
+//!
+//! ```
+//! use http_body_util::Empty;
+//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! use larder::{CacheLayer, MemoryManager, Policy};
+//! use tower::Layer;
+//!
+//! let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
+//! let cache = CacheLayer::new(MemoryManager::new(64 << 20)).policy(Policy::private());
+//! let client = cache.layer(client); // a `Service<Request<_>>` like the one before
+//! ```
+//!
+//! reqwest through `ReqwestService` (feature `reqwest`):
+//!
+//! ```
+//! # #[cfg(feature = "reqwest")]
+//! # fn example() -> reqwest::Result<()> {
+//! use larder::{CacheLayer, MemoryManager, Policy, ReqwestService};
+//! use tower::Layer;
+//!
+//! let client = ReqwestService::new(reqwest::Client::builder())?;
+//! let cache = CacheLayer::new(MemoryManager::new(64 << 20)).policy(Policy::private());
+//! let client = cache.layer(client);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it does
+//!
+//! - [`Policy`] makes the choices that RFC 9111 leaves open, with safe defaults:
+//!   [`Policy::shared`] for servers and proxies, [`Policy::private`] for clients.
+//! - Bodies stream: the first byte goes on at once, while the response is being stored. What is not
+//!   stored is not touched. What did not arrive whole is not kept.
+//! - A resource has any number of variants (`Vary`); a hit reads one of them.
+//! - A store that fails is a miss, and never a failed request. Errors are those of the inner
+//!   service.
+//! - [`CacheBody::status`] says what happened and why; [`CacheLayer::cache_status_header`] tells the
+//!   client (RFC 9211).
+//! - [`CacheHandle::purge`] takes out a URL, a host, a namespace or everything; what is on its way
+//!   from the origin just then does not come back.
+//!
+//! # What it does not do
+//!
+//! Responses to `Range` requests pass by the cache, and so do requests with a body, `CONNECT`, and
+//! upgrades. Concurrent misses each ask the origin. There is no disk store yet; [`storage`] says how
+//! to write one.
+//!
+//! # Coverage of RFC 9111
+//!
+//! | section | rule | |
+//! |---|---|---|
+//! | 2, 4.1 | key, `Vary`, variants side by side | yes |
+//! | 3 | storing by status, directives and mode; `must-understand` | yes |
+//! | 3.1 | fields that are not stored | yes |
+//! | 3.2, 4.3.4 | freshening by a 304 | yes, the variant that was asked about |
+//! | 3.3, 3.4 | partial responses | pass by |
+//! | 3.5 | `Authorization` in a shared cache | yes |
+//! | 4.2 | age, lifetime, heuristics | yes |
+//! | 4.2.4 | stale responses | by the client's `max-stale`, and by [`CacheMode`] |
+//! | 4.3.1 – 4.3.3 | validation | yes |
+//! | 4.3.5 | freshening by HEAD | no; HEAD is answered from a stored GET |
+//! | 4.4 | invalidation by unsafe methods | yes |
+//! | 5.1 | `Age` | yes |
+//! | 5.2.1 | request directives | yes; a shared cache ignores `max-stale` unless told otherwise |
+//! | 5.2.2 | response directives | yes |
+//! | 5.3, 5.4 | `Expires`, `Pragma` | yes |
+//! | 7.3 | `Set-Cookie` | not shared unless told otherwise |
+//!
+//! # Features
+//!
+//! | feature | default | |
+//! |---|---|---|
+//! | `memory` | yes | [`MemoryManager`], on quick_cache |
+//! | `tokio` | yes | `TokioExecutor`, and time limits that wake up by themselves |
+//! | `reqwest` | no | `ReqwestService`; no TLS is chosen for you |
+//! | `test-suite` | no | `storage_suite!`, the cases that every store must pass |
+//!
+//! The crate has no `unsafe` code. It needs Rust 1.89.
+//!
+//! [RFC 9111]: https://www.rfc-editor.org/rfc/rfc9111
 
+#![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
@@ -17,6 +124,7 @@ mod purge;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 mod service;
+mod shared;
 pub mod storage;
 
 #[cfg(feature = "tokio")]

@@ -6,15 +6,16 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, SizeHint};
+use http_body::Body;
 use tower_service::Service;
 
 use crate::{
     BoxError, CacheBody,
+    body::size_of_body,
     exchange::{self, Answer},
     future::ResponseFuture,
-    layer::Core,
     policy::{Begin, CacheStatus},
+    shared::Core,
     storage::CacheManager,
 };
 
@@ -99,16 +100,11 @@ where
                 core.clone(),
                 self.inner.clone(),
                 Request::from_parts(head, body),
-                lookup,
+                lookup.detach(),
                 began,
             )),
         }
     }
-}
-
-/// Some bodies know that they have ended, others that they have no bytes.
-pub(crate) fn size_of_body(body: &impl Body) -> SizeHint {
-    if body.is_end_stream() { SizeHint::with_exact(0) } else { body.size_hint() }
 }
 
 impl<S: Clone, M> Clone for CacheService<S, M> {

@@ -52,9 +52,9 @@ pub(crate) fn initial_age(
     apparent.max(corrected)
 }
 
-/// The age of a stored response (RFC 9111 §4.2.3, `current_age`).
-pub(crate) fn current_age(facts: &Facts, received: Timestamp, now: Timestamp) -> Duration {
-    facts.initial_age.saturating_add(now.since(received))
+/// The age of a response that has been stored for `resident` (RFC 9111 §4.2.3, `current_age`).
+pub(crate) fn current_age(facts: &Facts, resident: Duration) -> Duration {
+    facts.initial_age.saturating_add(resident)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, Uri, header, request, uri::Authority};
+use http::{HeaderMap, Uri, header, request};
 
 use super::{options::Rules, status::Reason};
 
@@ -23,58 +23,63 @@ impl CacheKey {
         let target = rules.target.as_ref().and_then(|target| target(head));
         let uri = target.as_ref().unwrap_or(&head.uri);
         let scheme = uri.scheme_str().unwrap_or(&rules.default_scheme);
-        let host = single_host(&head.headers)?;
-        let authority = match (uri.authority(), &host) {
+        let authority = match (uri.authority(), single_host(&head.headers)?) {
             (Some(authority), Some(host)) => {
-                let (ours, theirs) = (Normal::of(authority, scheme)?, Normal::of(host, scheme)?);
+                let (ours, theirs) =
+                    (Normal::of(authority.as_str(), scheme)?, Normal::of(host, scheme)?);
                 if ours != theirs {
                     return Err(Reason::Authority);
                 }
                 ours
             }
-            (Some(authority), None) => Normal::of(authority, scheme)?,
+            (Some(authority), None) => Normal::of(authority.as_str(), scheme)?,
             (None, Some(host)) => Normal::of(host, scheme)?,
             (None, None) => {
-                let authority = rules.default_authority.as_deref().ok_or(Reason::NoAuthority)?;
-                let authority = authority.parse().map_err(|_| Reason::NoAuthority)?;
-                return Self::build(rules, head, scheme, Normal::of(&authority, scheme)?, uri);
+                Normal::of(rules.default_authority.as_deref().ok_or(Reason::NoAuthority)?, scheme)?
             }
         };
-        Self::build(rules, head, scheme, authority, uri)
-    }
-
-    fn build(
-        rules: &Rules,
-        head: &request::Parts,
-        scheme: &str,
-        authority: Normal<'_>,
-        uri: &Uri,
-    ) -> Result<Self, Reason> {
         let partition = rules.partition.as_ref().and_then(|partition| partition(head));
-        let mut key = Encoder::with_capacity(
-            64 + uri.path().len()
-                + uri.query().map_or(0, str::len)
-                + authority.host.len()
-                + partition.as_ref().map_or(0, String::len)
-                + rules.namespace.as_ref().map_or(0, String::len),
-        );
-        key.optional(rules.namespace.as_deref());
-        key.optional(partition.as_deref());
-        key.component(|out| out.extend(scheme.bytes().map(|b| b.to_ascii_lowercase())));
-        key.component(|out| authority.write(out));
-        key.component(|out| write_path(out, uri));
-        Ok(key.finish())
+        let (namespace, partition) = (rules.namespace.as_deref(), partition.as_deref());
+        let query = rules.query.apply(uri.query());
+        let (path, query) =
+            (if uri.path().is_empty() { "/" } else { uri.path() }, query.as_deref());
+        let marked = |text: Option<&str>| text.map_or(0, |text| 1 + text.len());
+        let lengths = [
+            marked(namespace),
+            marked(partition),
+            scheme.len(),
+            authority.length(),
+            path.len() + marked(query),
+        ];
+
+        let mut out = with_room_for(lengths);
+        write_length(&mut out, lengths[0]);
+        write_marked(&mut out, MARK, namespace);
+        write_length(&mut out, lengths[1]);
+        write_marked(&mut out, MARK, partition);
+        write_length(&mut out, lengths[2]);
+        write_lower(&mut out, scheme);
+        write_length(&mut out, lengths[3]);
+        authority.write(&mut out);
+        write_length(&mut out, lengths[4]);
+        out.extend_from_slice(path.as_bytes());
+        write_marked(&mut out, b'?', query);
+        Ok(Self(Bytes::from(out)))
     }
 
     /// The key of another URI of the same origin, namespace and partition; `path` with its query.
     pub(super) fn sibling(&self, path: &str) -> Self {
         let [namespace, partition, scheme, authority, _] = self.components();
-        let mut key = Encoder::with_capacity(self.0.len() + path.len());
-        for part in [namespace, partition, scheme, authority] {
-            key.component(|out| out.extend_from_slice(part));
+        Self::encode([namespace, partition, scheme, authority, path.as_bytes()])
+    }
+
+    fn encode(components: [&[u8]; COMPONENTS]) -> Self {
+        let mut out = with_room_for(components.map(<[u8]>::len));
+        for component in components {
+            write_length(&mut out, component.len());
+            out.extend_from_slice(component);
         }
-        key.component(|out| out.extend_from_slice(path.as_bytes()));
-        key.finish()
+        Self(Bytes::from(out))
     }
 
     /// The key that `bytes` encode, `None` if they are not an encoding of this version.
@@ -129,10 +134,10 @@ impl CacheKey {
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return false;
         };
-        let ours = self.authority().parse::<Authority>();
-        let (Ok(ours), Ok(theirs)) = (&ours, Normal::of(authority, scheme)) else { return false };
+        let ours = Normal::of(self.authority(), self.scheme());
+        let theirs = Normal::of(authority.as_str(), scheme);
         scheme.eq_ignore_ascii_case(self.scheme())
-            && Normal::of(ours, self.scheme()).is_ok_and(|ours| ours == theirs)
+            && matches!((ours, theirs), (Ok(ours), Ok(theirs)) if ours == theirs)
     }
 
     fn text(&self, index: usize) -> &str {
@@ -160,42 +165,31 @@ impl fmt::Debug for CacheKey {
     }
 }
 
-struct Encoder(Vec<u8>);
+/// Before a namespace or partition that is there: an empty one is not the same as none.
+const MARK: u8 = b'=';
 
-impl Encoder {
-    fn with_capacity(capacity: usize) -> Self {
-        let mut bytes = Vec::with_capacity(capacity);
-        bytes.push(VERSION);
-        Self(bytes)
-    }
+/// Of exact size: then the bytes need no second allocation to be shared.
+fn with_room_for(lengths: [usize; COMPONENTS]) -> Vec<u8> {
+    let long = lengths.iter().filter(|length| **length >= usize::from(LONG)).count();
+    let mut out = Vec::with_capacity(1 + COMPONENTS + 4 * long + lengths.iter().sum::<usize>());
+    out.push(VERSION);
+    out
+}
 
-    fn component(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let at = self.0.len();
-        self.0.push(0);
-        write(&mut self.0);
-        let length = self.0.len() - at - 1;
-        match u8::try_from(length) {
-            Ok(length) if length < LONG => self.0[at] = length,
-            _ => {
-                self.0[at] = LONG;
-                let length = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
-                self.0.splice(at + 1..at + 1, length);
-            }
+fn write_length(out: &mut Vec<u8>, length: usize) {
+    match u8::try_from(length) {
+        Ok(length) if length < LONG => out.push(length),
+        _ => {
+            out.push(LONG);
+            out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
         }
     }
+}
 
-    /// Nothing and an empty text are different things: a text that is there begins with a mark.
-    fn optional(&mut self, text: Option<&str>) {
-        self.component(|out| {
-            if let Some(text) = text {
-                out.push(b'=');
-                out.extend_from_slice(text.as_bytes());
-            }
-        });
-    }
-
-    fn finish(self) -> CacheKey {
-        CacheKey(Bytes::from(self.0))
+fn write_marked(out: &mut Vec<u8>, mark: u8, text: Option<&str>) {
+    if let Some(text) = text {
+        out.push(mark);
+        out.extend_from_slice(text.as_bytes());
     }
 }
 
@@ -212,30 +206,25 @@ fn read_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 fn optional(text: &str) -> Option<&str> {
-    text.strip_prefix('=')
+    text.strip_prefix(char::from(MARK))
 }
 
-fn write_path(out: &mut Vec<u8>, uri: &Uri) {
-    let path = uri.path();
-    out.extend_from_slice(if path.is_empty() { b"/" } else { path.as_bytes() });
-    if let Some(query) = uri.query() {
-        out.push(b'?');
-        out.extend_from_slice(query.as_bytes());
-    }
+fn write_lower(out: &mut Vec<u8>, text: &str) {
+    let start = out.len();
+    out.extend_from_slice(text.as_bytes());
+    out[start..].make_ascii_lowercase();
 }
 
 /// The one `Host` of a request; more than one, or one that cannot be read, is a conflict
 /// (RFC 9112 §3.2).
-fn single_host(headers: &HeaderMap) -> Result<Option<Authority>, Reason> {
+fn single_host(headers: &HeaderMap) -> Result<Option<&str>, Reason> {
     let mut lines = headers.get_all(header::HOST).iter();
     let Some(line) = lines.next() else { return Ok(None) };
     if lines.next().is_some() {
         return Err(Reason::Authority);
     }
-    if line.is_empty() {
-        return Ok(None);
-    }
-    Authority::try_from(line.as_bytes()).map(Some).map_err(|_| Reason::Authority)
+    let host = line.to_str().map_err(|_| Reason::Authority)?;
+    Ok((!host.is_empty()).then_some(host))
 }
 
 /// An authority in the form in which equal ones are equal (RFC 3986 §6.2).
@@ -245,22 +234,21 @@ struct Normal<'a> {
 }
 
 impl<'a> Normal<'a> {
-    fn of(authority: &'a Authority, scheme: &str) -> Result<Self, Reason> {
-        let text = authority.as_str();
-        // User information is no part of an http URI (RFC 9110 §4.2.4), and may be anybody's.
-        if text.contains('@') {
-            return Err(Reason::Authority);
-        }
-        let host = authority.host();
-        let host = host.strip_suffix('.').unwrap_or(host);
-        if host.is_empty() {
-            return Err(Reason::Authority);
-        }
-        let behind = text.get(authority.host().len()..).unwrap_or_default();
-        let port = match behind.strip_prefix(':') {
-            None | Some("") => None,
-            Some(port) => Some(port.parse().map_err(|_| Reason::Authority)?),
+    fn of(text: &'a str, scheme: &str) -> Result<Self, Reason> {
+        // From the end: digits behind a colon are the port, also behind an IPv6 literal.
+        let digits = text.bytes().rev().take_while(u8::is_ascii_digit).count();
+        let (before, digits) = text.split_at(text.len() - digits);
+        let (host, port) = match before.strip_suffix(':') {
+            Some(host) if digits.is_empty() => (host, None),
+            Some(host) => (host, Some(digits.parse().map_err(|_| Reason::Authority)?)),
+            None => (text, None),
         };
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let is_address = host.starts_with('[') && host.ends_with(']');
+        let fits = |b: u8| HOST[usize::from(b)] || (is_address && matches!(b, b':' | b'[' | b']'));
+        if host.is_empty() || !host.bytes().all(fits) {
+            return Err(Reason::Authority);
+        }
         let usual = match scheme {
             _ if scheme.eq_ignore_ascii_case("http") => Some(80),
             _ if scheme.eq_ignore_ascii_case("https") => Some(443),
@@ -269,14 +257,37 @@ impl<'a> Normal<'a> {
         Ok(Self { host, port: port.filter(|port| Some(*port) != usual) })
     }
 
+    fn length(&self) -> usize {
+        self.host.len()
+            + self.port.map_or(0, |port| 2 + port.checked_ilog10().unwrap_or(0) as usize)
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
-        out.extend(self.host.bytes().map(|b| b.to_ascii_lowercase()));
+        write_lower(out, self.host);
         if let Some(port) = self.port {
             out.push(b':');
             out.extend_from_slice(port.to_string().as_bytes());
         }
     }
 }
+
+/// The bytes of a registered name (RFC 3986 §3.2.2). Not `@`: user information is no part of an http
+/// URI (RFC 9110 §4.2.4), and may be anybody's.
+const HOST: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0;
+    while b < 128 {
+        table[b] = (b as u8).is_ascii_alphanumeric();
+        b += 1;
+    }
+    let punctuation = b"-._~%!$&'()*+,;=";
+    let mut at = 0;
+    while at < punctuation.len() {
+        table[punctuation[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 impl PartialEq for Normal<'_> {
     fn eq(&self, other: &Self) -> bool {
@@ -370,11 +381,7 @@ mod tests {
             b in proptest::array::uniform5("[=\\x00\\xff/]{0,3}"),
         ) {
             let encode = |parts: &[String; 5]| {
-                let mut key = Encoder::with_capacity(0);
-                for part in parts {
-                    key.component(|out| out.extend_from_slice(part.as_bytes()));
-                }
-                key.finish()
+                CacheKey::encode(std::array::from_fn(|i| parts[i].as_bytes()))
             };
             let (x, y) = (encode(&a), encode(&b));
             prop_assert_eq!(x == y, a == b);

@@ -54,6 +54,7 @@ mod key;
 mod mode;
 mod options;
 mod precondition;
+mod query;
 mod request;
 mod reuse;
 mod status;
@@ -71,6 +72,7 @@ pub use self::{
     key::CacheKey,
     mode::{CacheMode, Cached, Private},
     options::{ClientMaxStale, ClientReload, Policy, Scope, SetCookie, VaryOnCredentials},
+    query::QueryKey,
     request::{Begin, Lookup},
     reuse::{Content, Decision, Serve, Stored},
     status::{CacheStatus, Forward, Reason},

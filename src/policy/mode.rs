@@ -49,31 +49,23 @@ impl CacheMode {
 /// use larder::Cached;
 ///
 /// let mut response = http::Response::new("report");
-/// response.extensions_mut().insert(Cached::for_secs(60).stale(30));
+/// response.extensions_mut().insert(Cached::for_secs(60));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cached {
     lifetime: Duration,
-    stale: Duration,
     public: bool,
 }
 
 impl Cached {
     /// Fresh for `lifetime` after it was made.
     pub fn for_duration(lifetime: Duration) -> Self {
-        Self { lifetime, stale: Duration::ZERO, public: false }
+        Self { lifetime, public: false }
     }
 
     /// Fresh for so many seconds after it was made.
     pub fn for_secs(seconds: u64) -> Self {
         Self::for_duration(Duration::from_secs(seconds))
-    }
-
-    /// May be served for so many seconds more while it is being refreshed
-    /// (`stale-while-revalidate`, RFC 5861 §3).
-    pub fn stale(mut self, seconds: u64) -> Self {
-        self.stale = Duration::from_secs(seconds);
-        self
     }
 
     /// The same for every user, although the request carried `Authorization` (RFC 9111 §3.5).
@@ -84,10 +76,6 @@ impl Cached {
 
     pub(crate) fn lifetime(&self) -> Duration {
         self.lifetime
-    }
-
-    pub(crate) fn stale_while_revalidate(&self) -> Option<Duration> {
-        (!self.stale.is_zero()).then_some(self.stale)
     }
 
     pub(crate) fn is_public(&self) -> bool {

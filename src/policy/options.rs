@@ -2,6 +2,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{Extensions, Uri, request};
 
+use super::query::QueryKey;
+
 /// For whom responses are kept (RFC 9111 §1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
@@ -87,6 +89,7 @@ pub(super) struct Rules {
     pub(super) default_scheme: String,
     pub(super) default_authority: Option<String>,
     pub(super) namespace: Option<String>,
+    pub(super) query: QueryKey,
     pub(super) target: Option<Arc<Target>>,
     pub(super) partition: Option<Arc<Partition>>,
     pub(super) max_variants: usize,
@@ -165,6 +168,7 @@ impl Policy {
                 default_scheme: "http".to_owned(),
                 default_authority: None,
                 namespace: None,
+                query: QueryKey::whole(),
                 target: None,
                 partition: None,
                 max_variants: 64,
@@ -269,6 +273,11 @@ impl Policy {
     /// Keeps this cache's responses apart from those of other namespaces in the same store.
     pub fn namespace(self, namespace: impl Into<String>) -> Self {
         self.rules(|rules| rules.namespace = Some(namespace.into()))
+    }
+
+    /// Which parameters of the query belong to the key. Default: all of them, as they stand.
+    pub fn query(self, query: QueryKey) -> Self {
+        self.rules(|rules| rules.query = query)
     }
 
     /// Where to find the URI that the client asked for, if the request no longer says it: an axum

@@ -1,3 +1,5 @@
+use std::ops::Deref;
+
 use http::{HeaderMap, Method, header, request};
 use http_body::SizeHint;
 
@@ -11,30 +13,51 @@ use super::{
 /// The answer to the first question: what a request has to do with the cache.
 #[derive(Debug)]
 #[must_use]
-pub enum Begin {
+pub enum Begin<'p> {
     /// Nothing: hand it to the origin, and its response to the client, as they are.
     Bypass(Reason),
     /// It is written through, and its response may invalidate (RFC 9111 §4.4).
     Invalidate(Unsafe),
     /// Look for [`Lookup::key`] in the store.
-    Lookup(Lookup),
+    Lookup(Lookup<'p>),
 }
 
 /// A request that may be answered from the store.
+///
+/// It borrows the policy, since a hit in memory is over before anything else happens;
+/// [`detach`](Self::detach) makes it independent.
 #[derive(Debug)]
 #[must_use]
-pub struct Lookup {
-    pub(super) policy: Policy,
+pub struct Lookup<'p> {
+    pub(super) policy: Borrowed<'p>,
     pub(super) key: CacheKey,
     pub(super) mode: CacheMode,
     pub(super) is_head: bool,
     pub(super) authorization: bool,
+    pub(super) is_conditional: bool,
     pub(super) directives: RequestDirectives,
+}
+
+#[derive(Debug)]
+pub(super) enum Borrowed<'p> {
+    Policy(&'p Policy),
+    Own(Policy),
+}
+
+impl Deref for Borrowed<'_> {
+    type Target = Policy;
+
+    fn deref(&self) -> &Policy {
+        match self {
+            Borrowed::Policy(policy) => policy,
+            Borrowed::Own(policy) => policy,
+        }
+    }
 }
 
 impl Policy {
     /// The first question. `body` is the size hint of the request's body.
-    pub fn begin(&self, head: &request::Parts, body: &SizeHint) -> Begin {
+    pub fn begin(&self, head: &request::Parts, body: &SizeHint) -> Begin<'_> {
         match head.method {
             Method::GET | Method::HEAD => match self.lookup(head, body) {
                 Ok(lookup) => Begin::Lookup(lookup),
@@ -50,49 +73,67 @@ impl Policy {
         }
     }
 
-    fn lookup(&self, head: &request::Parts, body: &SizeHint) -> Result<Lookup, Reason> {
+    fn lookup(&self, head: &request::Parts, body: &SizeHint) -> Result<Lookup<'_>, Reason> {
         let headers = &head.headers;
         let rules = &*self.rules;
         let mode = CacheMode::of(&head.extensions);
         if mode == CacheMode::NoStore {
             return Err(Reason::Mode);
         }
-        if headers.contains_key(header::UPGRADE) {
+        let fields = Fields::scan(headers);
+        if fields.upgrade {
             return Err(Reason::Upgrade);
         }
         // A cache that ignores the body of a GET answers with what another body brought.
         if body.exact() != Some(0) {
             return Err(Reason::RequestBody);
         }
-        if headers.contains_key(header::RANGE) {
+        if fields.range {
             return Err(Reason::Range);
         }
-        if headers.contains_key(header::IF_MATCH)
-            || headers.contains_key(header::IF_UNMODIFIED_SINCE)
-        {
+        if fields.precondition {
             return Err(Reason::Precondition);
         }
-        if nominates_more_than_the_connection(headers) {
+        if fields.connection && nominates_more_than_the_connection(headers) {
             return Err(Reason::ConnectionOption);
         }
-        if rules.bypass_cookies && headers.contains_key(header::COOKIE) {
+        if rules.bypass_cookies && fields.cookie {
             return Err(Reason::Cookie);
         }
         if rules.pass.as_ref().is_some_and(|pass| pass(&head.extensions)) {
             return Err(Reason::Extension);
         }
         Ok(Lookup {
-            policy: self.clone(),
+            policy: Borrowed::Policy(self),
             key: CacheKey::of(rules, head)?,
             mode,
             is_head: head.method == Method::HEAD,
-            authorization: headers.contains_key(header::AUTHORIZATION),
-            directives: RequestDirectives::parse(headers),
+            authorization: fields.authorization,
+            is_conditional: fields.conditional,
+            directives: if fields.directives {
+                RequestDirectives::parse(headers)
+            } else {
+                RequestDirectives::default()
+            },
         })
     }
 }
 
-impl Lookup {
+impl Lookup<'_> {
+    /// The same question, for a store that has to be waited for.
+    pub fn detach(self) -> Lookup<'static> {
+        let policy = Borrowed::Own(self.policy.clone());
+        Lookup {
+            policy,
+            key: self.key,
+            mode: self.mode,
+            is_head: self.is_head,
+            authorization: self.authorization,
+            is_conditional: self.is_conditional,
+            directives: self.directives,
+        }
+    }
+
     /// The resource that is asked for.
     pub fn key(&self) -> &CacheKey {
         &self.key
@@ -101,6 +142,47 @@ impl Lookup {
     /// What to get from the store, for the request with these `headers`.
     pub fn wanted<'a>(&'a self, headers: &'a HeaderMap, secret: &'a Secret) -> Wanted<'a> {
         Wanted { key: &self.key, request: headers, secret }
+    }
+}
+
+/// Which of the fields that matter a request has: found in one pass, since most requests have few
+/// fields and none of these.
+#[derive(Default)]
+struct Fields {
+    authorization: bool,
+    conditional: bool,
+    connection: bool,
+    cookie: bool,
+    directives: bool,
+    precondition: bool,
+    range: bool,
+    upgrade: bool,
+}
+
+impl Fields {
+    fn scan(headers: &HeaderMap) -> Self {
+        let mut fields = Self::default();
+        for name in headers.keys() {
+            let mark = match *name {
+                _ if name == header::CACHE_CONTROL || name == header::PRAGMA => {
+                    &mut fields.directives
+                }
+                _ if name == header::COOKIE => &mut fields.cookie,
+                _ if name == header::CONNECTION => &mut fields.connection,
+                _ if name == header::IF_NONE_MATCH || name == header::IF_MODIFIED_SINCE => {
+                    &mut fields.conditional
+                }
+                _ if name == header::AUTHORIZATION => &mut fields.authorization,
+                _ if name == header::RANGE => &mut fields.range,
+                _ if name == header::IF_MATCH || name == header::IF_UNMODIFIED_SINCE => {
+                    &mut fields.precondition
+                }
+                _ if name == header::UPGRADE => &mut fields.upgrade,
+                _ => continue,
+            };
+            *mark = true;
+        }
+        fields
     }
 }
 
@@ -119,7 +201,7 @@ mod tests {
 
     use super::*;
 
-    fn begin(policy: &Policy, request: http::request::Builder, length: u64) -> Begin {
+    fn begin(policy: &Policy, request: http::request::Builder, length: u64) -> Begin<'_> {
         let (head, ()) = request.body(()).unwrap().into_parts();
         policy.begin(&head, &SizeHint::with_exact(length))
     }
@@ -129,7 +211,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn assert_bypass(begin: Begin, expected: Reason) {
+    fn assert_bypass(begin: Begin<'_>, expected: Reason) {
         assert!(
             matches!(begin, Begin::Bypass(reason) if reason == expected),
             "{begin:?} {expected}"
@@ -187,7 +269,8 @@ mod tests {
     #[test]
     fn unsafe_methods_invalidate() {
         for method in ["POST", "PUT", "DELETE", "PATCH", "FROB", "PROPFIND"] {
-            let begun = begin(&Policy::shared(), get().method(method), 3);
+            let policy = Policy::shared();
+            let begun = begin(&policy, get().method(method), 3);
             assert!(matches!(begun, Begin::Invalidate(_)), "{method}");
         }
     }

@@ -61,7 +61,7 @@ pub enum Content {
     Nothing,
 }
 
-impl Lookup {
+impl Lookup<'_> {
     /// The second question. A request that has to be validated gets our conditions in place of the
     /// client's own, which are answered when the origin has answered ours (RFC 9111 §4.3).
     pub fn decide(
@@ -76,7 +76,7 @@ impl Lookup {
                 let withheld = response.head().facts().withheld.as_slice();
                 let (head, content) = answer(
                     self.is_head,
-                    &request.headers,
+                    self.is_conditional.then_some(&request.headers),
                     response.head().status(),
                     Cow::Borrowed(response.head().headers()),
                     age,
@@ -95,6 +95,8 @@ impl Lookup {
         if self.mode == CacheMode::OnlyIfCached || self.directives.only_if_cached {
             return Decision::GatewayTimeout(CacheStatus::generated(Reason::OnlyIfCached));
         }
+        // What is asked for is what was keyed.
+        self.policy.rules.query.rewrite(&mut request.uri);
         Decision::Forward(Fetch::new(self, request, reason, candidate, now))
     }
 
@@ -125,8 +127,9 @@ impl Lookup {
         }
         let Some((index, response, facts)) = best else { return Chosen::ask(Reason::UriMiss) };
         let received = response.head().asked().received;
-        let age = age::current_age(&facts, received, now);
-        match self.may_use(&facts, age, now.since(received)) {
+        let resident = now.since(received);
+        let age = age::current_age(&facts, resident);
+        match self.may_use(&facts, age, resident) {
             _ if self.mode == CacheMode::Reload => Chosen::ask(Reason::Reload),
             Ok(()) => Chosen::Use { index, response, age, lifetime: facts.lifetime },
             Err(reason) => {
@@ -205,7 +208,7 @@ pub(super) struct Candidate {
 /// The head of an answer made of a stored response, the client's own conditions heard.
 pub(super) fn answer(
     is_head: bool,
-    request: &HeaderMap,
+    conditions: Option<&HeaderMap>,
     status: StatusCode,
     stored: Cow<'_, HeaderMap>,
     age: Duration,
@@ -214,9 +217,9 @@ pub(super) fn answer(
 ) -> (response::Parts, Content) {
     let (mut head, ()) = Response::new(()).into_parts();
     let content;
-    if is_conditional(request)
-        && precondition::is_not_modified(request, status, &stored, now.wall())
-    {
+    let is_not_modified =
+        |request| precondition::is_not_modified(request, status, &stored, now.wall());
+    if conditions.is_some_and(is_not_modified) {
         head.status = StatusCode::NOT_MODIFIED;
         head.headers = precondition::not_modified_fields(&stored);
         content = Content::Nothing;
@@ -230,10 +233,6 @@ pub(super) fn answer(
     }
     set_age(&mut head.headers, age);
     (head, content)
-}
-
-fn is_conditional(request: &HeaderMap) -> bool {
-    request.contains_key(header::IF_NONE_MATCH) || request.contains_key(header::IF_MODIFIED_SINCE)
 }
 
 /// Exactly one `Age`, in its slot (RFC 9111 §5.1).

@@ -45,7 +45,7 @@ pub(super) fn evaluate(
         headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED);
     let is_useful = has_validator
         || (!facts.lifetime.is_zero() && facts.revalidate != Revalidate::Always)
-        || stale_windows(&directives, cached);
+        || has_stale_window(&directives);
     if !is_useful {
         return Err(Reason::NoFreshness);
     }
@@ -179,10 +179,11 @@ fn revalidate(rules: &StoringRules, directives: &ResponseDirectives) -> Revalida
     }
 }
 
-fn stale_windows(directives: &ResponseDirectives, cached: Option<&Cached>) -> bool {
-    directives.stale_while_revalidate.is_some_and(|window| !window.is_zero())
-        || directives.stale_if_error.is_some_and(|window| !window.is_zero())
-        || cached.is_some_and(|cached| cached.stale_while_revalidate().is_some())
+fn has_stale_window(directives: &ResponseDirectives) -> bool {
+    [directives.stale_while_revalidate, directives.stale_if_error]
+        .into_iter()
+        .flatten()
+        .any(|window| !window.is_zero())
 }
 
 /// The status codes whose caching rules this cache knows.

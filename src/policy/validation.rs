@@ -19,7 +19,10 @@ use super::{
 /// A request on its way to the origin.
 #[derive(Debug)]
 #[must_use]
-pub struct Fetch {
+pub struct Fetch(Box<Asking>);
+
+#[derive(Debug)]
+struct Asking {
     policy: Policy,
     key: CacheKey,
     is_head: bool,
@@ -105,7 +108,7 @@ pub(crate) struct RedirectedInside;
 
 impl Fetch {
     pub(super) fn new(
-        lookup: Lookup,
+        lookup: Lookup<'_>,
         request: &mut request::Parts,
         reason: Reason,
         candidate: Option<Candidate>,
@@ -114,8 +117,8 @@ impl Fetch {
         let as_it_came = request.headers.clone();
         let candidate =
             candidate.filter(|candidate| set_conditions(&mut request.headers, candidate));
-        Self {
-            policy: lookup.policy,
+        Self(Box::new(Asking {
+            policy: lookup.policy.clone(),
             key: lookup.key,
             is_head: lookup.is_head,
             authorization: lookup.authorization,
@@ -124,17 +127,17 @@ impl Fetch {
             requested: now,
             reason,
             candidate,
-        }
+        }))
     }
 
     /// The resource that is asked for.
     pub fn key(&self) -> &CacheKey {
-        &self.key
+        &self.0.key
     }
 
     /// Why the request is forwarded.
     pub fn reason(&self) -> Reason {
-        self.reason
+        self.0.reason
     }
 
     /// The third question: what to do with the origin's response.
@@ -144,6 +147,19 @@ impl Fetch {
     /// (RFC 9110 §6.6.1), and loses the extension [`Cached`]; any other is left as it came.
     pub fn on_response(
         self,
+        head: &mut response::Parts,
+        size: &SizeHint,
+        now: Timestamp,
+        began: u64,
+        secret: &Secret,
+    ) -> Outcome {
+        self.0.on_response(head, size, now, began, secret)
+    }
+}
+
+impl Asking {
+    fn on_response(
+        &self,
         head: &mut response::Parts,
         size: &SizeHint,
         now: Timestamp,
@@ -235,7 +251,8 @@ impl Fetch {
         if !selects(&head.headers, stored.headers()) {
             // The origin says that what we have is good, and at the same time that it has another
             // tag: good for this request, and for no other.
-            let age = age::current_age(stored.facts(), stored.asked().received, asked.received);
+            let age =
+                age::current_age(stored.facts(), asked.received.since(stored.asked().received));
             let fields = Cow::Borrowed(stored.headers());
             let serve = self.serve(
                 candidate,
@@ -288,8 +305,15 @@ impl Fetch {
         status: CacheStatus,
     ) -> Serve {
         let stored = candidate.response.head();
-        let (head, content): (response::Parts, Content) =
-            reuse::answer(self.is_head, &self.request, stored.status(), fields, age, now, &[]);
+        let (head, content): (response::Parts, Content) = reuse::answer(
+            self.is_head,
+            Some(&self.request),
+            stored.status(),
+            fields,
+            age,
+            now,
+            &[],
+        );
         Serve { index: candidate.index, head, content, status }
     }
 

@@ -30,7 +30,8 @@ pub struct StoredBody {
 }
 
 enum Source {
-    Bytes { bytes: Bytes, trailers: Option<HeaderMap> },
+    // Few bodies have trailers, and every hit moves one of these.
+    Bytes { bytes: Bytes, trailers: Option<Box<HeaderMap>> },
     // Only ever reached through `&mut`; the lock makes the body `Sync`, as servers may ask it to be.
     Reader(Mutex<Frames>),
     Done,
@@ -41,7 +42,10 @@ type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Error>> + Send>>;
 impl StoredBody {
     /// A body that is in memory.
     pub fn from_bytes(bytes: Bytes, trailers: Option<HeaderMap>) -> Self {
-        Self { remaining: bytes.len() as u64, source: Source::Bytes { bytes, trailers } }
+        Self {
+            remaining: bytes.len() as u64,
+            source: Source::Bytes { bytes, trailers: trailers.map(Box::new) },
+        }
     }
 
     /// A body of `length` bytes that is read as it is asked for. A reader that gives more or less
@@ -82,7 +86,7 @@ impl Body for StoredBody {
             Source::Done => return Poll::Ready(None),
             Source::Bytes { bytes, trailers } => {
                 let frame = if bytes.is_empty() {
-                    trailers.take().map(Frame::trailers)
+                    trailers.take().map(|trailers| Frame::trailers(*trailers))
                 } else {
                     Some(Frame::data(std::mem::take(bytes)))
                 };

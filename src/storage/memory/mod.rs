@@ -1,0 +1,187 @@
+mod fence;
+mod record;
+mod siblings;
+mod store;
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use self::{
+    fence::Ticket,
+    record::Body,
+    store::{Limits, Store},
+};
+use super::{CacheManager, Entry, EntryWriter, Error, Found, StoredBody};
+use crate::{
+    policy::{CacheKey, Placement, Secret, StoredHead, StoredResponse, Wanted},
+    purge::PurgeLog,
+};
+
+/// The default store: in memory, bounded by bytes of body, head and key, and scan-resistant
+/// (S3-FIFO, by quick_cache).
+///
+/// Clones are the same store. Everything that it keeps is copied into memory of exact size when a
+/// response is whole; nothing holds on to a connection's buffers.
+///
+/// ```
+/// use larder::{CacheLayer, MemoryManager};
+///
+/// let cache = CacheLayer::new(MemoryManager::new(256 << 20));
+/// ```
+#[derive(Clone)]
+pub struct MemoryManager {
+    store: Arc<Store>,
+}
+
+impl MemoryManager {
+    /// A store of at most `capacity` bytes, that takes bodies of up to an eighth of it.
+    pub fn new(capacity: u64) -> Self {
+        Self::with_max_entry_bytes(capacity, capacity / 8)
+    }
+
+    /// A store of at most `capacity` bytes, that takes bodies of up to `max_entry` bytes, at most
+    /// half of the capacity.
+    pub fn with_max_entry_bytes(capacity: u64, max_entry: u64) -> Self {
+        Self { store: Arc::new(Store::new(Limits::new(capacity, max_entry))) }
+    }
+
+    /// The bytes that all records take now.
+    pub fn weight(&self) -> u64 {
+        self.store.weight()
+    }
+
+    /// The number of records: one for a resource without `Vary`, else an index and one for each
+    /// variant.
+    pub fn len(&self) -> usize {
+        self.store.len()
+    }
+
+    /// Whether nothing is stored.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many variants have gone because their resource had too many.
+    pub fn variants_evicted(&self) -> u64 {
+        self.store.variants_evicted()
+    }
+
+    /// How many variants were not stored because those of their resource took a quarter of the
+    /// store.
+    pub fn variants_refused(&self) -> u64 {
+        self.store.variants_refused()
+    }
+}
+
+impl fmt::Debug for MemoryManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryManager")
+            .field("capacity", &self.store.limits().capacity)
+            .field("weight", &self.weight())
+            .finish_non_exhaustive()
+    }
+}
+
+impl CacheManager for MemoryManager {
+    type Handle = MemoryHandle;
+    type Writer = MemoryWriter;
+
+    fn secret(&self) -> &Secret {
+        self.store.secret()
+    }
+
+    fn max_entry_bytes(&self) -> u64 {
+        self.store.limits().body
+    }
+
+    fn get_now(&self, wanted: &Wanted<'_>) -> Option<Result<Found<MemoryHandle>, Error>> {
+        Some(Ok(self.store.get(wanted)))
+    }
+
+    async fn get(&self, wanted: &Wanted<'_>) -> Result<Found<MemoryHandle>, Error> {
+        Ok(self.store.get(wanted))
+    }
+
+    fn read(&self, entry: &Entry<MemoryHandle>, range: Range<u64>) -> StoredBody {
+        let MemoryHandle(stored) = entry.handle();
+        let length = stored.bytes.len();
+        let end = usize::try_from(range.end).unwrap_or(length).min(length);
+        let start = usize::try_from(range.start).unwrap_or(end).min(end);
+        let trailers = if end == length { stored.trailers.clone() } else { None };
+        StoredBody::from_bytes(stored.bytes.slice(start..end), trailers)
+    }
+
+    async fn put(&self, placement: Placement, head: StoredHead) -> Result<MemoryWriter, Error> {
+        let ticket = Ticket::new(self.store.clone(), placement.key().clone());
+        Ok(MemoryWriter { ticket, placement, head, chunks: Vec::new(), length: 0 })
+    }
+
+    async fn update(&self, entry: &Entry<MemoryHandle>, head: StoredHead) -> Result<bool, Error> {
+        let MemoryHandle(old) = entry.handle();
+        self.store.replace(old, || {
+            let response = StoredResponse::new(head, old.bytes.len() as u64);
+            let (bytes, trailers) = (old.bytes.clone(), old.trailers.clone());
+            Some(Body::new(old.record.clone(), response, bytes, trailers, old.budget()))
+        })
+    }
+
+    async fn remove(&self, entry: &Entry<MemoryHandle>) -> Result<bool, Error> {
+        self.store.replace(&entry.handle().0, || None)
+    }
+
+    async fn delete(&self, key: &CacheKey) -> Result<(), Error> {
+        self.store.delete(key);
+        Ok(())
+    }
+
+    async fn clear(&self) -> Result<(), Error> {
+        self.store.clear();
+        Ok(())
+    }
+
+    fn purge_log(&self) -> Option<PurgeLog> {
+        Some(self.store.purges().clone())
+    }
+}
+
+/// Finds a body in a [`MemoryManager`].
+#[derive(Clone)]
+pub struct MemoryHandle(Arc<Body>);
+
+/// Writes one response into a [`MemoryManager`].
+pub struct MemoryWriter {
+    ticket: Ticket,
+    placement: Placement,
+    head: StoredHead,
+    chunks: Vec<Bytes>,
+    length: u64,
+}
+
+impl MemoryWriter {
+    fn fits(&self) -> Result<(), Error> {
+        let room = self.ticket.store().limits().body;
+        if self.length <= room { Ok(()) } else { Err(Error::too_large()) }
+    }
+}
+
+impl EntryWriter for MemoryWriter {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
+        self.length = self.length.saturating_add(chunk.len() as u64);
+        self.fits()?;
+        if !chunk.is_empty() {
+            self.chunks.push(chunk);
+        }
+        Ok(())
+    }
+
+    async fn finish(self, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        self.fits()?;
+        let Self { ticket, placement, head, chunks, .. } = self;
+        // The only copy of the body, into memory of exact size.
+        let body = Bytes::from(chunks.concat());
+        drop(chunks);
+        ticket.pass(|store| store.commit(&placement, head, body, trailers))
+    }
+}

@@ -1,0 +1,162 @@
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use quick_cache::{Equivalent, Weighter};
+
+use super::siblings::{Budget, Share, Siblings};
+use crate::policy::{CacheKey, StoredResponse, VariantKey};
+
+#[derive(Clone)]
+pub(super) enum Record {
+    Resource(Arc<Resource>),
+    Variant(Arc<Body>),
+}
+
+/// The record under a resource's key: its index, and the response if it has no `Vary`.
+pub(super) struct Resource {
+    pub(super) siblings: Arc<Siblings>,
+    pub(super) plain: Option<Arc<Body>>,
+}
+
+/// A response that is stored.
+pub(super) struct Body {
+    pub(super) record: RecordKey,
+    pub(super) response: StoredResponse,
+    pub(super) bytes: Bytes,
+    pub(super) trailers: Option<HeaderMap>,
+    pub(super) share: Option<Share>,
+    weight: u64,
+}
+
+impl Body {
+    pub(super) fn new(
+        record: RecordKey,
+        response: StoredResponse,
+        bytes: Bytes,
+        trailers: Option<HeaderMap>,
+        budget: Option<Budget>,
+    ) -> Self {
+        let fields = |trailers: &HeaderMap| {
+            let text: usize = trailers.values().map(|value| value.len()).sum();
+            FIELD * trailers.len() + text
+        };
+        let weight = size_of::<Self>()
+            + record.weight()
+            + response.head().weight()
+            + bytes.len()
+            + trailers.as_ref().map_or(0, fields);
+        let weight = weight as u64;
+        let share = budget.map(|budget| budget.take(weight));
+        Self { record, response, bytes, trailers, share, weight }
+    }
+
+    pub(super) fn is_plain(&self) -> bool {
+        self.record.variant.as_ref().is_none_or(VariantKey::is_plain)
+    }
+
+    pub(super) fn budget(&self) -> Option<Budget> {
+        self.share.as_ref().map(|share| share.budget().clone())
+    }
+}
+
+/// The key of a record, compared in full.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct RecordKey {
+    pub(super) generation: u64,
+    pub(super) resource: CacheKey,
+    /// `None` for the resource itself.
+    pub(super) variant: Option<VariantKey>,
+}
+
+impl RecordKey {
+    pub(super) fn resource(key: &CacheKey) -> Self {
+        Self { generation: 0, resource: key.clone(), variant: None }
+    }
+
+    /// The key of another variant of the same resource.
+    pub(super) fn sibling(&self, variant: VariantKey) -> Self {
+        Self { variant: Some(variant), ..self.clone() }
+    }
+
+    fn weight(&self) -> usize {
+        let variant = self.variant.as_ref().map_or(0, |variant| variant.as_bytes().len());
+        self.resource.as_bytes().len() + variant + KEY
+    }
+
+    fn as_ref(&self) -> RecordRef<'_> {
+        RecordRef {
+            generation: self.generation,
+            resource: self.resource.as_bytes(),
+            variant: self.variant.as_ref().map_or(&[], VariantKey::as_bytes),
+        }
+    }
+}
+
+impl Hash for RecordKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_ref().hash(state);
+    }
+}
+
+/// A [`RecordKey`] to look up by, without owning its parts.
+#[derive(Hash)]
+pub(super) struct RecordRef<'a> {
+    pub(super) generation: u64,
+    pub(super) resource: &'a [u8],
+    pub(super) variant: &'a [u8],
+}
+
+impl<'a> RecordRef<'a> {
+    /// No index has the generation 0, so that a resource is never taken for one of its variants.
+    pub(super) fn resource(key: &'a CacheKey) -> Self {
+        Self { generation: 0, resource: key.as_bytes(), variant: &[] }
+    }
+}
+
+impl PartialEq for RecordRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        // An empty slice is a dangling pointer, and comparing nothing there is a slow path of
+        // `memcmp`: a seventh of a whole hit.
+        let both_empty = self.variant.is_empty() && other.variant.is_empty();
+        self.generation == other.generation
+            && self.resource == other.resource
+            && (both_empty || self.variant == other.variant)
+    }
+}
+
+impl Equivalent<RecordKey> for RecordRef<'_> {
+    fn equivalent(&self, key: &RecordKey) -> bool {
+        *self == key.as_ref()
+    }
+}
+
+/// The slot of a record in the cache's tables, which have room to grow.
+const SLOT: usize = 3 * (size_of::<RecordKey>() + size_of::<Record>() + 32) / 2;
+/// What the buffers of keys have beside their text: room to grow, and reference counts.
+const KEY: usize = 96;
+/// A field in a `HeaderMap`, but for the text of its value.
+const FIELD: usize = 128;
+
+#[derive(Clone, Copy)]
+pub(super) struct ByWeight;
+
+impl Weighter<RecordKey, Record> for ByWeight {
+    fn weight(&self, key: &RecordKey, record: &Record) -> u64 {
+        match record {
+            Record::Variant(stored) => SLOT as u64 + stored.weight,
+            Record::Resource(resource) => {
+                let own = SLOT + size_of::<Resource>() + resource.siblings.weight();
+                // A response has the same key, and has counted it.
+                let rest = match &resource.plain {
+                    Some(plain) => plain.weight,
+                    None => key.weight() as u64,
+                };
+                own as u64 + rest
+            }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use quick_cache::{OptionsBuilder, Weighter, sync::Cache};
+
+use super::{
+    MemoryHandle,
+    fence::Fences,
+    record::{Body, ByWeight, Record, RecordKey, RecordRef, Resource},
+    siblings::Siblings,
+};
+use crate::{
+    Error,
+    policy::{CacheKey, Placement, Secret, StoredHead, StoredResponse, Wanted},
+    purge::PurgeLog,
+    storage::{Entry, Found},
+};
+
+/// What the clones of a [`MemoryManager`](super::MemoryManager) share.
+pub(super) struct Store {
+    cache: Cache<RecordKey, Record, ByWeight>,
+    limits: Limits,
+    /// The heaviest record that the cache admits.
+    room: u64,
+    fences: Fences,
+    secret: Secret,
+    purges: PurgeLog,
+    generations: AtomicU64,
+    variants_evicted: AtomicU64,
+    variants_refused: AtomicU64,
+}
+
+/// All in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) capacity: u64,
+    /// For one body.
+    pub(super) body: u64,
+    /// For the variants of one resource, where they are not counted.
+    share: u64,
+}
+
+impl Limits {
+    pub(super) fn new(capacity: u64, body: u64) -> Self {
+        Self { capacity, body: body.min(capacity / 2), share: capacity / 4 }
+    }
+
+    /// Each shard evicts by itself, and admits nothing larger than it is.
+    fn shards(&self) -> usize {
+        let shards = (self.capacity / self.body.max(1).saturating_mul(8)).clamp(1, 64);
+        1 << shards.ilog2()
+    }
+}
+
+/// The part of a shard that is for what was used again. The cache admits no record that would not
+/// fit into it.
+const HOT: f64 = 0.97;
+
+impl Store {
+    pub(super) fn new(limits: Limits) -> Self {
+        // For the cache's ghosts only: nothing is allocated ahead.
+        let records = usize::try_from(limits.capacity / 4096).unwrap_or(usize::MAX).max(64);
+        let options = OptionsBuilder::new()
+            .shards(limits.shards())
+            .hot_allocation(HOT)
+            .estimated_items_capacity(records)
+            .weight_capacity(limits.capacity)
+            .build();
+        let cache = match options {
+            Ok(options) => {
+                Cache::with_options(options, ByWeight, Default::default(), Default::default())
+            }
+            Err(_) => Cache::with_weighter(records, limits.capacity, ByWeight),
+        };
+        Self {
+            room: (cache.shard_capacity() as f64 * HOT) as u64,
+            cache,
+            limits,
+            fences: Fences::new(),
+            secret: Secret::random(),
+            purges: PurgeLog::new(),
+            generations: AtomicU64::new(1),
+            variants_evicted: AtomicU64::new(0),
+            variants_refused: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn get(&self, wanted: &Wanted<'_>) -> Found<MemoryHandle> {
+        let key = RecordRef::resource(wanted.key());
+        let Some(Record::Resource(resource)) = self.cache.get(&key) else {
+            return Found::nothing();
+        };
+        let found = |stored: Arc<Body>| Entry::new(stored.response.clone(), MemoryHandle(stored));
+        let index = resource.siblings.index();
+        if let (Some(plain), [_]) = (&resource.plain, index.sets()) {
+            return Found::entries([found(plain.clone())]);
+        }
+        Found::entries(wanted.select(index).filter_map(|variant| {
+            if variant.is_plain() {
+                return resource.plain.clone().map(found);
+            }
+            let key = RecordRef {
+                generation: index.generation(),
+                resource: wanted.key().as_bytes(),
+                variant: variant.as_bytes(),
+            };
+            match self.cache.get(&key) {
+                Some(Record::Variant(stored)) => Some(found(stored)),
+                _ => None,
+            }
+        }))
+    }
+
+    /// Makes a response visible. The caller holds the lock of its resource.
+    pub(super) fn commit(
+        &self,
+        placement: &Placement,
+        head: StoredHead,
+        body: Bytes,
+        trailers: Option<HeaderMap>,
+    ) -> Result<(), Error> {
+        let key = placement.key();
+        let (mut siblings, plain) = match self.resource(key) {
+            Some(resource) => ((*resource.siblings).clone(), resource.plain.clone()),
+            None => (Siblings::new(self.generations.fetch_add(1, Ordering::Relaxed)), None),
+        };
+        let record = RecordKey {
+            generation: siblings.index().generation(),
+            resource: key.clone(),
+            variant: Some(placement.variant().clone()),
+        };
+        let response = StoredResponse::new(head, body.len() as u64);
+        let budget = siblings.budget(placement);
+        let stored = Arc::new(Body::new(record.clone(), response, body, trailers, budget));
+        self.allow_share(&stored)?;
+
+        let evicted = siblings.admit(placement);
+        let evicted =
+            evicted.into_iter().map(|variant| record.sibling(variant)).collect::<Vec<_>>();
+        let is_plain = stored.is_plain();
+        let plain = if is_plain { Some(stored.clone()) } else { plain };
+        let plain = plain.filter(|_| siblings.has_plain());
+        let resource = Arc::new(Resource { siblings: Arc::new(siblings), plain });
+        let resource = (RecordKey::resource(key), Record::Resource(resource));
+        let variant = (!is_plain).then(|| (record, Record::Variant(stored)));
+        for (key, record) in variant.iter().chain([&resource]) {
+            self.allow_weight(key, record)?;
+        }
+        for variant in evicted {
+            self.cache.remove(&variant);
+            self.variants_evicted.fetch_add(1, Ordering::Relaxed);
+        }
+        for (key, record) in variant.into_iter().chain([resource]) {
+            self.cache.insert(key, record);
+        }
+        Ok(())
+    }
+
+    /// Puts what `new` makes in the place of `old`. `false`: it is no longer there.
+    pub(super) fn replace(
+        &self,
+        old: &Arc<Body>,
+        new: impl FnOnce() -> Option<Body>,
+    ) -> Result<bool, Error> {
+        let key = &old.record.resource;
+        let _lock = self.fences.lock(key);
+        let Some(resource) = self.resource(key) else { return Ok(false) };
+        let index = resource.siblings.index();
+        // A variant outlives its resource until the cache evicts it.
+        if index.generation() != old.record.generation {
+            return Ok(false);
+        }
+        let stored = if old.is_plain() {
+            resource.plain.clone()
+        } else {
+            match self.cache.peek(&old.record) {
+                Some(Record::Variant(stored)) => Some(stored),
+                _ => None,
+            }
+        };
+        if !stored.is_some_and(|stored| Arc::ptr_eq(&stored, old)) {
+            return Ok(false);
+        }
+        let new = new().map(Arc::new);
+        let (key, record) = if old.is_plain() {
+            let is_last = new.is_none() && index.sets().len() == 1;
+            let siblings = resource.siblings.clone();
+            let resource = Record::Resource(Arc::new(Resource { siblings, plain: new }));
+            (RecordKey::resource(key), (!is_last).then_some(resource))
+        } else {
+            (old.record.clone(), new.map(Record::Variant))
+        };
+        match record {
+            Some(record) => {
+                self.allow_weight(&key, &record)?;
+                self.cache.insert(key, record);
+            }
+            None => {
+                self.cache.remove(&key);
+            }
+        }
+        Ok(true)
+    }
+
+    pub(super) fn delete(&self, key: &CacheKey) {
+        self.fences.raise(key, || self.cache.remove(&RecordRef::resource(key)));
+    }
+
+    pub(super) fn clear(&self) {
+        self.fences.raise_all(|| self.cache.clear());
+    }
+
+    /// A new variant must leave room for other resources.
+    fn allow_share(&self, new: &Body) -> Result<(), Error> {
+        let Some(share) = &new.share else { return Ok(()) };
+        let replaced = match self.cache.peek(&new.record) {
+            Some(Record::Variant(old)) => old.share.as_ref().map_or(0, |share| share.weight()),
+            _ => 0,
+        };
+        // The new share is in the budget already.
+        if share.budget().taken().saturating_sub(replaced) <= self.limits.share {
+            return Ok(());
+        }
+        self.variants_refused.fetch_add(1, Ordering::Relaxed);
+        Err(Error::refused())
+    }
+
+    /// What the cache does not admit it drops, and what had the same key with it.
+    fn allow_weight(&self, key: &RecordKey, record: &Record) -> Result<(), Error> {
+        let is_admitted = ByWeight.weight(key, record) <= self.room;
+        if is_admitted { Ok(()) } else { Err(Error::too_large()) }
+    }
+
+    /// Not a use of the resource, as far as eviction goes.
+    fn resource(&self, key: &CacheKey) -> Option<Arc<Resource>> {
+        match self.cache.peek(&RecordRef::resource(key)) {
+            Some(Record::Resource(resource)) => Some(resource),
+            _ => None,
+        }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    pub(super) fn fences(&self) -> &Fences {
+        &self.fences
+    }
+
+    pub(super) fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    pub(super) fn purges(&self) -> &PurgeLog {
+        &self.purges
+    }
+
+    pub(super) fn weight(&self) -> u64 {
+        self.cache.weight()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.cache.len()
+    }
+
+    pub(super) fn variants_evicted(&self) -> u64 {
+        self.variants_evicted.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn variants_refused(&self) -> u64 {
+        self.variants_refused.load(Ordering::Relaxed)
+    }
+}
