@@ -50,7 +50,7 @@ impl Body {
             + bytes.len()
             + trailers.as_ref().map_or(0, fields);
         let weight = weight as u64;
-        let share = budget.map(|budget| budget.take(weight));
+        let share = budget.map(|budget| budget.take(SLOT as u64 + weight));
         Self { record, response, bytes, trailers, share, weight }
     }
 
@@ -158,5 +158,86 @@ impl Weighter<RecordKey, Record> for ByWeight {
                 own as u64 + rest
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::BuildHasher;
+
+    use http::{Request, Response};
+    use http_body::SizeHint;
+    use quick_cache::sync::{Cache, DefaultLifecycle};
+
+    use super::*;
+    use crate::policy::{Begin, Decision, Outcome, Policy, Secret, Stored, StoredHead, Timestamp};
+
+    /// Puts everything into one bucket.
+    #[derive(Clone)]
+    struct Collide;
+
+    impl BuildHasher for Collide {
+        type Hasher = Self;
+
+        fn build_hasher(&self) -> Self {
+            Self
+        }
+    }
+
+    impl Hasher for Collide {
+        fn write(&mut self, _: &[u8]) {}
+
+        fn finish(&self) -> u64 {
+            0
+        }
+    }
+
+    fn response(path: &str, accept: &str) -> (RecordKey, StoredHead) {
+        let request = Request::get(format!("http://a.example{path}")).header("accept", accept);
+        let (mut request, ()) = request.body(()).unwrap().into_parts();
+        let now = Timestamp::from_wall(std::time::SystemTime::UNIX_EPOCH);
+        let lookup = match Policy::shared().begin(&request, &SizeHint::with_exact(0)) {
+            Begin::Lookup(lookup) => lookup.decide(&mut request, Stored::Nothing, now),
+            other => panic!("{other:?}"),
+        };
+        let Decision::Forward(fetch) = lookup else { panic!("{lookup:?}") };
+        let response = Response::builder().header("cache-control", "max-age=1");
+        let (mut response, ()) = response.header("vary", "accept").body(()).unwrap().into_parts();
+        let (size, secret) = (SizeHint::with_exact(0), Secret::from_bytes([0; 32]));
+        let Outcome::Store(store) = fetch.on_response(&mut response, &size, now, 0, &secret) else {
+            panic!("it is stored");
+        };
+        let (placement, head) = store.into_parts();
+        let variant = Some(placement.variant().clone());
+        (RecordKey { generation: 1, resource: placement.key().clone(), variant }, head)
+    }
+
+    fn body(key: &RecordKey, head: StoredHead) -> Record {
+        let text = Bytes::copy_from_slice(key.variant.as_ref().unwrap().as_bytes());
+        let response = StoredResponse::new(head, text.len() as u64);
+        Record::Variant(Arc::new(Body::new(key.clone(), response, text, None, None)))
+    }
+
+    /// Scenario 4.5: keys are compared in full, so that a collision is a miss.
+    #[test]
+    fn a_collision_of_hashes_is_a_miss() {
+        let lifecycle = DefaultLifecycle::default();
+        let cache = Cache::with(64, 1 << 20, ByWeight, Collide, lifecycle);
+        let (mine, head) = response("/a", "x");
+        cache.insert(mine.clone(), body(&mine, head.clone()));
+        let others = [
+            response("/a", "y").0,
+            response("/b", "x").0,
+            RecordKey { generation: 2, ..mine.clone() },
+            RecordKey::resource(&mine.resource),
+        ];
+        for other in &others {
+            assert!(cache.get(other).is_none());
+            assert!(cache.get(&other.as_ref()).is_none());
+            cache.insert(other.clone(), body(&mine, head.clone()));
+            cache.remove(other);
+        }
+        let Some(Record::Variant(found)) = cache.get(&mine.as_ref()) else { panic!("it is there") };
+        assert_eq!(found.bytes, mine.variant.unwrap().as_bytes());
     }
 }

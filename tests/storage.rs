@@ -1,0 +1,26 @@
+//! The stores: all of them by the public suite, and what only the one in memory promises.
+
+#![cfg(all(feature = "memory", feature = "test-suite"))]
+
+#[path = "storage/counting.rs"]
+mod counting;
+#[allow(dead_code, reason = "nobody runs its `main` here")]
+#[path = "../examples/custom_manager.rs"]
+mod custom_manager;
+#[path = "storage/exchange.rs"]
+mod exchange;
+#[path = "storage/memory.rs"]
+mod memory_manager;
+mod support;
+#[path = "storage/weight.rs"]
+mod weight;
+
+use larder::{BoxManager, MemoryManager, storage_suite};
+
+use self::custom_manager::MapManager;
+
+storage_suite!(memory, async || MemoryManager::new(1 << 20));
+storage_suite!(small_entries, async || MemoryManager::with_max_entry_bytes(1 << 20, 1 << 10));
+storage_suite!(boxed, async || BoxManager::new(MemoryManager::new(1 << 20)));
+storage_suite!(custom, async || MapManager::default());
+storage_suite!(boxed_custom, async || BoxManager::new(BoxManager::new(MapManager::default())));
