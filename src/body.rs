@@ -22,6 +22,10 @@ pin_project! {
     /// A body that is not stored is the inner service's, untouched. One that is being stored gives
     /// each frame as it comes; dropped before its end, it leaves nothing in the store. A body that
     /// ends before its announced length gives an error, never a clean end.
+    ///
+    /// What is stored is whole when the last byte of a known length has come, since servers do not
+    /// ask for more: trailers behind a `Content-Length` are passed on, and stored only if the head
+    /// announced them by `Trailer`.
     pub struct CacheBody<B> {
         #[pin]
         kind: Kind<B>,

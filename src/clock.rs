@@ -1,15 +1,16 @@
 use std::{
     fmt,
-    future::Future,
-    pin::Pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::{
         LazyLock,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::policy::Timestamp;
+use crate::{Error, policy::Timestamp};
 
 /// A boxed future without a borrow, as tasks and timers are.
 pub type BoxFuture<T = ()> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -77,6 +78,29 @@ impl Clock for SystemClock {
         let _ = duration;
         None
     }
+}
+
+/// Waits for `call`, and no longer than `limit`.
+pub(crate) async fn within<T>(
+    clock: &dyn Clock,
+    limit: Duration,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let mut call = pin!(call);
+    let mut waiting = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = call.as_mut().poll(cx) {
+            return Poll::Ready(result);
+        }
+        let (since, timer) = waiting.get_or_insert_with(|| (clock.now(), clock.sleep(limit)));
+        let rings = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+        if rings || clock.now().since(*since) >= limit {
+            Poll::Ready(Err(Error::other("the store took too long")))
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 impl fmt::Debug for dyn Clock {

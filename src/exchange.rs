@@ -1,7 +1,14 @@
 //! The way of a request through the cache, read downwards. What to do is the policy's to say; here
 //! it is done.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, request, response};
@@ -11,12 +18,14 @@ use tower_service::Service;
 use crate::{
     BoxError, CacheBody, Error,
     body::size_of_body,
+    executor::Persistent,
     fill::{Fill, Recorder},
     inflight::Fetching,
     policy::{
-        CacheStatus, Content, Decision, Fetch, Lookup, Outcome, Reason, Serve, Store, Stored,
-        Unsafe, Update,
+        CacheKey, CacheStatus, Content, Decision, Fetch, Lookup, Outcome, Reason, Serve, Store,
+        Stored, Unsafe, Update,
     },
+    purge::Purge,
     shared::{Core, Emit},
     storage::{CacheManager, Found, StoredBody},
 };
@@ -51,7 +60,7 @@ where
     let (mut head, body) = request.into_parts();
     let found = {
         let secret = core.manager.secret();
-        core.manager.get(&lookup.wanted(&head.headers, secret)).await
+        core.within(core.manager.get(&lookup.wanted(&head.headers, secret))).await
     };
     match answer(&core, lookup, &mut head, found, began) {
         Answer::Ready(response) => Ok(response),
@@ -139,14 +148,31 @@ where
     poll_fn(|cx| inner.poll_ready(cx)).await?;
     let (head, body) = inner.call(request).await?.into_parts();
     let mut status = CacheStatus::forwarded(Reason::UnsafeMethod);
-    for key in unsafe_request.on_response(&head) {
-        // First those on their way, then the store: what slips between is refused by the store.
-        core.inflight.invalidate(&key);
-        if core.manager.delete(&key).await.is_err() {
-            status = status.detailed(Reason::StoreError);
-        }
+    let keys = unsafe_request.on_response(&head);
+    // First those on their way, then the store: what slips between is refused by the store.
+    keys.iter().for_each(|key| core.inflight.invalidate(key));
+    let failed = Arc::new(AtomicBool::new(false));
+    let deleting = delete_all(core.clone(), keys, failed.clone());
+    // The origin has changed, even for a client that is gone before the store knows.
+    Persistent::new(Box::pin(deleting), core.executor.clone()).await;
+    if failed.load(Ordering::Acquire) {
+        status = status.detailed(Reason::StoreError);
     }
     Ok(pass(&core.emit, Response::from_parts(head, body), false, status))
+}
+
+async fn delete_all<M: CacheManager>(
+    core: Arc<Core<M>>,
+    keys: Vec<CacheKey>,
+    failed: Arc<AtomicBool>,
+) {
+    for key in keys {
+        if core.within(core.manager.delete(&key)).await.is_err() {
+            // What the store could not do the log does: the old response is not served again.
+            core.purges.append(Purge::resource(&key));
+            failed.store(true, Ordering::Release);
+        }
+    }
 }
 
 /// Hands a response through as it is. Whatever body was given to HEAD is dropped.
@@ -175,6 +201,7 @@ where
     M: CacheManager,
 {
     let (status, length, trailers) = (store.status(), store.length(), store.announces_trailers());
+    let read_ahead = store.is_seldom_read();
     let room = core.manager.max_entry_bytes();
     if length.is_some_and(|length| length > room) {
         let status = status.detailed(Reason::TooLarge);
@@ -192,7 +219,26 @@ where
         })
         .await;
     }
-    Response::from_parts(head, CacheBody::filling(body, fill, status))
+    let body = CacheBody::filling(body, fill, status);
+    let body = if read_ahead { read_to_end(body, status).await } else { body };
+    Response::from_parts(head, body)
+}
+
+async fn read_to_end<ResB>(body: CacheBody<ResB>, status: CacheStatus) -> CacheBody<ResB>
+where
+    ResB: Body<Data = Bytes>,
+    ResB::Error: Into<BoxError>,
+{
+    let (mut body, mut frames) = (pin!(body), Vec::new());
+    while !body.is_end_stream() {
+        let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else { break };
+        let failed = frame.is_err();
+        frames.push(frame.map_err(Error::other));
+        if failed {
+            break;
+        }
+    }
+    CacheBody::stored(StoredBody::from_frames(frames), status)
 }
 
 async fn freshen<M: CacheManager>(
@@ -206,10 +252,10 @@ async fn freshen<M: CacheManager>(
     // Whether the store has done it changes nothing for this request.
     let _ = match update {
         Update::Replace(head) if !fetching.is_invalidated() => {
-            core.manager.update(&entry, head).await
+            core.within(core.manager.update(&entry, head)).await
         }
-        Update::Replace(_) => Ok(false),
-        Update::Remove => core.manager.remove(&entry).await,
+        Update::Replace(_) | Update::Keep => Ok(false),
+        Update::Remove => core.within(core.manager.remove(&entry)).await,
     };
     found
 }
@@ -217,7 +263,7 @@ async fn freshen<M: CacheManager>(
 async fn remove<M: CacheManager>(core: &Core<M>, found: Found<M::Handle>, index: usize) {
     if let Some(entry) = found.into_entry(index) {
         // An outdated entry that stays is stale, and will be asked about again.
-        let _ = core.manager.remove(&entry).await;
+        let _ = core.within(core.manager.remove(&entry)).await;
     }
 }
 

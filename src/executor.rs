@@ -1,4 +1,10 @@
-use std::fmt;
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use crate::clock::BoxFuture;
 
@@ -51,6 +57,39 @@ impl Executor for TokioExecutor {
                 Ok(())
             }
             None => Err(task),
+        }
+    }
+}
+
+/// A task that whoever waits for it polls, and that goes to the executor when nobody waits any more.
+pub(crate) struct Persistent {
+    task: Option<BoxFuture>,
+    executor: Arc<dyn Executor>,
+}
+
+impl Persistent {
+    pub(crate) fn new(task: BoxFuture, executor: Arc<dyn Executor>) -> Self {
+        Self { task: Some(task), executor }
+    }
+}
+
+impl Future for Persistent {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(task) = &mut self.task {
+            ready!(task.as_mut().poll(cx));
+            self.task = None;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Persistent {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            // Without an executor it ends here, as its docs say.
+            let _ = self.executor.execute(task);
         }
     }
 }

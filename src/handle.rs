@@ -36,7 +36,7 @@ impl<M: CacheManager> CacheHandle<M> {
     ///
     /// If the store could not be told.
     pub async fn purge(&self, purge: Purge) -> Result<Purged, Error> {
-        Ok(self.core.purges.append(purge))
+        Ok(self.core.purges.append(purge.by(&self.core.policy)))
     }
 
     /// Takes out everything and frees its memory.

@@ -122,7 +122,7 @@ impl<M: CacheManager> CacheLayer<M> {
         self.core(|core| core.emit.header = Some(name.into().into()))
     }
 
-    /// Whether each response gets its [`CacheStatus`] as an extension. Default: `false`;
+    /// Whether each response gets its [`CacheStatus`](crate::CacheStatus) as an extension. Default: `false`;
     /// [`CacheBody::status`](crate::CacheBody::status) says the same for nothing.
     pub fn cache_status_extension(self, emit: bool) -> Self {
         self.core(|core| core.emit.extension = emit)
@@ -139,8 +139,9 @@ impl<M: CacheManager> CacheLayer<M> {
         self.core(|core| core.executor = Arc::new(executor))
     }
 
-    /// How long the end of a response waits for the store, where no executor can finish the write.
-    /// Default: 50 milliseconds; then it is not stored.
+    /// How long a request waits for the store: for what it has, for a change, and with the end of a
+    /// response where no executor can finish the write. Default: 50 milliseconds; then the request
+    /// goes on as if the store had failed.
     pub fn store_timeout(self, timeout: Duration) -> Self {
         self.core(|core| core.store_timeout = timeout)
     }

@@ -26,28 +26,40 @@
 //!
 //! hyper-util's client as it is:
 //!
-//! ```
-//! use http_body_util::Empty;
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! use bytes::Bytes;
+//! use http::Request;
+//! use http_body_util::{BodyExt, Empty};
 //! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 //! use larder::{CacheLayer, MemoryManager, Policy};
-//! use tower::Layer;
+//! use tower::{Layer, Service};
 //!
-//! let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
+//! let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
 //! let cache = CacheLayer::new(MemoryManager::new(64 << 20)).policy(Policy::private());
-//! let client = cache.layer(client); // a `Service<Request<_>>` like the one before
+//! let mut client = cache.layer(client);
+//! let response = client.call(Request::get("http://a.example/").body(Empty::new())?).await?;
+//! println!("{} {}", response.status(), response.body().status());
+//! let body = response.into_body().collect().await?.to_bytes();
+//! # Ok(())
+//! # }
 //! ```
 //!
-//! reqwest through `ReqwestService` (feature `reqwest`):
+//! reqwest through `ReqwestService` (feature `reqwest`), see the module `reqwest`:
 //!
-//! ```
+//! ```no_run
 //! # #[cfg(feature = "reqwest")]
-//! # fn example() -> reqwest::Result<()> {
+//! # async fn example() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 //! use larder::{CacheLayer, MemoryManager, Policy, ReqwestService};
-//! use tower::Layer;
+//! use tower::{Layer, Service};
 //!
 //! let client = ReqwestService::new(reqwest::Client::builder())?;
 //! let cache = CacheLayer::new(MemoryManager::new(64 << 20)).policy(Policy::private());
-//! let client = cache.layer(client);
+//! let mut client = cache.layer(client);
+//! let request = http::Request::get("https://a.example/").body(reqwest::Body::default())?;
+//! let asked = request.uri().clone();
+//! let response = larder::reqwest::into_response(asked, client.call(request).await?);
+//! println!("{}", response.text().await?);
 //! # Ok(())
 //! # }
 //! ```

@@ -13,7 +13,7 @@ use http::Uri;
 
 use crate::{
     Error,
-    policy::{CacheKey, StoredHead},
+    policy::{CacheKey, Policy, StoredHead},
 };
 
 /// What to take out of a cache.
@@ -55,15 +55,42 @@ impl Purge {
         Ok(Self(Selector::Url(format!("{scheme}://{authority}{slash}{path}").into())))
     }
 
-    /// Everything of one host. `host` may have a port; without one it means the scheme's own.
+    /// Everything of one host. `host` may have a port; without one it means the scheme's own, and so
+    /// do 80 and 443, over `http` and `https` alike.
     pub fn host(host: &str) -> Self {
-        let host = host.strip_suffix('.').unwrap_or(host);
-        Self(Selector::Host(host.to_ascii_lowercase().into()))
+        let host = host.to_ascii_lowercase();
+        let usual = host.strip_suffix(":80").or_else(|| host.strip_suffix(":443"));
+        let host = usual.unwrap_or(&host);
+        Self(Selector::Host(host.strip_suffix('.').unwrap_or(host).into()))
+    }
+
+    /// The same purge where `policy` leaves parameters of the query out of the key.
+    pub(crate) fn by(self, policy: &Policy) -> Self {
+        match self.0 {
+            Selector::Url(url) => {
+                let (path, query) = match url.split_once('?') {
+                    Some((path, query)) => (path, Some(query)),
+                    None => (&*url, None),
+                };
+                let url = match policy.keyed_query(query) {
+                    Some(query) => format!("{path}?{query}"),
+                    None => path.to_owned(),
+                };
+                Self(Selector::Url(url.into()))
+            }
+            other => Self(other),
+        }
     }
 
     /// Everything of one [namespace](crate::Policy::namespace).
     pub fn namespace(namespace: &str) -> Self {
         Self(Selector::Namespace(namespace.into()))
+    }
+
+    /// One resource, in every namespace and partition.
+    pub(crate) fn resource(key: &CacheKey) -> Self {
+        let (scheme, authority, path) = (key.scheme(), key.authority(), key.path_and_query());
+        Self(Selector::Url(format!("{scheme}://{authority}{path}").into()))
     }
 
     /// Everything.
@@ -186,9 +213,8 @@ impl Table {
         }
         let newer =
             |selector: Selector| self.records.get(&selector).is_some_and(|seq| *seq > began);
-        let (scheme, authority, path) = (key.scheme(), key.authority(), key.path_and_query());
-        newer(Selector::Host(authority.into()))
-            || newer(Selector::Url(format!("{scheme}://{authority}{path}").into()))
+        newer(Selector::Host(key.authority().into()))
+            || newer(Purge::resource(key).0)
             || key.namespace().is_some_and(|namespace| newer(Selector::Namespace(namespace.into())))
     }
 

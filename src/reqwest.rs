@@ -11,7 +11,8 @@
 //! let request = http::Request::get("https://a.example/").body(reqwest::Body::default())?;
 //! let asked = request.uri().clone();
 //! let response = into_response(asked, client.call(request).await?);
-//! println!("{} {}", response.url(), response.text().await?);
+//! println!("{} {}", response.url(), response.status());
+//! println!("{}", response.text().await?);
 //! # Ok(())
 //! # }
 //! ```

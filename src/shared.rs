@@ -3,7 +3,8 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, response};
 
 use crate::{
-    Clock, Executor, Policy, fill::Means, inflight::Inflight, policy::CacheStatus, purge::PurgeLog,
+    Clock, Error, Executor, Policy, clock::within, fill::Means, inflight::Inflight,
+    policy::CacheStatus, purge::PurgeLog,
 };
 
 /// All that a layer's services share.
@@ -20,6 +21,14 @@ pub(crate) struct Core<M> {
 }
 
 impl<M> Core<M> {
+    /// Waits for the store, as long as a request may.
+    pub(crate) async fn within<T>(
+        &self,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        within(&*self.clock, self.store_timeout, call).await
+    }
+
     pub(crate) fn means(&self) -> Means {
         Means {
             clock: self.clock.clone(),

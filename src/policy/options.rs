@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use http::{Extensions, Uri, request};
 
@@ -312,6 +312,11 @@ impl Policy {
     /// How many variants of one URL a shared cache keeps, oldest replaced. Default: 64.
     pub fn max_variants(self, count: usize) -> Self {
         self.rules(|rules| rules.max_variants = count.max(1))
+    }
+
+    /// What of a query is part of the key.
+    pub(crate) fn keyed_query<'a>(&self, query: Option<&'a str>) -> Option<Cow<'a, str>> {
+        self.rules.query.apply(query)
     }
 
     fn rules(mut self, change: impl FnOnce(&mut Rules)) -> Self {

@@ -42,6 +42,12 @@ pub(super) fn not_modified_fields(stored: &HeaderMap) -> HeaderMap {
             fields.append(&name, value.clone());
         }
     }
+    // Without a tag it is what the next cache can tell the response by.
+    if !fields.contains_key(header::ETAG)
+        && let Some(modified) = stored.get(header::LAST_MODIFIED)
+    {
+        fields.append(header::LAST_MODIFIED, modified.clone());
+    }
     fields
 }
 
@@ -130,5 +136,7 @@ mod tests {
         let expected =
             ["age", "cache-control", "content-location", "date", "etag", "expires", "vary"];
         assert_eq!(names, expected);
+        let untagged = not_modified_fields(&headers(&[("last-modified", "y"), ("x-other", "z")]));
+        assert_eq!(untagged, headers(&[("last-modified", "y")]));
     }
 }

@@ -149,7 +149,12 @@ impl Reason {
     fn is_said_by_forward(self) -> bool {
         matches!(
             self,
-            Reason::Method | Reason::UriMiss | Reason::VaryMiss | Reason::Stale | Reason::Reload
+            Reason::Method
+                | Reason::UnsafeMethod
+                | Reason::UriMiss
+                | Reason::VaryMiss
+                | Reason::Stale
+                | Reason::Reload
         )
     }
 }
@@ -257,6 +262,7 @@ impl CacheStatus {
 
     pub(crate) fn detailed(mut self, reason: Reason) -> Self {
         self.stored = false;
+        self.ttl = None;
         self.detail = Some(reason);
         self
     }

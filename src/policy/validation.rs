@@ -63,6 +63,8 @@ pub enum Outcome {
 pub enum Update {
     /// Its head is replaced; the body stays.
     Replace(StoredHead),
+    /// Nothing: it is as good as it was, but this exchange may not be kept (§3.5, §5.2.1.5).
+    Keep,
     /// It goes: under its new fields it may not be stored, or not there.
     Remove,
 }
@@ -92,6 +94,13 @@ impl Store {
     /// Whether trailers may follow the last byte, so that the end of the body has to be waited for.
     pub fn announces_trailers(&self) -> bool {
         self.announces_trailers
+    }
+
+    /// Whether its body is seldom read and soon over: a redirect's, which most clients drop as soon
+    /// as they have seen the head. Read it before the head goes on, or it is never whole.
+    pub fn is_seldom_read(&self) -> bool {
+        const SHORT: u64 = 16 << 10;
+        self.head.status().is_redirection() && self.length.is_some_and(|length| length <= SHORT)
     }
 
     /// How it came about.
@@ -248,19 +257,18 @@ impl Asking {
     ) -> Outcome {
         let stored = candidate.response.head();
         let status = CacheStatus::forwarded(self.reason).answered(head.status);
-        if !selects(&head.headers, stored.headers()) {
-            // The origin says that what we have is good, and at the same time that it has another
-            // tag: good for this request, and for no other.
+        let unfit = if head.extensions.get::<RedirectedInside>().is_some() {
+            Some(Reason::RedirectedInside)
+        } else {
+            (!selects(&head.headers, stored.headers())).then_some(Reason::ValidatorMismatch)
+        };
+        if let Some(unfit) = unfit {
+            // Somebody says that what we have is good, and at the same time that it is of another
+            // tag or another URI: good for this request, and for no other.
             let age =
                 age::current_age(stored.facts(), asked.received.since(stored.asked().received));
             let fields = Cow::Borrowed(stored.headers());
-            let serve = self.serve(
-                candidate,
-                fields,
-                age,
-                asked.received,
-                status.detailed(Reason::ValidatorMismatch),
-            );
+            let serve = self.serve(candidate, fields, age, asked.received, status.detailed(unfit));
             return Outcome::Freshen { update: Update::Remove, serve };
         }
         let merged = merge(stored.headers(), &head.headers, asked.received);
@@ -289,7 +297,11 @@ impl Asking {
             Err(reason) => {
                 let fields = storing::sendable(&merged);
                 let age = fields::age(&merged).unwrap_or_default();
-                (Update::Remove, status.detailed(reason), fields, age)
+                let update = match reason {
+                    Reason::RequestNoStore | Reason::Authorization => Update::Keep,
+                    _ => Update::Remove,
+                };
+                (update, status.detailed(reason), fields, age)
             }
         };
         let serve = self.serve(candidate, Cow::Owned(fields), age, asked.received, status);

@@ -1,0 +1,241 @@
+//! What the cache keeps of memory, by a counting allocator. A binary of its own with one test at a
+//! time: the allocator counts all threads.
+
+#![cfg(all(feature = "memory", feature = "tokio"))]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    convert::Infallible,
+    future::ready,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicIsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use larder::{CacheLayer, CacheService, MemoryManager};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+};
+use tower::{Layer, ServiceExt};
+
+struct Counting;
+
+static LIVE: AtomicIsize = AtomicIsize::new(0);
+
+thread_local! {
+    static LIVE_HERE: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(bytes: isize) {
+    LIVE.fetch_add(bytes, Ordering::Relaxed);
+    let _ = LIVE_HERE.try_with(|live| live.set(live.get() + bytes));
+}
+
+// SAFETY: hands everything to the system's allocator and only counts.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Of all threads.
+fn live() -> isize {
+    LIVE.load(Ordering::Relaxed)
+}
+
+/// Of this thread, which the test harness does not disturb.
+fn live_here() -> isize {
+    LIVE_HERE.get()
+}
+
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Text,
+    Redirect,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Version {
+    Http1,
+    Http2,
+}
+
+fn answer(kind: Kind, path: &str) -> Response<Full<Bytes>> {
+    let response = Response::builder()
+        .header("cache-control", "max-age=3600")
+        .header("etag", format!("\"{path}\""))
+        .header("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+        .header("server", "owned-memory");
+    match kind {
+        Kind::Text => {
+            let text = format!("{path:x<1024}");
+            response.header("content-type", "text/plain").body(Full::from(text))
+        }
+        Kind::Redirect => {
+            let target = format!("https://a.example/elsewhere{path}");
+            response.status(302).header("location", target).body(Full::default())
+        }
+    }
+    .unwrap()
+}
+
+/// An origin on a loopback socket, that serves until the runtime is gone.
+async fn serve(kind: Kind) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = service_fn(move |request: Request<Incoming>| {
+                ready(Ok::<_, Infallible>(answer(kind, request.uri().path())))
+            });
+            tokio::spawn(async move {
+                let builder = auto::Builder::new(TokioExecutor::new());
+                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    address
+}
+
+type HyperClient = Client<HttpConnector, Full<Bytes>>;
+
+async fn fill(service: &CacheService<HyperClient, MemoryManager>, base: &str, count: usize) {
+    for n in 0..count {
+        let request = Request::get(format!("{base}/{n:05}")).body(Full::default()).unwrap();
+        let response = service.clone().oneshot(request).await.unwrap();
+        assert!(response.body().status().is_stored());
+        response.into_body().collect().await.unwrap();
+    }
+}
+
+/// The bytes that are live because of `count` stored responses, and what the manager says of them.
+fn held(kind: Kind, version: Version, count: usize) -> (isize, u64) {
+    let manager = MemoryManager::new(256 << 20);
+    let before = live();
+    // Connections, origin and all tasks go with the runtime.
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let address = serve(kind).await;
+        let client = Client::builder(TokioExecutor::new())
+            .http2_only(matches!(version, Version::Http2))
+            .build_http();
+        let service = CacheLayer::new(manager.clone()).layer(client);
+        fill(&service, &format!("http://{address}"), count).await;
+    });
+    drop(runtime);
+    let held = live() - before;
+    assert_eq!(manager.len(), count);
+    (held, manager.weight())
+}
+
+/// Issue 2, "Owned memory"; design, "What is stored owns its memory": values and frames of hyper are
+/// slices of the connection's buffers, and kept as they come would hold 9 KiB for 1 KiB.
+#[test]
+fn what_is_stored_holds_no_more_than_its_weight() {
+    let _alone = alone();
+    for kind in [Kind::Text, Kind::Redirect] {
+        for version in [Version::Http1, Version::Http2] {
+            // What tokio and hyper set up once and for all.
+            held(kind, version, 10);
+            let (held, weight) = held(kind, version, 2000);
+            let ratio = held as f64 / weight as f64;
+            println!("{kind:?} {version:?}: {held} bytes held, weight {weight}, {ratio:.2}");
+            assert!(ratio <= 1.3, "{kind:?} {version:?}: {held} held, weight {weight}");
+            assert!(ratio >= 0.6, "{kind:?} {version:?}: weighs more than it holds: {ratio:.2}");
+        }
+    }
+}
+
+/// Scenario 3.2: no leaks; the end of a layer is the end of its tasks.
+#[test]
+fn a_thousand_layers_leave_nothing() {
+    let _alone = alone();
+    let runtime = Builder::new_current_thread().build().unwrap();
+    let build = async |count: usize| {
+        for n in 0..count {
+            let cache = CacheLayer::new(MemoryManager::new(64 << 20));
+            let inner = tower::service_fn(|request: Request<Full<Bytes>>| {
+                ready(Ok::<_, Infallible>(answer(Kind::Text, request.uri().path())))
+            });
+            let (service, handle) = (cache.layer(inner), cache.handle());
+            for path in ["a", "b", "a"] {
+                let request = Request::get(format!("http://a.example/{path}/{n}"));
+                let request = request.body(Full::default()).unwrap();
+                let response = service.clone().oneshot(request).await.unwrap();
+                response.into_body().collect().await.unwrap();
+            }
+            handle.purge(larder::Purge::everything()).await.unwrap();
+        }
+    };
+    runtime.block_on(build(10));
+    let base = live_here();
+    runtime.block_on(build(1000));
+    let grown = live_here() - base;
+    assert!(grown.abs() < 1000, "{grown} bytes are left of a thousand layers");
+    assert_eq!(runtime.metrics().num_alive_tasks(), 0);
+}
+
+/// Nothing that a request held stays when it is dropped: not in the table of those on their way, not
+/// in the store. Half of them are dropped before their answer, half in the middle of the body.
+#[test]
+fn ten_thousand_dropped_requests_leave_nothing() {
+    let _alone = alone();
+    let manager = MemoryManager::new(64 << 20);
+    let cache = CacheLayer::new(manager.clone());
+    let drop_them = |from: usize, count: usize| {
+        for n in from..from + count {
+            let inner = tower::service_fn(move |_: Request<Full<Bytes>>| async move {
+                if n % 2 == 0 {
+                    std::future::pending::<()>().await;
+                }
+                let frames = stream::pending::<Result<Frame<Bytes>, Infallible>>();
+                let response = Response::builder().header("cache-control", "max-age=60");
+                Ok::<_, Infallible>(response.body(StreamBody::new(frames)).unwrap())
+            });
+            let request = Request::get(format!("http://a.example/{n}"));
+            let mut future =
+                Box::pin(cache.layer(inner).oneshot(request.body(Full::default()).unwrap()));
+            let mut cx = Context::from_waker(Waker::noop());
+            if let Poll::Ready(response) = future.as_mut().poll(&mut cx) {
+                let mut body = Box::pin(response.unwrap().into_body());
+                assert!(body.as_mut().poll_frame(&mut cx).is_pending());
+            }
+        }
+    };
+    drop_them(0, 10_000);
+    let base = live_here();
+    drop_them(10_000, 10_000);
+    let grown = live_here() - base;
+    assert!(grown.abs() < 4096, "{grown} bytes are left");
+    assert!(manager.is_empty());
+}

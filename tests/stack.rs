@@ -1,0 +1,15 @@
+//! The layer in real servers and round real clients, over loopback.
+
+#![cfg(all(feature = "memory", feature = "reqwest", feature = "tokio"))]
+
+#[path = "stack/clients.rs"]
+mod clients;
+#[path = "stack/codings.rs"]
+mod codings;
+#[path = "stack/net.rs"]
+mod net;
+#[path = "stack/raw.rs"]
+mod raw;
+#[path = "stack/servers.rs"]
+mod servers;
+mod support;
