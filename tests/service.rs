@@ -1,5 +1,44 @@
 //! The layer over a scripted origin, by an injected clock.
 
 mod support;
+
 #[path = "service/basics.rs"]
 mod basics;
+#[path = "service/bodies.rs"]
+mod bodies;
+#[path = "service/conditions.rs"]
+mod conditions;
+#[path = "service/directives.rs"]
+mod directives;
+#[path = "service/discovery.rs"]
+mod discovery;
+#[path = "service/failing.rs"]
+mod failing;
+#[path = "service/freshness.rs"]
+mod freshness;
+#[path = "service/invalidation.rs"]
+mod invalidation;
+#[path = "service/key.rs"]
+mod key;
+#[path = "service/modes.rs"]
+mod modes;
+#[path = "service/purging.rs"]
+mod purging;
+#[path = "service/query.rs"]
+mod query;
+#[path = "service/requests.rs"]
+mod requests;
+#[path = "service/security.rs"]
+mod security;
+#[path = "service/sharing.rs"]
+mod sharing;
+#[path = "service/spy.rs"]
+mod spy;
+#[path = "service/storing.rs"]
+mod storing;
+#[path = "service/users.rs"]
+mod users;
+#[path = "service/validation.rs"]
+mod validation;
+#[path = "service/variants.rs"]
+mod variants;

@@ -5,7 +5,7 @@
 use std::{
     convert::Infallible,
     fmt,
-    future::{Future, Ready, ready},
+    future::{Future, ready},
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
@@ -88,7 +88,8 @@ impl Seen {
     }
 }
 
-type Handler = Box<dyn FnMut(&Request<()>) -> Result<Response<TestBody>, OriginError> + Send>;
+type Answering = Pin<Box<dyn Future<Output = Result<Response<TestBody>, OriginError>> + Send>>;
+type Handler = Box<dyn FnMut(&Request<()>) -> Answering + Send>;
 
 /// An origin that answers by a closure and writes down what it was asked.
 #[derive(Clone)]
@@ -111,8 +112,10 @@ impl std::error::Error for OriginError {}
 
 impl Origin {
     pub fn new() -> Self {
-        let none = |_: &Request<()>| Ok(status(404).header("x-unscripted", "1").text(""));
-        Self { handler: Arc::new(Mutex::new(Box::new(none))), seen: Arc::default() }
+        let handler: Handler = Box::new(|_| unreachable!("replaced below"));
+        let origin = Self { handler: Arc::new(Mutex::new(handler)), seen: Arc::default() };
+        origin.on(|_| status(404).header("x-unscripted", "1").text(""));
+        origin
     }
 
     /// Answers each request by `handler`.
@@ -126,9 +129,19 @@ impl Origin {
     /// Answers each request by `handler`, which may fail.
     pub fn try_on(
         &self,
-        handler: impl FnMut(&Request<()>) -> Result<Response<TestBody>, OriginError> + Send + 'static,
+        mut handler: impl FnMut(&Request<()>) -> Result<Response<TestBody>, OriginError>
+        + Send
+        + 'static,
     ) {
-        *self.handler.lock().unwrap() = Box::new(handler);
+        self.on_later(move |request| ready(handler(request)));
+    }
+
+    /// Answers each request by `handler`, when its future is ready.
+    pub fn on_later<F>(&self, mut handler: impl FnMut(&Request<()>) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<Response<TestBody>, OriginError>> + Send + 'static,
+    {
+        *self.handler.lock().unwrap() = Box::new(move |request| Box::pin(handler(request)));
     }
 
     /// How many requests have come.
@@ -152,7 +165,7 @@ impl Origin {
 impl<B> Service<Request<B>> for Origin {
     type Response = Response<TestBody>;
     type Error = OriginError;
-    type Future = Ready<Result<Self::Response, OriginError>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), OriginError>> {
         Poll::Ready(Ok(()))
@@ -165,7 +178,7 @@ impl<B> Service<Request<B>> for Origin {
             uri: request.uri().to_string(),
             headers: request.headers().clone(),
         });
-        ready((self.handler.lock().unwrap())(&request))
+        (self.handler.lock().unwrap())(&request)
     }
 }
 
@@ -240,6 +253,19 @@ impl<M: CacheManager> Cache<M> {
         Answer::of(self.service.clone().call(request).await.unwrap()).await
     }
 
+    /// Sends the same GET twice, and gives the second answer.
+    pub async fn get_twice(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.get_with(path, fields).await;
+        self.get_with(path, fields).await
+    }
+
+    /// The same cache with its layer changed.
+    pub fn layered(mut self, change: impl FnOnce(CacheLayer<M>) -> CacheLayer<M>) -> Self {
+        self.layer = change(self.layer);
+        self.service = self.layer.layer(self.origin.clone());
+        self
+    }
+
     /// The response with its body unread.
     pub async fn open(&self, path: &str) -> Response<CacheBody<TestBody>> {
         self.service.clone().call(get(path)).await.unwrap()
@@ -263,6 +289,45 @@ pub fn with(mut request: Request<Full<Bytes>>, fields: &[(&str, &str)]) -> Reque
         request.headers_mut().append(name, value.parse().unwrap());
     }
     request
+}
+
+/// What became of a response in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The next request went out as it came.
+    Unstored,
+    /// The next request went out with the stored validators.
+    Validated,
+    /// The next request was a hit.
+    Fresh,
+}
+
+/// What an equal request meets a second later.
+pub async fn fate(
+    policy: Policy,
+    fields: &[(&str, &str)],
+    reply: impl Fn() -> Response<TestBody> + Send + 'static,
+) -> Fate {
+    let cache = cache(policy);
+    cache.origin.on(move |_| reply());
+    cache.get_with("/", fields).await;
+    cache.clock.advance_secs(1);
+    if cache.get_with("/", fields).await.cache.is_hit() {
+        return Fate::Fresh;
+    }
+    let last = cache.origin.last();
+    let is_conditional =
+        ["if-none-match", "if-modified-since"].iter().any(|name| last.field(name).is_some());
+    if is_conditional { Fate::Validated } else { Fate::Unstored }
+}
+
+/// Reads a body to its end.
+pub async fn read<B>(response: Response<CacheBody<B>>) -> Result<Bytes, BoxError>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    Ok(response.into_body().collect().await?.to_bytes())
 }
 
 /// A response that was read to its end.
@@ -292,6 +357,11 @@ impl Answer {
 
     pub fn field(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// All lines of a field.
+    pub fn lines(&self, name: &str) -> Vec<&[u8]> {
+        self.headers.get_all(name).iter().map(|value| value.as_bytes()).collect()
     }
 
     pub fn age(&self) -> Option<u64> {

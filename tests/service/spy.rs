@@ -1,0 +1,212 @@
+//! A store that counts what it is asked, and that fails or hangs where it is told to.
+
+use std::{
+    future::pending,
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use larder::{
+    CacheKey, CacheManager, MemoryManager, PurgeLog,
+    policy::{Placement, Secret, StoredHead, Wanted},
+    storage::{Entry, EntryWriter, Error, Found, StoredBody},
+};
+
+type Handle = <MemoryManager as CacheManager>::Handle;
+
+#[derive(Clone)]
+pub struct Spy {
+    pub inner: MemoryManager,
+    shared: Arc<Shared>,
+    answers_at_once: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    counts: Counts,
+    fault: Mutex<Option<(Call, Fault)>>,
+}
+
+#[derive(Default)]
+struct Counts {
+    lookups: AtomicUsize,
+    heads: AtomicUsize,
+    body_bytes: AtomicUsize,
+    deletes: AtomicUsize,
+    writes: AtomicUsize,
+}
+
+/// What a store was asked: index look-ups, heads that they read, bytes of bodies read, and changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    pub lookups: usize,
+    pub heads: usize,
+    pub body_bytes: usize,
+    pub deletes: usize,
+    pub writes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Get,
+    Put,
+    Write,
+    Finish,
+    Update,
+    Remove,
+    Delete,
+    Clear,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Fail,
+    /// Never answers.
+    Hang,
+    /// Answers when it is asked again.
+    Wait,
+}
+
+impl Spy {
+    /// A store that answers look-ups at once, as memory does.
+    pub fn new() -> Self {
+        let inner = MemoryManager::new(256 << 20);
+        Self { inner, shared: Arc::default(), answers_at_once: true }
+    }
+
+    /// A store that has to be waited for.
+    pub fn waiting() -> Self {
+        Self { answers_at_once: false, ..Self::new() }
+    }
+
+    pub fn breaks(&self, call: Call, fault: Fault) {
+        *self.shared.fault.lock().unwrap() = Some((call, fault));
+    }
+
+    pub fn mend(&self) {
+        *self.shared.fault.lock().unwrap() = None;
+    }
+
+    /// What was asked since the last time.
+    pub fn asked(&self) -> Asked {
+        let counts = &self.shared.counts;
+        let take = |count: &AtomicUsize| count.swap(0, Ordering::Relaxed);
+        Asked {
+            lookups: take(&counts.lookups),
+            heads: take(&counts.heads),
+            body_bytes: take(&counts.body_bytes),
+            deletes: take(&counts.deletes),
+            writes: take(&counts.writes),
+        }
+    }
+
+    fn found(&self, found: &Result<Found<Handle>, Error>) {
+        let heads = found.as_ref().map_or(0, |found| found.responses().len());
+        self.shared.counts.lookups.fetch_add(1, Ordering::Relaxed);
+        self.shared.counts.heads.fetch_add(heads, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    async fn enter(&self, call: Call) -> Result<(), Error> {
+        let fault = *self.fault.lock().unwrap();
+        match fault {
+            Some((broken, Fault::Fail)) if broken == call => Err(Error::other("out of order")),
+            Some((broken, Fault::Hang)) if broken == call => pending().await,
+            Some((broken, Fault::Wait)) if broken == call => {
+                tokio::task::yield_now().await;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl CacheManager for Spy {
+    type Handle = Handle;
+    type Writer = SpyWriter;
+
+    fn secret(&self) -> &Secret {
+        self.inner.secret()
+    }
+
+    fn max_entry_bytes(&self) -> u64 {
+        self.inner.max_entry_bytes()
+    }
+
+    fn get_now(&self, wanted: &Wanted<'_>) -> Option<Result<Found<Handle>, Error>> {
+        if !self.answers_at_once {
+            return None;
+        }
+        let found = self.inner.get_now(wanted)?;
+        self.found(&found);
+        Some(found)
+    }
+
+    async fn get(&self, wanted: &Wanted<'_>) -> Result<Found<Handle>, Error> {
+        self.shared.enter(Call::Get).await?;
+        let found = self.inner.get(wanted).await;
+        self.found(&found);
+        found
+    }
+
+    fn read(&self, entry: &Entry<Handle>, range: Range<u64>) -> StoredBody {
+        let bytes = usize::try_from(range.end - range.start).unwrap();
+        self.shared.counts.body_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.inner.read(entry, range)
+    }
+
+    async fn put(&self, placement: Placement, head: StoredHead) -> Result<SpyWriter, Error> {
+        self.shared.enter(Call::Put).await?;
+        let inner = self.inner.put(placement, head).await?;
+        Ok(SpyWriter { inner, shared: self.shared.clone() })
+    }
+
+    async fn update(&self, entry: &Entry<Handle>, head: StoredHead) -> Result<bool, Error> {
+        self.shared.enter(Call::Update).await?;
+        self.inner.update(entry, head).await
+    }
+
+    async fn remove(&self, entry: &Entry<Handle>) -> Result<bool, Error> {
+        self.shared.enter(Call::Remove).await?;
+        self.inner.remove(entry).await
+    }
+
+    async fn delete(&self, key: &CacheKey) -> Result<(), Error> {
+        self.shared.counts.deletes.fetch_add(1, Ordering::Relaxed);
+        self.shared.enter(Call::Delete).await?;
+        self.inner.delete(key).await
+    }
+
+    async fn clear(&self) -> Result<(), Error> {
+        self.shared.enter(Call::Clear).await?;
+        self.inner.clear().await
+    }
+
+    fn purge_log(&self) -> Option<PurgeLog> {
+        self.inner.purge_log()
+    }
+}
+
+pub struct SpyWriter {
+    inner: <MemoryManager as CacheManager>::Writer,
+    shared: Arc<Shared>,
+}
+
+impl EntryWriter for SpyWriter {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
+        self.shared.counts.writes.fetch_add(1, Ordering::Relaxed);
+        self.shared.enter(Call::Write).await?;
+        self.inner.write(chunk).await
+    }
+
+    async fn finish(self, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        self.shared.enter(Call::Finish).await?;
+        self.inner.finish(trailers).await
+    }
+}
