@@ -1,0 +1,155 @@
+//! A caching reverse proxy over hyper, for one origin.
+
+#[path = "support/args.rs"]
+mod args;
+#[path = "support/proxy.rs"]
+mod proxy;
+#[path = "support/serve.rs"]
+mod serve;
+
+use std::{convert::Infallible, time::Duration};
+
+use http::{
+    Method, Request, Response, StatusCode,
+    uri::{Authority, Uri},
+};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use larder::{CacheBody, CacheLayer, MemoryManager, Policy};
+use lexopt::prelude::*;
+use tokio::net::TcpListener;
+use tower::{Layer, Service, service_fn};
+
+const HELP: &str = "Stands before an HTTP origin and keeps its responses by RFC 9111.
+
+Usage: reverse_proxy --origin URL [OPTIONS]
+
+Options:
+  --origin URL           http://HOST[:PORT], where requests go
+  --listen ADDRESS       [default: 127.0.0.1:3000]
+  --mode shared|private  whether it serves many users or one [default: shared]
+  --capacity BYTES       of the cache, also 64K, 64M, 1G [default: 256M]
+  --max-entry BYTES      the largest body to keep [default: an eighth of that]
+  --cache-status         say in a Cache-Status field what the cache did
+  --help
+";
+
+struct Options {
+    origin: Authority,
+    listen: String,
+    policy: Policy,
+    capacity: u64,
+    max_entry: u64,
+    cache_status: bool,
+}
+
+#[tokio::main]
+async fn main() {
+    let options = args::or_exit(parse());
+    let listener = args::listen(&options.listen).await;
+    println!("Serving http://{} on http://{}/", options.origin, options.listen);
+    run(listener, options).await;
+}
+
+fn parse() -> Result<Options, lexopt::Error> {
+    const BYTES: &str = "a number of bytes such as 64M";
+    let (mut origin, mut listen, mut policy) = (None, args::LISTEN.to_owned(), Policy::shared());
+    let (mut capacity, mut max_entry, mut cache_status) = (256 << 20, None, false);
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("origin") => {
+                origin =
+                    Some(args::value(&mut parser, "--origin", "http://HOST[:PORT]", read_origin)?);
+            }
+            Long("listen") => listen = parser.value()?.string()?,
+            Long("mode") => {
+                policy = args::value(&mut parser, "--mode", "shared or private", read_mode)?
+            }
+            Long("capacity") => {
+                capacity = args::value(&mut parser, "--capacity", BYTES, args::bytes)?;
+            }
+            Long("max-entry") => {
+                max_entry = Some(args::value(&mut parser, "--max-entry", BYTES, args::bytes)?);
+            }
+            Long("cache-status") => cache_status = true,
+            Long("help") | Short('h') => args::help(HELP),
+            _ => return Err(arg.unexpected()),
+        }
+    }
+    let origin = origin.ok_or("which --origin?")?;
+    if max_entry.is_some_and(|max_entry| max_entry > capacity / 2) {
+        return Err("--max-entry is more than half of the capacity".into());
+    }
+    let max_entry = max_entry.unwrap_or(capacity / 8);
+    Ok(Options { origin, listen, policy, capacity, max_entry, cache_status })
+}
+
+fn read_origin(text: &str) -> Option<Authority> {
+    let uri: Uri = text.parse().ok()?;
+    let is_origin = uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none();
+    uri.authority().filter(|authority| is_origin && !authority.as_str().contains('@')).cloned()
+}
+
+fn read_mode(text: &str) -> Option<Policy> {
+    match text {
+        "shared" => Some(Policy::shared()),
+        "private" => Some(Policy::private()),
+        _ => None,
+    }
+}
+
+async fn run(listener: TcpListener, options: Options) {
+    let store = MemoryManager::with_max_entry_bytes(options.capacity, options.max_entry);
+    let mut cache = CacheLayer::new(store).policy(options.policy);
+    if options.cache_status {
+        cache = cache.cache_status_header("larder");
+    }
+
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(Duration::from_secs(10)));
+    let client = Client::builder(TokioExecutor::new()).build(connector);
+    // Outermost first: failures become 502, the cache sees what the client asked for and failures
+    // as errors, and only inside of it is the request addressed to the origin.
+    let to_origin =
+        service_fn(move |request| proxy::forward(client.clone(), options.origin.clone(), request));
+    let cached = cache.layer(to_origin);
+    let service = service_fn(move |request| gateway(cached.clone(), request));
+
+    serve::until_ctrl_c(listener, service).await;
+}
+
+type Answer = Response<Either<CacheBody<Incoming>, Full<bytes::Bytes>>>;
+
+/// Turns errors of the origin into 502, outside of the cache.
+async fn gateway<S>(mut cached: S, request: Request<Incoming>) -> Result<Answer, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Response<CacheBody<Incoming>>>,
+    S::Error: std::error::Error,
+{
+    if request.method() == Method::CONNECT {
+        return Ok(plain(StatusCode::NOT_IMPLEMENTED, "This proxy opens no tunnels.\n"));
+    }
+    let asked = format!("{} {}", request.method(), request.uri());
+    match cached.call(request).await {
+        // Nobody asked it to: `Upgrade` is not passed on.
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(plain(StatusCode::BAD_GATEWAY, "The origin changed the protocol.\n"))
+        }
+        Ok(response) => Ok(response.map(Either::Left)),
+        Err(error) => {
+            eprintln!("{asked}: {}", args::chain(&error));
+            Ok(plain(StatusCode::BAD_GATEWAY, "The origin could not be asked.\n"))
+        }
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Answer {
+    let mut response = Response::new(Either::Right(Full::from(text)));
+    *response.status_mut() = status;
+    response
+}
