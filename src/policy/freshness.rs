@@ -143,6 +143,8 @@ mod tests {
         }
     }
 
+    type Lines = &'static [(&'static str, &'static str)];
+
     const CC: &str = "cache-control";
 
     /// RFC 9111 §4.2.1, first rule that applies.
@@ -202,7 +204,7 @@ mod tests {
     #[test]
     fn a_default_lifetime_is_for_those_that_say_nothing() {
         let policy = Policy::shared().default_ttl(Duration::from_secs(100));
-        let table: [(u16, &[(&str, &str)], u64); 10] = [
+        let table: [(u16, Lines, u64); 10] = [
             (200, &[], 100),
             (204, &[], 100),
             (301, &[], 100),

@@ -285,6 +285,8 @@ mod tests {
 
     use super::*;
 
+    type Lines = &'static [(&'static str, &'static str)];
+
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in lines {
@@ -301,26 +303,22 @@ mod tests {
     /// RFC 9110 §12.5.5.
     #[test]
     fn vary_is_a_set_of_names_or_matches_nothing() {
-        let many: &'static str =
-            Vec::leak((0..17).map(|n| format!("x-{n},")).collect::<Vec<_>>()).concat().leak();
-        let table: [(&[(&str, &str)], Result<&[&str], Reason>); 10] = [
+        let table: [(&[&str], Result<&[&str], Reason>); 10] = [
             (&[], Ok(&[])),
-            (&[("vary", "")], Ok(&[])),
-            (&[("vary", "Accept")], Ok(&["accept"])),
-            (&[("vary", "b, A ,b,,a")], Ok(&["a", "b"])),
-            (&[("vary", "b"), ("vary", "a")], Ok(&["a", "b"])),
-            (&[("vary", "*")], Err(Reason::VaryStar)),
-            (&[("vary", "a, *")], Err(Reason::VaryStar)),
-            (&[("vary", "a"), ("vary", ",*,")], Err(Reason::VaryStar)),
-            (&[("vary", "a b")], Err(Reason::VaryStar)),
-            (&[("vary", many)], Err(Reason::VaryTooLong)),
+            (&[""], Ok(&[])),
+            (&["Accept"], Ok(&["accept"])),
+            (&["b, A ,b,,a"], Ok(&["a", "b"])),
+            (&["b", "a"], Ok(&["a", "b"])),
+            (&["*"], Err(Reason::VaryStar)),
+            (&["a, *"], Err(Reason::VaryStar)),
+            (&["a", ",*,"], Err(Reason::VaryStar)),
+            (&["a b"], Err(Reason::VaryStar)),
+            (&["a,b,c,d,e,f,g,h", "i,j,k,l,m,n,o,p,q"], Err(Reason::VaryTooLong)),
         ];
         for (lines, expected) in table {
-            let lines: Vec<_> = lines.iter().map(|(n, v)| (*n, *v)).collect();
             let mut map = HeaderMap::new();
-            for (name, value) in &lines {
-                map.append("vary", HeaderValue::from_str(value).unwrap());
-                assert_eq!(*name, "vary");
+            for line in lines {
+                map.append("vary", HeaderValue::from_str(line).unwrap());
             }
             let set = NameSet::of(&map);
             let names = set.as_ref().map(|set| set.iter().map(HeaderName::as_str).collect());
@@ -331,12 +329,7 @@ mod tests {
     /// RFC 9111 §4.1: absent matches absent only, and values match after normalisation.
     #[test]
     fn values_match_after_normalisation() {
-        let table: [(
-            &'static str,
-            &[(&'static str, &'static str)],
-            &[(&'static str, &'static str)],
-            bool,
-        ); 11] = [
+        let table: [(&str, Lines, Lines, bool); 11] = [
             ("accept", &[("accept", "a, b")], &[("accept", "a ,b")], true),
             ("accept", &[("accept", "a"), ("accept", "b")], &[("accept", "a,b")], true),
             ("accept", &[("accept", "a,b")], &[("accept", "b,a")], false),
