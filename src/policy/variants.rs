@@ -303,7 +303,8 @@ mod tests {
     /// RFC 9110 §12.5.5.
     #[test]
     fn vary_is_a_set_of_names_or_matches_nothing() {
-        let table: [(&[&str], Result<&[&str], Reason>); 10] = [
+        type Names = Result<&'static [&'static str], Reason>;
+        let table: [(&[&str], Names); 10] = [
             (&[], Ok(&[])),
             (&[""], Ok(&[])),
             (&["Accept"], Ok(&["accept"])),
