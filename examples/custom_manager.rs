@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use larder::{
-    CacheLayer, CacheManager, Error,
+    CacheLayer, CacheManager, Error, PurgeLog,
     policy::{CacheKey, Index, Placement, Secret, StoredHead, StoredResponse, VariantId, Wanted},
     storage::{Entry, EntryWriter, Found, StoredBody},
 };
@@ -23,6 +23,7 @@ use tower::{Layer, Service, service_fn};
 #[derive(Clone)]
 pub struct MapManager {
     secret: Secret,
+    purges: PurgeLog,
     state: Arc<Mutex<State>>,
 }
 
@@ -52,7 +53,7 @@ pub struct Kept {
 
 impl Default for MapManager {
     fn default() -> Self {
-        Self { secret: Secret::random(), state: Arc::default() }
+        Self { secret: Secret::random(), purges: PurgeLog::new(), state: Arc::default() }
     }
 }
 
@@ -82,6 +83,10 @@ impl CacheManager for MapManager {
 
     fn secret(&self) -> &Secret {
         &self.secret
+    }
+
+    fn purge_log(&self) -> &PurgeLog {
+        &self.purges
     }
 
     fn max_entry_bytes(&self) -> u64 {

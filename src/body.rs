@@ -1,7 +1,8 @@
 use std::{
+    collections::VecDeque,
     fmt,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -25,7 +26,9 @@ pin_project! {
     ///
     /// What is stored is whole when the last byte of a known length has come, since servers do not
     /// ask for more: trailers behind a `Content-Length` are passed on, and stored only if the head
-    /// announced them by `Trailer`.
+    /// announced them by `Trailer`. An inner body that gives more than its `Content-Length` is an
+    /// error to the reader; where it does so in a further frame, the announced part was whole and is
+    /// stored.
     pub struct CacheBody<B> {
         #[pin]
         kind: Kind<B>,
@@ -39,9 +42,13 @@ pin_project! {
         Inner { #[pin] body: B },
         Filling { #[pin] body: B, fill: Shared },
         Stored { #[pin] body: StoredBody },
-        Empty,
+        // A body that was begun before its head went on.
+        Begun { frames: VecDeque<Frames>, rest: Pin<Box<CacheBody<B>>> },
+        Empty { hint: SizeHint },
     }
 }
+
+type Frames = Result<Frame<Bytes>, BoxError>;
 
 impl<B> CacheBody<B> {
     pub(crate) fn inner(body: B, status: CacheStatus) -> Self {
@@ -56,8 +63,18 @@ impl<B> CacheBody<B> {
         Self { kind: Kind::Stored { body }, status }
     }
 
-    pub(crate) fn empty(status: CacheStatus) -> Self {
-        Self { kind: Kind::Empty, status }
+    pub(crate) fn begun(
+        frames: VecDeque<Result<Frame<Bytes>, BoxError>>,
+        rest: Pin<Box<Self>>,
+        status: CacheStatus,
+    ) -> Self {
+        Self { kind: Kind::Begun { frames, rest }, status }
+    }
+
+    /// A body without bytes. `hint` is what the head may say of the length: that of the body that a
+    /// HEAD request does not get, or nothing in a 304 (RFC 9110 §8.6).
+    pub(crate) fn empty(hint: SizeHint, status: CacheStatus) -> Self {
+        Self { kind: Kind::Empty { hint }, status }
     }
 
     /// What the cache did with the request.
@@ -78,7 +95,8 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project().kind.project() {
+        let mut kind = self.project().kind;
+        let polled = match kind.as_mut().project() {
             KindProjection::Inner { body } => {
                 body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
             }
@@ -87,15 +105,27 @@ where
                 if let Some(held) = fill.poll_held(cx) {
                     return held;
                 }
-                let frame = ready!(body.as_mut().poll_frame(cx));
+                let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
+                    fill.drive(cx);
+                    return Poll::Pending;
+                };
                 let frame = frame.map(|frame| frame.map_err(Into::into));
                 fill.observe(frame, body.is_end_stream(), cx)
             }
             KindProjection::Stored { body } => {
                 body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
             }
-            KindProjection::Empty => Poll::Ready(None),
+            KindProjection::Begun { frames, rest } => match frames.pop_front() {
+                Some(frame) => Poll::Ready(Some(frame)),
+                None => rest.as_mut().poll_frame(cx),
+            },
+            KindProjection::Empty { .. } => Poll::Ready(None),
+        };
+        if let Poll::Ready(Some(Err(_))) = polled {
+            // What has failed is not asked again: not every body can bear it.
+            kind.set(Kind::Empty { hint: SizeHint::with_exact(0) });
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -103,18 +133,24 @@ where
             Kind::Inner { body } => body.is_end_stream(),
             Kind::Filling { body, fill } => {
                 let fill = fill.get();
-                body.is_end_stream() && !fill.is_short() && !fill.is_holding()
+                body.is_end_stream() && !fill.is_short() && fill.is_settled()
             }
             Kind::Stored { body } => body.is_end_stream(),
-            Kind::Empty => true,
+            Kind::Begun { frames, rest } => frames.is_empty() && rest.is_end_stream(),
+            Kind::Empty { .. } => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Inner { body } | Kind::Filling { body, .. } => body.size_hint(),
+            Kind::Inner { body } => body.size_hint(),
+            Kind::Filling { body, fill } => plus(body.size_hint(), fill.get().held_bytes()),
             Kind::Stored { body } => body.size_hint(),
-            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Begun { frames, rest } => {
+                let data = |frame: &Frames| Some(frame.as_ref().ok()?.data_ref()?.len() as u64);
+                plus(rest.size_hint(), frames.iter().filter_map(data).sum())
+            }
+            Kind::Empty { hint } => *hint,
         }
     }
 }
@@ -123,6 +159,15 @@ impl<B> fmt::Debug for CacheBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheBody").field("status", &self.status).finish_non_exhaustive()
     }
+}
+
+fn plus(rest: SizeHint, bytes: u64) -> SizeHint {
+    let mut hint = SizeHint::new();
+    hint.set_lower(rest.lower().saturating_add(bytes));
+    if let Some(upper) = rest.upper() {
+        hint.set_upper(upper.saturating_add(bytes));
+    }
+    hint
 }
 
 /// Some bodies know that they have ended, others that they have no bytes.

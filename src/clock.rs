@@ -55,8 +55,9 @@ impl Clock for SystemClock {
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let passed = monotonic.saturating_duration_since(anchor.start);
         let passed_nanos = nanos(passed);
-        let offset = anchor.offset.load(Ordering::Acquire);
+        // First when, then what: a fresh time is never paired with an old offset.
         let unread = passed_nanos.wrapping_sub(anchor.read_at.load(Ordering::Acquire));
+        let offset = anchor.offset.load(Ordering::Acquire);
         let offset = if offset == 0 || unread > nanos(READ_EVERY) {
             let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
             let offset = nanos(wall.unwrap_or_default()).saturating_sub(passed_nanos);

@@ -2,8 +2,8 @@
 //! it is done.
 
 use std::{
+    collections::VecDeque,
     future::poll_fn,
-    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, request, response};
-use http_body::Body;
+use http_body::{Body, SizeHint};
 use tower_service::Service;
 
 use crate::{
@@ -93,7 +93,7 @@ pub(crate) fn answer<M: CacheManager, ResB>(
             let (mut head, ()) = Response::new(()).into_parts();
             head.status = StatusCode::GATEWAY_TIMEOUT;
             core.emit.emit(&mut head, status);
-            Answer::Ready(Response::from_parts(head, CacheBody::empty(status)))
+            Answer::Ready(Response::from_parts(head, CacheBody::empty(SizeHint::default(), status)))
         }
     }
 }
@@ -113,7 +113,7 @@ where
 {
     let Ask { fetch, found, began } = ask;
     let is_head = request.method() == http::Method::HEAD;
-    let fetching = core.inflight.enter(fetch.key());
+    let fetching = core.purges.inflight().enter(fetch.key());
     poll_fn(|cx| inner.poll_ready(cx)).await?;
     let (mut head, body) = inner.call(request).await?.into_parts();
 
@@ -150,7 +150,7 @@ where
     let mut status = CacheStatus::forwarded(Reason::UnsafeMethod);
     let keys = unsafe_request.on_response(&head);
     // First those on their way, then the store: what slips between is refused by the store.
-    keys.iter().for_each(|key| core.inflight.invalidate(key));
+    keys.iter().for_each(|key| core.purges.inflight().invalidate(key));
     let failed = Arc::new(AtomicBool::new(false));
     let deleting = delete_all(core.clone(), keys, failed.clone());
     // The origin has changed, even for a client that is gone before the store knows.
@@ -184,7 +184,11 @@ pub(crate) fn pass<ResB: Body>(
 ) -> Response<CacheBody<ResB>> {
     let (mut head, body) = response.into_parts();
     emit.emit(&mut head, status);
-    let body = if is_head { CacheBody::empty(status) } else { CacheBody::inner(body, status) };
+    let body = if is_head {
+        CacheBody::empty(body.size_hint(), status)
+    } else {
+        CacheBody::inner(body, status)
+    };
     Response::from_parts(head, body)
 }
 
@@ -211,7 +215,7 @@ where
     let (placement, stored) = store.into_parts();
     let recorder = Recorder::new(core.manager.clone(), placement, stored, fetching, core.means());
     let mut fill = Fill::new(length, trailers, recorder);
-    if body.is_end_stream() && !fill.is_short() {
+    if (body.is_end_stream() && !fill.is_short()) || fill.is_empty() {
         // Nobody polls a body that has ended.
         let _ = poll_fn(|cx| match fill.poll_held(cx) {
             Some(held) => held,
@@ -220,25 +224,31 @@ where
         .await;
     }
     let body = CacheBody::filling(body, fill, status);
-    let body = if read_ahead { read_to_end(body, status).await } else { body };
+    let body = if read_ahead { begin_to_read(core, body, status).await } else { body };
     Response::from_parts(head, body)
 }
 
-async fn read_to_end<ResB>(body: CacheBody<ResB>, status: CacheStatus) -> CacheBody<ResB>
+/// Reads what comes of a body within the time that a store may take.
+async fn begin_to_read<M, ResB>(
+    core: &Core<M>,
+    body: CacheBody<ResB>,
+    status: CacheStatus,
+) -> CacheBody<ResB>
 where
     ResB: Body<Data = Bytes>,
     ResB::Error: Into<BoxError>,
 {
-    let (mut body, mut frames) = (pin!(body), Vec::new());
-    while !body.is_end_stream() {
-        let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else { break };
-        let failed = frame.is_err();
-        frames.push(frame.map_err(Error::other));
-        if failed {
-            break;
+    let (mut body, mut frames) = (Box::pin(body), VecDeque::new());
+    let reading = async {
+        while !body.is_end_stream() {
+            let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await else { break };
+            frames.push_back(frame);
         }
-    }
-    CacheBody::stored(StoredBody::from_frames(frames), status)
+        Ok(())
+    };
+    // Late or not, the client gets it all.
+    let _ = core.within(reading).await;
+    CacheBody::begun(frames, body, status)
 }
 
 async fn freshen<M: CacheManager>(
@@ -279,7 +289,8 @@ fn send_stored<M: CacheManager, ResB>(
             let body: StoredBody = core.manager.read(&entry, 0..entry.response().length());
             CacheBody::stored(body, status)
         }
-        _ => CacheBody::empty(status),
+        // Of a body that is not sent, the head alone says how long it is.
+        _ => CacheBody::empty(SizeHint::default(), status),
     };
     Response::from_parts(head, body)
 }

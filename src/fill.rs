@@ -3,7 +3,7 @@ use std::{
     fmt,
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use http_body::Frame;
 
 use crate::{
     BoxError, Error,
-    clock::{BoxFuture, Clock},
+    clock::{BoxFuture, Clock, within},
     executor::Executor,
     inflight::Fetching,
     policy::{Placement, StoredHead, Timestamp, owned_fields},
@@ -53,9 +53,30 @@ impl Fill {
         self.length.is_some_and(|length| self.seen < length)
     }
 
-    /// Whether a frame waits for the store to finish.
-    pub(crate) fn is_holding(&self) -> bool {
-        self.held.is_some()
+    /// Whether nothing is to come at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length == Some(0) && !self.announces_trailers
+    }
+
+    /// Whether nothing is left to be done for the store.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.recorder.is_none() && self.held.is_none()
+    }
+
+    /// The bytes of the frame that waits for the store.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let frame = self.held.as_ref().and_then(|held| held.frame.as_ref());
+        frame.and_then(Frame::data_ref).map_or(0, |data| data.len() as u64)
+    }
+
+    /// Lets the store go on while the origin has nothing to give: whoever waits for the one may be
+    /// woken by the other.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(recorder) = &mut self.recorder
+            && recorder.pump.as_mut().poll(cx).is_ready()
+        {
+            self.recorder = None;
+        }
     }
 
     /// The frame that waits for the store, if there is one. To be asked before the origin.
@@ -181,6 +202,8 @@ pub(crate) struct Recorder {
 
 /// A store that is so many bytes behind is given up.
 const MAX_LAG: u64 = 4 << 20;
+/// What was handed to the executor is given up after so long.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Recorder {
     pub(crate) fn new<M: CacheManager>(
@@ -204,8 +227,12 @@ impl Recorder {
     fn write(&mut self, chunk: Bytes, cx: &mut Context<'_>) -> bool {
         let Some(room) = self.room.checked_sub(chunk.len() as u64) else { return false };
         self.room = room;
+        // A single frame may be large, and is in memory as it is.
+        if self.queue.lag() > MAX_LAG {
+            return false;
+        }
         self.queue.push(Event::Chunk(chunk));
-        self.pump.as_mut().poll(cx).is_pending() && self.queue.lag() <= MAX_LAG
+        self.pump.as_mut().poll(cx).is_pending()
     }
 
     /// States the end. Gives back what is still to be waited for, if nobody else can do that.
@@ -215,7 +242,15 @@ impl Recorder {
             return None;
         }
         let Means { clock, executor, store_timeout } = self.means;
-        let pump = executor.execute(self.pump).err()?;
+        let (pump, limit) = (self.pump, clock.clone());
+        let task = async move {
+            let write = async {
+                pump.await;
+                Ok(())
+            };
+            let _ = within(&*limit, WRITE_TIMEOUT, write).await;
+        };
+        let pump = executor.execute(Box::pin(task)).err()?;
         let (since, timer) = (clock.now(), clock.sleep(store_timeout));
         Some(Unfinished { pump, timer, clock, since, timeout: store_timeout })
     }
@@ -230,7 +265,7 @@ async fn pump<M: CacheManager>(
 ) -> Result<(), Error> {
     let mut writer = manager.put(placement, head).await?;
     loop {
-        match poll_fn(|cx| events.poll_next(cx)).await {
+        match poll_fn(|_| events.poll_next()).await {
             Event::Chunk(chunk) => writer.write(chunk).await?,
             // From here on it is the store that refuses what was deleted meanwhile.
             Event::End(_) if fetching.is_invalidated() => return Err(Error::refused()),
@@ -251,7 +286,6 @@ struct Queue(Mutex<Queued>);
 struct Queued {
     events: VecDeque<Event>,
     bytes: u64,
-    waker: Option<Waker>,
 }
 
 impl Queue {
@@ -261,16 +295,15 @@ impl Queue {
             queued.bytes += chunk.len() as u64;
         }
         queued.events.push_back(event);
-        if let Some(waker) = queued.waker.take() {
-            waker.wake();
-        }
     }
 
     fn lag(&self) -> u64 {
         self.lock().bytes
     }
 
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Event> {
+    /// Nobody is woken: whoever pushes polls the pump next, and the last event comes before the pump
+    /// goes elsewhere.
+    fn poll_next(&self) -> Poll<Event> {
         let mut queued = self.lock();
         match queued.events.pop_front() {
             Some(event) => {
@@ -279,10 +312,7 @@ impl Queue {
                 }
                 Poll::Ready(event)
             }
-            None => {
-                queued.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
+            None => Poll::Pending,
         }
     }
 

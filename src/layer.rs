@@ -46,10 +46,8 @@ use crate::{
 ///
 /// let cache = CacheLayer::new(MemoryManager::new(64 << 20));
 /// let app: Router = Router::new()
-///     .route("/news", get(|| async { "news" }))
-///     .layer(cache.clone().default_ttl(Duration::from_secs(10)))
-///     .route("/report", get(|| async { "report" }))
-///     .layer(cache);
+///     .route("/news", get(|| async { "news" }).layer(cache.clone().default_ttl(Duration::from_secs(10))))
+///     .route("/report", get(|| async { "report" }).layer(cache));
 /// ```
 ///
 /// # Readiness
@@ -83,9 +81,8 @@ impl<M: CacheManager> CacheLayer<M> {
         Self {
             core: Arc::new(Core {
                 policy: Policy::shared(),
-                purges: manager.purge_log().unwrap_or_default(),
+                purges: manager.purge_log().clone(),
                 manager,
-                inflight: Arc::default(),
                 clock: Arc::new(SystemClock),
                 executor,
                 emit: Emit::default(),

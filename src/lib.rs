@@ -82,7 +82,7 @@
 //!
 //! Responses to `Range` requests pass by the cache, and so do requests with a body, `CONNECT`, and
 //! upgrades. Concurrent misses each ask the origin. There is no disk store yet; [`storage`] says how
-//! to write one.
+//! to write a store that lives in the process.
 //!
 //! # Coverage of RFC 9111
 //!

@@ -13,6 +13,7 @@ use http::Uri;
 
 use crate::{
     Error,
+    inflight::Inflight,
     policy::{CacheKey, Policy, StoredHead},
 };
 
@@ -49,6 +50,9 @@ impl Purge {
             return Err(Error::invalid(format!("`{url}` is not an absolute URL")));
         };
         let scheme = scheme.to_ascii_lowercase();
+        if uri.port().is_some() && uri.port_u16().is_none() {
+            return Err(Error::invalid(format!("`{url}` has an impossible port")));
+        }
         let authority = normal_authority(&uri);
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let slash = if path.starts_with('/') { "" } else { "/" };
@@ -59,9 +63,7 @@ impl Purge {
     /// do 80 and 443, over `http` and `https` alike.
     pub fn host(host: &str) -> Self {
         let host = host.to_ascii_lowercase();
-        let usual = host.strip_suffix(":80").or_else(|| host.strip_suffix(":443"));
-        let host = usual.unwrap_or(&host);
-        Self(Selector::Host(host.strip_suffix('.').unwrap_or(host).into()))
+        Self(Selector::Host(host.strip_suffix('.').unwrap_or(&host).into()))
     }
 
     /// The same purge where `policy` leaves parameters of the query out of the key.
@@ -140,13 +142,15 @@ impl Purged {
 /// what a later record selects is not served.
 ///
 /// Clones are the same log. It holds the newest record of each selector, and at most 4 096 of them:
-/// beyond that the oldest half becomes "everything older".
+/// beyond that the oldest half becomes "everything older". It also knows what is on its way from
+/// the origin, for all layers over one store.
 #[derive(Clone, Default)]
 pub struct PurgeLog(Arc<Log>);
 
 #[derive(Default)]
 struct Log {
     newest: AtomicU64,
+    inflight: Arc<Inflight>,
     table: RwLock<Table>,
 }
 
@@ -154,7 +158,7 @@ struct Log {
 struct Table {
     /// The newest record that selects by this selector.
     records: HashMap<Selector, u64>,
-    /// What began at or before this position is gone.
+    /// What began before this position is gone.
     floor: u64,
 }
 
@@ -180,12 +184,22 @@ impl PurgeLog {
             table.floor = seq;
             table.records.clear();
         } else {
+            if let Selector::Host(host) = &purge.0
+                && let Some((name, "80" | "443")) = host.rsplit_once(':')
+            {
+                let name = name.strip_suffix('.').unwrap_or(name);
+                table.records.insert(Selector::Host(name.into()), seq);
+            }
             table.records.insert(purge.0, seq);
             table.shrink();
         }
         // Under the lock and last: who sees the position sees the record.
         self.0.newest.store(seq, Ordering::Release);
         Purged { seq }
+    }
+
+    pub(crate) fn inflight(&self) -> &Arc<Inflight> {
+        &self.0.inflight
     }
 
     /// Whether a response that is stored under `key` may still be served.

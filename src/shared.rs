@@ -3,8 +3,8 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, response};
 
 use crate::{
-    Clock, Error, Executor, Policy, clock::within, fill::Means, inflight::Inflight,
-    policy::CacheStatus, purge::PurgeLog,
+    Clock, Error, Executor, Policy, clock::within, fill::Means, policy::CacheStatus,
+    purge::PurgeLog,
 };
 
 /// All that a layer's services share.
@@ -13,7 +13,6 @@ pub(crate) struct Core<M> {
     pub(crate) policy: Policy,
     pub(crate) manager: M,
     pub(crate) purges: PurgeLog,
-    pub(crate) inflight: Arc<Inflight>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) emit: Emit,

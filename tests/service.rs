@@ -1,5 +1,7 @@
 //! The layer over a scripted origin, by an injected clock.
 
+#![cfg(feature = "memory")]
+
 mod support;
 
 #[path = "service/basics.rs"]
@@ -12,6 +14,8 @@ mod conditions;
 mod directives;
 #[path = "service/discovery.rs"]
 mod discovery;
+#[path = "service/edges.rs"]
+mod edges;
 #[path = "service/failing.rs"]
 mod failing;
 #[path = "service/freshness.rs"]
@@ -20,6 +24,8 @@ mod freshness;
 mod invalidation;
 #[path = "service/key.rs"]
 mod key;
+#[path = "service/mixed.rs"]
+mod mixed;
 #[path = "service/modes.rs"]
 mod modes;
 #[path = "service/purging.rs"]
@@ -32,6 +38,8 @@ mod requests;
 mod security;
 #[path = "service/sharing.rs"]
 mod sharing;
+#[path = "service/slow_store.rs"]
+mod slow_store;
 #[path = "service/spy.rs"]
 mod spy;
 #[path = "service/storing.rs"]

@@ -225,7 +225,7 @@ pub(super) fn storable_fields(
         Some(Reach::Fields(names)) => names.as_slice(),
         _ => &[],
     };
-    let mut kept = HeaderMap::with_capacity(headers.len() + 3);
+    let mut kept = HeaderMap::try_with_capacity(headers.keys_len() + 3).unwrap_or_default();
     for (name, value) in headers {
         let dropped = is_hop_by_hop(name)
             || nominated.contains(name)
@@ -256,7 +256,7 @@ pub(crate) fn owned_fields(headers: &HeaderMap, more: usize) -> HeaderMap {
         buffer.extend_from_slice(value.as_bytes());
     }
     let mut buffer = Bytes::from(buffer);
-    let mut packed = HeaderMap::with_capacity(headers.keys_len() + more);
+    let mut packed = HeaderMap::try_with_capacity(headers.keys_len() + more).unwrap_or_default();
     for (name, value) in headers {
         let shared = buffer.split_to(value.len());
         let mut own = HeaderValue::from_maybe_shared(shared).unwrap_or_else(|_| value.clone());

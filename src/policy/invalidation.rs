@@ -1,17 +1,18 @@
 use http::{HeaderMap, HeaderName, Uri, header, response};
 
-use super::CacheKey;
+use super::{CacheKey, Policy};
 
 /// A request with an unsafe method, on its way to the origin.
 #[derive(Debug)]
 #[must_use]
 pub struct Unsafe {
     key: CacheKey,
+    policy: Policy,
 }
 
 impl Unsafe {
-    pub(super) fn new(key: CacheKey) -> Self {
-        Self { key }
+    pub(super) fn new(key: CacheKey, policy: &Policy) -> Self {
+        Self { key, policy: policy.clone() }
     }
 
     /// What its response invalidates (RFC 9111 §4.4): after a success or a redirect the target URI,
@@ -31,14 +32,14 @@ impl Unsafe {
     }
 
     fn named_by(&self, headers: &HeaderMap, name: &HeaderName) -> Option<CacheKey> {
-        resolve(&self.key, headers.get(name)?.to_str().ok()?)
+        resolve(&self.key, &self.policy, headers.get(name)?.to_str().ok()?)
     }
 }
 
 /// The key that a URI reference in a response names (RFC 3986 §5.2), if it is of the same origin.
 ///
 /// A reference that cannot be read names nothing.
-pub(super) fn resolve(base: &CacheKey, reference: &str) -> Option<CacheKey> {
+fn resolve(base: &CacheKey, policy: &Policy, reference: &str) -> Option<CacheKey> {
     let reference = reference.split('#').next()?;
     let (path, query) = match reference.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -65,7 +66,7 @@ pub(super) fn resolve(base: &CacheKey, reference: &str) -> Option<CacheKey> {
         let directory = &base_path[..=base_path.rfind('/')?];
         (without_dot_segments(&format!("{directory}{path}")), query.map(str::to_owned))
     };
-    Some(base.sibling(&match query {
+    Some(base.sibling(&match policy.keyed_query(query.as_deref()) {
         Some(query) => format!("{path}?{query}"),
         None => path,
     }))
@@ -99,8 +100,6 @@ mod tests {
     use http::{Request, Response};
 
     use super::*;
-    use crate::Policy;
-
     fn key(uri: &str) -> CacheKey {
         let (head, ()) = Request::get(uri).body(()).unwrap().into_parts();
         CacheKey::of(&Policy::shared().rules, &head).unwrap()
@@ -132,7 +131,8 @@ mod tests {
             ("//a.example?y", "/?y"),
         ];
         for (reference, path) in table {
-            let resolved = resolve(&base, reference).map(|key| key.path_and_query().to_owned());
+            let resolved = resolve(&base, &Policy::shared(), reference)
+                .map(|key| key.path_and_query().to_owned());
             assert_eq!(resolved.as_deref(), Some(path), "{reference}");
         }
         for elsewhere in [
@@ -146,7 +146,7 @@ mod tests {
             "://",
             "http:x",
         ] {
-            assert_eq!(resolve(&base, elsewhere), None, "{elsewhere}");
+            assert_eq!(resolve(&base, &Policy::shared(), elsewhere), None, "{elsewhere}");
         }
     }
 
@@ -159,7 +159,7 @@ mod tests {
                 response = response.header(*name, *value);
             }
             let (head, ()) = response.body(()).unwrap().into_parts();
-            let keys = Unsafe::new(key("http://a.example/x")).on_response(&head);
+            let keys = Unsafe::new(key("http://a.example/x"), &Policy::shared()).on_response(&head);
             keys.iter().map(|key| key.path_and_query().to_owned()).collect::<Vec<_>>()
         };
         for status in [200, 201, 204, 299, 301, 303, 304, 399] {

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, Uri, header, request};
+use http::{HeaderMap, Uri, header, request, uri::Authority};
 
 use super::{options::Rules, status::Reason};
 
@@ -22,21 +22,22 @@ impl CacheKey {
     pub(super) fn of(rules: &Rules, head: &request::Parts) -> Result<Self, Reason> {
         let target = rules.target.as_ref().and_then(|target| target(head));
         let uri = target.as_ref().unwrap_or(&head.uri);
-        let scheme = uri.scheme_str().unwrap_or(&rules.default_scheme);
-        let authority = match (uri.authority(), single_host(&head.headers)?) {
-            (Some(authority), Some(host)) => {
-                let (ours, theirs) =
-                    (Normal::of(authority.as_str(), scheme)?, Normal::of(host, scheme)?);
-                if ours != theirs {
-                    return Err(Reason::Authority);
-                }
-                ours
+        let scheme = uri.scheme_str().or(head.uri.scheme_str()).unwrap_or(&rules.default_scheme);
+        // All that name the authority must agree, also where the target is taken from a hook.
+        let own = target.as_ref().and_then(|_| head.uri.authority());
+        let named = [uri.authority().map(Authority::as_str), own.map(Authority::as_str)];
+        let mut authority = None;
+        for text in named.into_iter().chain([single_host(&head.headers)?]).flatten() {
+            let next = Normal::of(text, scheme)?;
+            if authority.as_ref().is_some_and(|before| *before != next) {
+                return Err(Reason::Authority);
             }
-            (Some(authority), None) => Normal::of(authority.as_str(), scheme)?,
-            (None, Some(host)) => Normal::of(host, scheme)?,
-            (None, None) => {
-                Normal::of(rules.default_authority.as_deref().ok_or(Reason::NoAuthority)?, scheme)?
-            }
+            authority = Some(next);
+        }
+        let authority = match (authority, rules.default_authority.as_deref()) {
+            (Some(authority), _) => authority,
+            (None, Some(default)) => Normal::of(default, scheme)?,
+            (None, None) => return Err(Reason::NoAuthority),
         };
         let partition = rules.partition.as_ref().and_then(|partition| partition(head));
         let (namespace, partition) = (rules.namespace.as_deref(), partition.as_deref());

@@ -300,6 +300,9 @@ impl Policy {
     }
 
     /// The scheme of requests whose URI is only a path. Default: `http`.
+    ///
+    /// Behind TLS say `https`: an HTTP/2 request names its scheme and an HTTP/1 request does not, and
+    /// both must have one key.
     pub fn default_scheme(self, scheme: impl Into<String>) -> Self {
         self.rules(|rules| rules.default_scheme = scheme.into().to_ascii_lowercase())
     }
@@ -333,7 +336,7 @@ impl Policy {
 }
 
 impl StoringRules {
-    /// FNV-1a over the rules: stable between builds, since stored heads carry it.
+    /// FNV-1a over the rules. Where it differs between builds, stored heads are read again.
     fn fingerprint(&self) -> u64 {
         struct Fnv(u64);
         impl std::hash::Hasher for Fnv {

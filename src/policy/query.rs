@@ -4,8 +4,9 @@ use http::{Uri, uri::PathAndQuery};
 
 /// Which parameters of a query belong to the key. Default: all of them, as they stand.
 ///
-/// The inner service is then asked for exactly what the key says, so that cache and origin never
-/// read two different queries. Parameters are parted by `&` alone, and compared as they are
+/// The inner service is then asked, by the request's URI, for exactly what the key says, so that cache
+/// and origin do not read two different queries. What a framework has copied elsewhere is not
+/// rewritten: a handler must not use axum's `OriginalUri` for a parameter that is left out. Parameters are parted by `&` alone, and compared as they are
 /// written, without decoding.
 ///
 /// ```

@@ -67,7 +67,7 @@ impl Policy {
             Method::OPTIONS | Method::TRACE => Begin::Bypass(Reason::Method),
             // A method that nobody has registered may be unsafe, and is taken to be.
             _ => match CacheKey::of(&self.rules, head) {
-                Ok(key) => Begin::Invalidate(Unsafe::new(key)),
+                Ok(key) => Begin::Invalidate(Unsafe::new(key, self)),
                 Err(reason) => Begin::Bypass(reason),
             },
         }

@@ -1,4 +1,4 @@
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::{
     Reason, age, date,
@@ -35,6 +35,12 @@ pub(super) fn evaluate(
         None => ResponseDirectives::parse(headers),
     };
     may_store(storing, asked, status, headers, &directives, cached)?;
+    if nominates_rules(headers) {
+        return Err(Reason::ConnectionOption);
+    }
+    if headers.len() > MAX_FIELDS {
+        return Err(Reason::TooLarge);
+    }
     let names = NameSet::of(headers)?;
     if storing.vary_on_credentials == VaryOnCredentials::Bypass && names.names_credentials() {
         return Err(Reason::VaryCredentials);
@@ -63,6 +69,26 @@ pub(super) fn evaluate(
     let head = StoredHead::new(status, fields, asked, facts, cached.cloned());
     Ok(Storable { head, names })
 }
+
+/// Whether `Connection` takes away a field that caching goes by (RFC 9110 §7.6.1): without it the
+/// stored response would mean something else.
+pub(super) fn nominates_rules(headers: &HeaderMap) -> bool {
+    const RULES: [HeaderName; 7] = [
+        header::CACHE_CONTROL,
+        header::CONTENT_ENCODING,
+        header::DATE,
+        header::ETAG,
+        header::EXPIRES,
+        header::SET_COOKIE,
+        header::VARY,
+    ];
+    fields::list(headers, &header::CONNECTION).any(|option| {
+        RULES.iter().any(|name| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
+    })
+}
+
+/// A head with more fields than this is not stored.
+const MAX_FIELDS: usize = 256;
 
 /// What the rules read in a head, for a new response and for one stored under other rules.
 pub(super) fn facts(
@@ -97,6 +123,10 @@ pub(super) fn facts(
 /// not have stored it.
 pub(super) fn evaluate_again(rules: &Rules, head: &StoredHead) -> Result<Facts, Reason> {
     let again = evaluate(rules, head.asked(), head.status(), head.headers(), head.cached())?;
+    // What other rules have kept, these may have to hold back.
+    if again.head.headers().len() < head.headers().len() {
+        return Err(Reason::Private);
+    }
     // The `Age` that came is no longer there; what it said is in the initial age.
     let initial_age = head.facts().initial_age;
     Ok(Facts { initial_age, ..again.head.facts().clone() })

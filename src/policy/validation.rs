@@ -152,8 +152,8 @@ impl Fetch {
     /// The third question: what to do with the origin's response.
     ///
     /// `size` is the size hint of its body, `began` the purge log's position when the request went
-    /// out, `secret` the store's. A response that will be stored gets a `Date` if it has none
-    /// (RFC 9110 §6.6.1), and loses the extension [`Cached`]; any other is left as it came.
+    /// out, `secret` the store's. Any response loses the extension [`Cached`], and one that will be
+    /// stored gets a `Date` if it has none (RFC 9110 §6.6.1); else it is left as it came.
     pub fn on_response(
         self,
         head: &mut response::Parts,
@@ -185,7 +185,7 @@ impl Asking {
         }
         match self.storable(head, size, asked, cached.as_ref()) {
             Ok((length, Storable { head: stored, names })) => {
-                if !head.headers.contains_key(header::DATE) {
+                if date::field(&head.headers, &header::DATE, now.wall()).is_none() {
                     head.headers.insert(header::DATE, date::format(now.wall()));
                 }
                 let wanted = Wanted { key: &self.key, request: &self.request, secret };
@@ -200,7 +200,8 @@ impl Asking {
                 })
             }
             Err(reason) => {
-                Outcome::Pass { drop: self.outdated(head.status), status: status.detailed(reason) }
+                let drop = self.outdated(head.status, reason);
+                Outcome::Pass { drop, status: status.detailed(reason) }
             }
         }
     }
@@ -240,7 +241,10 @@ impl Asking {
     }
 
     /// Whether what is stored is known to be no longer what the origin would send.
-    fn outdated(&self, status: StatusCode) -> Option<usize> {
+    fn outdated(&self, status: StatusCode, reason: Reason) -> Option<usize> {
+        if matches!(reason, Reason::RequestNoStore | Reason::Authorization | Reason::Partial) {
+            return None; // which says nothing about what others get
+        }
         let says_so =
             status.is_success() || matches!(status.as_u16(), 301..=303 | 307 | 308 | 404 | 410);
         let candidate = self.candidate.as_ref()?;
@@ -262,6 +266,8 @@ impl Asking {
         } else {
             (!selects(&head.headers, stored.headers())).then_some(Reason::ValidatorMismatch)
         };
+        let nominates = storing::nominates_rules(&head.headers);
+        let unfit = unfit.or(nominates.then_some(Reason::ConnectionOption));
         if let Some(unfit) = unfit {
             // Somebody says that what we have is good, and at the same time that it is of another
             // tag or another URI: good for this request, and for no other.
@@ -272,7 +278,10 @@ impl Asking {
             return Outcome::Freshen { update: Update::Remove, serve };
         }
         let merged = merge(stored.headers(), &head.headers, asked.received);
-        let cached = cached.or(stored.cached());
+        // What the handler once said holds until the 304 says something of its own.
+        let says = |name| head.headers.contains_key(name);
+        let is_silent = !says(header::CACHE_CONTROL) && !says(header::EXPIRES);
+        let cached = cached.or(stored.cached().filter(|_| is_silent));
         // Whoever had marked it as private did so for the body.
         let asked = Asked {
             marked_private: asked.marked_private || stored.asked().marked_private,

@@ -61,16 +61,6 @@ impl StoredBody {
         Self { remaining: length, source: Source::Reader(Mutex::new(Box::pin(frames))) }
     }
 
-    /// A body that has been read already, perhaps up to an error.
-    pub(crate) fn from_frames(frames: Vec<Result<Frame<Bytes>, Error>>) -> Self {
-        let data = |frame: &Result<Frame<Bytes>, Error>| {
-            frame.as_ref().ok()?.data_ref().map(|data| data.len() as u64)
-        };
-        let remaining = frames.iter().filter_map(data).sum();
-        let frames = stream::iter(frames);
-        Self { remaining, source: Source::Reader(Mutex::new(Box::pin(frames))) }
-    }
-
     /// A body that cannot be read.
     pub(super) fn from_error(error: Error, length: u64) -> Self {
         let frames = stream::iter([Err(error)]);

@@ -54,7 +54,7 @@ trait Erased: Send + Sync {
     fn remove<'a>(&'a self, entry: &'a Entry<BoxHandle>) -> Pending<'a, bool>;
     fn delete<'a>(&'a self, key: &'a CacheKey) -> Pending<'a, ()>;
     fn clear(&self) -> Pending<'_, ()>;
-    fn purge_log(&self) -> Option<PurgeLog>;
+    fn purge_log(&self) -> &PurgeLog;
 }
 
 trait ErasedWriter: Send {
@@ -108,7 +108,7 @@ impl<M: CacheManager> Erased for M {
         Box::pin(CacheManager::clear(self))
     }
 
-    fn purge_log(&self) -> Option<PurgeLog> {
+    fn purge_log(&self) -> &PurgeLog {
         CacheManager::purge_log(self)
     }
 }
@@ -181,7 +181,7 @@ impl CacheManager for BoxManager {
         self.0.clear().await
     }
 
-    fn purge_log(&self) -> Option<PurgeLog> {
+    fn purge_log(&self) -> &PurgeLog {
         self.0.purge_log()
     }
 }

@@ -47,10 +47,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 #[cfg(feature = "memory")]
-pub use self::memory::MemoryManager;
+pub use self::memory::{MemoryHandle, MemoryManager, MemoryWriter};
 pub use self::{
     body::{BodyReader, StoredBody},
-    erased::BoxManager,
+    erased::{BoxHandle, BoxManager, BoxWriter},
     found::{Entry, Found},
 };
 pub use crate::error::Error;
@@ -147,11 +147,9 @@ pub trait CacheManager: Clone + Send + Sync + 'static {
     /// If the store cannot be asked.
     fn clear(&self) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// The log of purges that all layers over this store share. Default: `None`, each layer keeps
-    /// its own.
-    fn purge_log(&self) -> Option<PurgeLog> {
-        None
-    }
+    /// The log of purges that all layers over this store share. As long-lived as its entries, each
+    /// of which carries the position at which its fill began.
+    fn purge_log(&self) -> &PurgeLog;
 }
 
 /// Writes one response into a store. Dropped before [`finish`](Self::finish), it leaves nothing.

@@ -101,7 +101,7 @@ fn the_driver_has_no_header_name_and_no_number() {
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
 const ORDER: [&str; 17] = [
-    "policy", "error", "clock", "executor", "purge", "storage", "inflight", "fill", "body",
+    "policy", "error", "clock", "executor", "inflight", "purge", "storage", "fill", "body",
     "shared", "exchange", "future", "service", "handle", "layer", "reqwest", "lib",
 ];
 

@@ -40,6 +40,10 @@ impl CacheManager for Steps {
         self.inner.secret()
     }
 
+    fn purge_log(&self) -> &larder::PurgeLog {
+        self.inner.purge_log()
+    }
+
     async fn get(&self, wanted: &Wanted<'_>) -> Result<Found<Handle>, Error> {
         step().await;
         let found = self.inner.get(wanted).await;

@@ -188,7 +188,7 @@ impl CacheManager for Spy {
         self.inner.clear().await
     }
 
-    fn purge_log(&self) -> Option<PurgeLog> {
+    fn purge_log(&self) -> &PurgeLog {
         self.inner.purge_log()
     }
 }

@@ -75,10 +75,6 @@ impl Ticket {
         Self { store, key, fence }
     }
 
-    pub(super) fn store(&self) -> &Store {
-        &self.store
-    }
-
     /// Commits by `commit`, unless the resource was deleted since this ticket was drawn.
     pub(super) fn pass(
         &self,

@@ -11,7 +11,7 @@ use http::HeaderMap;
 use self::{
     fence::Ticket,
     record::Body,
-    store::{Limits, Store},
+    store::{Limits, Store, Taken},
 };
 use super::{CacheManager, Entry, EntryWriter, Error, Found, StoredBody};
 use crate::{
@@ -36,7 +36,8 @@ pub struct MemoryManager {
 }
 
 impl MemoryManager {
-    /// A store of at most `capacity` bytes, that takes bodies of up to an eighth of it.
+    /// A store of at most `capacity` bytes, that takes bodies of up to an eighth of it. Bodies that
+    /// are not whole yet take up to a quarter more; what comes beyond that is not stored.
     pub fn new(capacity: u64) -> Self {
         Self::with_max_entry_bytes(capacity, capacity / 8)
     }
@@ -115,7 +116,8 @@ impl CacheManager for MemoryManager {
 
     async fn put(&self, placement: Placement, head: StoredHead) -> Result<MemoryWriter, Error> {
         let ticket = Ticket::new(self.store.clone(), placement.key().clone());
-        Ok(MemoryWriter { ticket, placement, head, chunks: Vec::new(), length: 0 })
+        let taken = Taken::new(self.store.clone());
+        Ok(MemoryWriter { ticket, placement, head, chunks: Vec::new(), taken })
     }
 
     async fn update(&self, entry: &Entry<MemoryHandle>, head: StoredHead) -> Result<bool, Error> {
@@ -141,8 +143,8 @@ impl CacheManager for MemoryManager {
         Ok(())
     }
 
-    fn purge_log(&self) -> Option<PurgeLog> {
-        Some(self.store.purges().clone())
+    fn purge_log(&self) -> &PurgeLog {
+        self.store.purges()
     }
 }
 
@@ -156,20 +158,12 @@ pub struct MemoryWriter {
     placement: Placement,
     head: StoredHead,
     chunks: Vec<Bytes>,
-    length: u64,
-}
-
-impl MemoryWriter {
-    fn fits(&self) -> Result<(), Error> {
-        let room = self.ticket.store().limits().body;
-        if self.length <= room { Ok(()) } else { Err(Error::too_large()) }
-    }
+    taken: Taken,
 }
 
 impl EntryWriter for MemoryWriter {
     async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
-        self.length = self.length.saturating_add(chunk.len() as u64);
-        self.fits()?;
+        self.taken.take(chunk.len() as u64)?;
         if !chunk.is_empty() {
             self.chunks.push(chunk);
         }
@@ -177,8 +171,8 @@ impl EntryWriter for MemoryWriter {
     }
 
     async fn finish(self, trailers: Option<HeaderMap>) -> Result<(), Error> {
-        self.fits()?;
-        let Self { ticket, placement, head, chunks, .. } = self;
+        self.taken.fits()?;
+        let Self { ticket, placement, head, chunks, taken: _taken } = self;
         // The only copy of the body, into memory of exact size.
         let body = Bytes::from(chunks.concat());
         drop(chunks);

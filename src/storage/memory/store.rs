@@ -30,8 +30,43 @@ pub(super) struct Store {
     secret: Secret,
     purges: PurgeLog,
     generations: AtomicU64,
+    /// The bytes of responses that are being written.
+    unfinished: AtomicU64,
     variants_evicted: AtomicU64,
     variants_refused: AtomicU64,
+}
+
+/// What a writer has taken of the room for responses that are not whole yet. Given back on drop.
+pub(super) struct Taken {
+    store: Arc<Store>,
+    bytes: u64,
+    is_over: bool,
+}
+
+impl Taken {
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        Self { store, bytes: 0, is_over: false }
+    }
+
+    /// Takes `more`, if one body may be so large, and all that are unfinished together.
+    pub(super) fn take(&mut self, more: u64) -> Result<(), Error> {
+        let Limits { body, unfinished, .. } = self.store.limits;
+        let before = self.store.unfinished.fetch_add(more, Ordering::Relaxed);
+        self.bytes = self.bytes.saturating_add(more);
+        self.is_over |= self.bytes > body || before.saturating_add(more) > unfinished;
+        self.fits()
+    }
+
+    /// Whether all that was asked for was there.
+    pub(super) fn fits(&self) -> Result<(), Error> {
+        if self.is_over { Err(Error::too_large()) } else { Ok(()) }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.store.unfinished.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// All in bytes.
@@ -42,11 +77,14 @@ pub(super) struct Limits {
     pub(super) body: u64,
     /// For the variants of one resource, where they are not counted.
     share: u64,
+    /// For all bodies that are being written, beside those that are stored.
+    unfinished: u64,
 }
 
 impl Limits {
     pub(super) fn new(capacity: u64, body: u64) -> Self {
-        Self { capacity, body: body.min(capacity / 2), share: capacity / 4 }
+        let body = body.min(capacity / 2);
+        Self { capacity, body, share: capacity / 4, unfinished: body.max(capacity / 4) }
     }
 
     /// Each shard evicts by itself, and admits nothing larger than it is.
@@ -84,6 +122,7 @@ impl Store {
             secret: Secret::random(),
             purges: PurgeLog::new(),
             generations: AtomicU64::new(1),
+            unfinished: AtomicU64::new(0),
             variants_evicted: AtomicU64::new(0),
             variants_refused: AtomicU64::new(0),
         }
