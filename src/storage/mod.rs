@@ -60,12 +60,12 @@ pub use self::{
     found::{Entry, Found},
 };
 pub use crate::error::Error;
+#[cfg(doc)]
+use crate::policy::Index;
 use crate::{
     policy::{CacheKey, Placement, Secret, StoredHead, Wanted},
     purge::PurgeLog,
 };
-#[cfg(doc)]
-use crate::policy::Index;
 
 /// A store of responses. Clones are the same store.
 ///
@@ -174,8 +174,5 @@ pub trait EntryWriter: Send + 'static {
     /// # Errors
     ///
     /// If it cannot be stored, or must not be: [`Error::is_refused`].
-    fn finish(
-        self,
-        trailers: Option<HeaderMap>,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    fn finish(self, trailers: Option<HeaderMap>) -> impl Future<Output = Result<(), Error>> + Send;
 }

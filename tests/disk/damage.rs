@@ -78,7 +78,8 @@ fn pages() -> Pages {
 /// Each byte of small files, and of a large one the ends and some of its middle.
 fn places(length: usize) -> impl Iterator<Item = usize> {
     let step = if length > 10_000 { 4099 } else { 1 };
-    (0..length).filter(move |at| *at < 1000.min(length) && step > 1 || at % step == 0 || at + 200 > length)
+    (0..length)
+        .filter(move |at| *at < 1000.min(length) && step > 1 || at % step == 0 || at + 200 > length)
 }
 
 /// A file that was cut anywhere is a miss, or an error of the body.

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod damage;
+mod full;
 mod killed;
 mod large;
 mod opening;

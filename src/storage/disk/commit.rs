@@ -18,6 +18,8 @@ pub(super) struct Commit {
     pub(super) placement: Placement,
     /// The head, encoded.
     pub(super) head: Vec<u8>,
+    /// The position of the purge log at which it began.
+    pub(super) began: u64,
     pub(super) draft: Draft,
     /// The end of the body, which is not in the draft yet.
     pub(super) rest: Vec<u8>,
@@ -30,7 +32,9 @@ pub(super) struct Commit {
 enum Under {
     Nothing,
     /// Its one response, which has no `Vary`: that is its index, too.
-    Response { bytes: u64 },
+    Response {
+        bytes: u64,
+    },
     Index,
 }
 
@@ -42,8 +46,9 @@ pub(super) fn prefix_length(placement: &Placement, head: &[u8]) -> u64 {
 
 impl Commit {
     pub(super) fn run(self, store: &Store, waiting: &Waiting<'_>) -> Result<(), Error> {
-        let Self { ticket, placement, head, draft, rest, trailers } = self;
+        let Self { ticket, placement, head, began, draft, rest, trailers } = self;
         store.allow_writing()?;
+        store.purge_file.reach(began, &store.purges)?;
         let (key, variant) = (placement.key(), placement.variant());
         let resource = ticket.resource();
         let _lock = store.fences.lock(resource);
@@ -66,14 +71,8 @@ impl Commit {
         let name = if is_alone { resource } else { resource.response(generation, variant) };
 
         let slots = (1, slot_for(head.len()));
-        let prefix = write_prefix(
-            generation,
-            draft.id(),
-            key.as_bytes(),
-            variant.as_bytes(),
-            slots,
-            &head,
-        );
+        let prefix =
+            write_prefix(generation, draft.id(), key.as_bytes(), variant.as_bytes(), slots, &head);
         let prefix = prefix.ok_or_else(Error::too_large)?;
         let failed = |error| store.failed(error);
         let finished = draft.finish(&store.directory, prefix, &rest, &trailers).map_err(failed)?;

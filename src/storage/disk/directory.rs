@@ -32,7 +32,6 @@ pub(super) struct Directory {
     /// What the keeper is to remove.
     trash: Mutex<Vec<PathBuf>>,
     bell: Arc<Bell>,
-    _lock: File,
 }
 
 const MARKER: &str = "larder";
@@ -46,8 +45,9 @@ const MAGIC: &[u8; 8] = b"LARDERST";
 const VERSION: u32 = 1;
 
 impl Directory {
-    /// Opens the directory, or makes it.
-    pub(super) fn open(root: &Path, bell: Arc<Bell>) -> Result<Self, Error> {
+    /// Opens the directory, or makes it. It is nobody else's until the file that comes with it is
+    /// closed.
+    pub(super) fn open(root: &Path, bell: Arc<Bell>) -> Result<(Self, File), Error> {
         let at = |error: io::Error| Error::other(format!("{}: {error}", root.display()));
         match fs::metadata(root) {
             Ok(found) if found.is_dir() => {}
@@ -78,10 +78,9 @@ impl Directory {
             temporary: AtomicU64::new(0),
             trash: Mutex::default(),
             bell,
-            _lock: held,
         };
         directory.prepare(version).map_err(at)?;
-        Ok(directory)
+        Ok((directory, held))
     }
 
     fn prepare(&self, version: Option<u32>) -> io::Result<()> {

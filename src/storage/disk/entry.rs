@@ -4,6 +4,7 @@ use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path, sync::Arc
 
 use bytes::Bytes;
 use http::HeaderMap;
+use rustix::io::Errno;
 
 use super::{
     super::codec,
@@ -59,6 +60,8 @@ impl From<io::Error> for Absent {
             io::ErrorKind::NotFound => Self::Missing,
             // A file that is shorter than it says.
             io::ErrorKind::UnexpectedEof => Self::Damaged,
+            // A link that somebody put in the place of a file.
+            _ if Errno::from_io_error(&error) == Some(Errno::LOOP) => Self::Damaged,
             _ => Self::Failed(error),
         }
     }
@@ -219,7 +222,6 @@ pub struct DiskHandle(pub(super) Arc<Located>);
 /// A body, and which entry it is of.
 pub(super) struct Located {
     pub(super) resource: Name,
-    pub(super) name: Name,
     pub(super) key: CacheKey,
     pub(super) variant: VariantKey,
     pub(super) generation: u64,

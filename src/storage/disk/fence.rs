@@ -26,10 +26,7 @@ const LOCKS: usize = 64;
 
 impl Fences {
     pub(super) fn new() -> Self {
-        Self {
-            locks: (0..LOCKS).map(|_| Mutex::default()).collect(),
-            writers: Mutex::default(),
-        }
+        Self { locks: (0..LOCKS).map(|_| Mutex::default()).collect(), writers: Mutex::default() }
     }
 
     /// Locks out all other changes of the resource.

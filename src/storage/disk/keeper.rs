@@ -8,13 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Durability,
-    directory::read_only,
-    name::Name,
-    pool::lock,
-    store::Store,
-};
+use super::{Durability, directory::read_only, name::Name, pool::lock, store::Store};
 
 /// Wakes the keeper.
 #[derive(Default)]

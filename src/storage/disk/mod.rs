@@ -54,6 +54,7 @@ mod writer;
 
 use std::{
     fmt,
+    fs::File,
     ops::Range,
     path::Path,
     sync::{
@@ -63,11 +64,6 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-pub use self::{
-    entry::DiskHandle,
-    options::{DiskOptions, Durability},
-    writer::DiskWriter,
-};
 use self::{
     commit::only_plain,
     directory::Directory,
@@ -81,6 +77,11 @@ use self::{
     records::Records,
     store::Store,
     writer::DiskReader,
+};
+pub use self::{
+    entry::DiskHandle,
+    options::{DiskOptions, Durability},
+    writer::DiskWriter,
 };
 use super::{CacheManager, Entry, Error, Found, StoredBody};
 use crate::{
@@ -155,6 +156,8 @@ struct Inner {
     pending: Pending,
     secret: Secret,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Keeps the directory, until all is done.
+    _held: File,
 }
 
 const IO_THREADS: usize = 2;
@@ -171,16 +174,19 @@ impl DiskManager {
 
     fn with_options(path: &Path, options: DiskOptions) -> Result<Self, Error> {
         let (bell, queue) = (Arc::new(Bell::default()), Arc::new(Queue::default()));
-        let directory = Arc::new(Directory::open(path, bell.clone())?);
+        let (directory, held) = Directory::open(path, bell.clone())?;
+        let directory = Arc::new(directory);
         let secret = directory.secret()?;
         let (file, kept) = PurgeFile::open(directory.clone()).map_err(Error::other)?;
-        let keeper = Keeper { file: Arc::new(file), queue: queue.clone() };
+        let purge_file = Arc::new(file);
+        let keeper = Keeper { file: purge_file.clone(), queue: queue.clone() };
         let store = Arc::new(Store {
             directory,
             fences: Arc::new(Fences::new()),
             records: Records::default(),
             options,
             purges: PurgeLog::restored(kept, keeper),
+            purge_file,
             bell,
             reserved: Arc::new(AtomicU64::new(0)),
             is_paused: AtomicBool::new(false),
@@ -193,6 +199,7 @@ impl DiskManager {
             pending: Pending::default(),
             secret,
             threads: Mutex::default(),
+            _held: held,
         });
         for n in 0..IO_THREADS {
             let (store, queue) = (store.clone(), queue.clone());
@@ -240,17 +247,11 @@ impl DiskManager {
         work.await
     }
 
-    fn entry(
-        &self,
-        key: &CacheKey,
-        variant: VariantKey,
-        name: Name,
-        response: Response,
-    ) -> Entry<DiskHandle> {
+    fn entry(&self, key: &CacheKey, variant: VariantKey, response: Response) -> Entry<DiskHandle> {
         let Response { head, body, generation, seq } = response;
         let found = StoredResponse::new(head, body.length());
         let (key, resource) = (key.clone(), Name::resource(key));
-        let located = Located { resource, name, key, variant, generation, seq, body };
+        let located = Located { resource, key, variant, generation, seq, body };
         Entry::new(found, DiskHandle(Arc::new(located)))
     }
 }
@@ -310,7 +311,7 @@ impl CacheManager for DiskManager {
             Some(Record::Response(response)) => {
                 let index = only_plain(response.generation)?;
                 let plain = wanted.select(&index).next();
-                Ok(Found::entries(plain.map(|plain| self.entry(key, plain, resource, *response))))
+                Ok(Found::entries(plain.map(|plain| self.entry(key, plain, *response))))
             }
             Some(Record::Index(index)) => {
                 let variants: Vec<VariantKey> = wanted.select(&index).collect();
@@ -319,14 +320,14 @@ impl CacheManager for DiskManager {
                     let mut found = Vec::with_capacity(variants.len());
                     for variant in variants {
                         let response = store.find_response(&own, generation, &variant)?;
-                        found.extend(response.map(|(name, response)| (variant, name, response)));
+                        found.extend(response.map(|response| (variant, response)));
                     }
                     Ok(found)
                 });
                 let entries = found.await?.into_iter();
-                Ok(Found::entries(entries.map(|(variant, name, response)| {
-                    self.entry(key, variant, name, *response)
-                })))
+                Ok(Found::entries(
+                    entries.map(|(variant, response)| self.entry(key, variant, *response)),
+                ))
             }
         }
     }
@@ -350,9 +351,8 @@ impl CacheManager for DiskManager {
 
     async fn update(&self, entry: &Entry<DiskHandle>, head: StoredHead) -> Result<bool, Error> {
         let located = entry.handle().0.clone();
-        let work = self.inner.queue.run(Need::Optional, move |store, _| {
-            store.update(&located, &head)
-        });
+        let work =
+            self.inner.queue.run(Need::Optional, move |store, _| store.update(&located, &head));
         work.await
     }
 
@@ -365,17 +365,15 @@ impl CacheManager for DiskManager {
         // At once, also if nobody waits for the rest.
         self.inner.store.fences.raise(Name::resource(key));
         let key = key.clone();
-        let work = self.inner.queue.run(Need::Required, move |store, waiting| {
-            store.delete(&key, waiting)
-        });
+        let work =
+            self.inner.queue.run(Need::Required, move |store, waiting| store.delete(&key, waiting));
         work.await
     }
 
     async fn clear(&self) -> Result<(), Error> {
         self.inner.store.fences.raise_all();
-        let work = self.inner.queue.run(Need::Required, move |store, waiting| {
-            store.clear(Some(waiting))
-        });
+        let work =
+            self.inner.queue.run(Need::Required, move |store, waiting| store.clear(Some(waiting)));
         work.await
     }
 

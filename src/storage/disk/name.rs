@@ -14,7 +14,11 @@ impl Name {
 
     /// Of one response of the resource with this name, where it has an index.
     pub(super) fn response(self, generation: u64, variant: &VariantKey) -> Self {
-        if variant.is_plain() { self.plain(generation) } else { self.variant(generation, variant.id()) }
+        if variant.is_plain() {
+            self.plain(generation)
+        } else {
+            self.variant(generation, variant.id())
+        }
     }
 
     /// Of its response without `Vary`.

@@ -70,6 +70,15 @@ impl PurgeFile {
         Ok((Self { directory, state: Mutex::new(state) }, kept))
     }
 
+    /// Writes what is in `log` if the file does not go as far as `position`.
+    ///
+    /// A response that began there must not be found by a process that has not heard of that
+    /// position: it would give it to another purge, which the response would then outlive.
+    pub(super) fn reach(&self, position: u64, log: &PurgeLog) -> Result<(), Error> {
+        let is_behind = lock(&self.state).position < position;
+        if is_behind { self.persist(log) } else { Ok(()) }
+    }
+
     /// Writes what is in `log` and not in the file.
     fn persist(&self, log: &PurgeLog) -> Result<(), Error> {
         let state = &mut *lock(&self.state);
@@ -94,10 +103,9 @@ impl PurgeFile {
                     _ => Err(error),
                 });
                 let root = path.parent().map(File::open).transpose();
-                removed
-                    .and_then(|()| root)
-                    .and_then(|root| root.map_or(Ok(()), |root| root.sync_all()))
-                    .map_err(Error::other)
+                removed.map_err(Error::other)?;
+                let synced = root.map(|root| root.map_or(Ok(()), |root| root.sync_all()));
+                synced.and_then(|synced| synced).map_err(Error::other)
             }
         }
     }
@@ -191,9 +199,7 @@ pub(super) struct Keeper {
 impl Persist for Keeper {
     fn persist(&self, log: &PurgeLog) -> BoxFuture<Result<(), Error>> {
         let (file, queue, log) = (self.file.clone(), self.queue.clone(), log.clone());
-        Box::pin(async move {
-            queue.run(Need::Required, move |_, _| file.persist(&log)).await
-        })
+        Box::pin(async move { queue.run(Need::Required, move |_, _| file.persist(&log)).await })
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
     name::Name,
     options::DiskOptions,
     pool::{Waiting, lock},
+    purges::PurgeFile,
     records::{Records, allocated},
 };
 use crate::{
@@ -37,6 +38,7 @@ pub(super) struct Store {
     pub(super) records: Records,
     pub(super) options: DiskOptions,
     pub(super) purges: PurgeLog,
+    pub(super) purge_file: Arc<PurgeFile>,
     pub(super) bell: Arc<Bell>,
     /// What files take that are being written.
     pub(super) reserved: Arc<AtomicU64>,
@@ -63,13 +65,13 @@ impl Store {
         key: &CacheKey,
         generation: u64,
         variant: &VariantKey,
-    ) -> Result<Option<(Name, Box<Response>)>, Error> {
+    ) -> Result<Option<Box<Response>>, Error> {
         let resource = Name::resource(key);
         let name = resource.response(generation, variant);
         let wants = Wants { key: key.as_bytes(), variant: variant.as_bytes() };
         match self.look(resource, name, wants)? {
             Some(Record::Response(response)) if response.generation == generation => {
-                Ok(Some((name, response)))
+                Ok(Some(response))
             }
             _ => Ok(None),
         }
@@ -159,6 +161,7 @@ impl Store {
         self.allow_writing()?;
         let _lock = self.fences.lock(located.resource);
         let Some((name, found)) = self.current(located)? else { return Ok(false) };
+        self.purge_file.reach(head.began(), &self.purges)?;
         let (head, seq) = (codec::encode_head(head)?, found.seq + 1);
         let header = found.body.header();
         let room = u32::try_from(header.slot(seq).len()).unwrap_or(0);
@@ -295,10 +298,15 @@ impl Store {
         if self.options.durability != Durability::Strict {
             return Ok(());
         }
-        match self.directory.path(name).parent().map(File::open) {
-            Some(Ok(directory)) => directory.sync_all(),
-            _ => Ok(()),
+        let path = self.directory.path(name);
+        // The file's directory may be new, too.
+        for directory in path.ancestors().skip(1).take(2) {
+            match File::open(directory) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                opened => opened?.sync_all()?,
+            }
         }
+        Ok(())
     }
 
     /// Whether there is room to write at all.
@@ -336,20 +344,12 @@ impl Store {
     pub(super) fn rename_kept(&self, from: &Path, to: &Path) -> io::Result<()> {
         // A link keeps it found all the time. What a start that was broken off left is outdated.
         let _ = fs::remove_file(to);
-        self.directory
-            .with_parent(to, || fs::hard_link(from, to))
-            .or_else(|_| fs::rename(from, to))
+        self.directory.with_parent(to, || fs::hard_link(from, to)).or_else(|_| fs::rename(from, to))
     }
 }
 
 /// What lies before a body.
-fn prefix(
-    generation: u64,
-    id: u64,
-    located: &Located,
-    seq: u64,
-    head: &[u8],
-) -> Option<Vec<u8>> {
+fn prefix(generation: u64, id: u64, located: &Located, seq: u64, head: &[u8]) -> Option<Vec<u8>> {
     let (key, variant) = (located.key.as_bytes(), located.variant.as_bytes());
     write_prefix(generation, id, key, variant, (seq, slot_for(head.len())), head)
 }

@@ -28,6 +28,7 @@ pub struct DiskWriter {
     ticket: Ticket,
     placement: Placement,
     head: Vec<u8>,
+    began: u64,
     /// Not there while it is being written, and not after that failed.
     draft: Option<Draft>,
     /// What is not in the draft yet.
@@ -45,7 +46,7 @@ impl DiskWriter {
         head: &StoredHead,
     ) -> Result<Self, Error> {
         inner.store.allow_writing()?;
-        let head = codec::encode_head(head)?;
+        let (began, head) = (head.began(), codec::encode_head(head)?);
         let prefix = prefix_length(&placement, &head);
         if prefix > u64::from(MAX_PART) {
             return Err(Error::too_large());
@@ -55,7 +56,7 @@ impl DiskWriter {
         let ticket = Ticket::new(inner.store.fences.clone(), Name::resource(placement.key()));
         let entered = inner.pending.enter();
         let buffer = Vec::new();
-        Ok(Self { inner, entered, ticket, placement, head, draft, buffer, length: 0 })
+        Ok(Self { inner, entered, ticket, placement, head, began, draft, buffer, length: 0 })
     }
 }
 
@@ -83,7 +84,7 @@ impl EntryWriter for DiskWriter {
     }
 
     async fn finish(self, trailers: Option<HeaderMap>) -> Result<(), Error> {
-        let Self { inner, entered, ticket, placement, head, draft, buffer, length } = self;
+        let Self { inner, entered, ticket, placement, head, began, draft, buffer, length } = self;
         if length > inner.store.options.entry_bytes() {
             return Err(Error::too_large());
         }
@@ -95,7 +96,7 @@ impl EntryWriter for DiskWriter {
             return Err(Error::too_large());
         }
         let draft = draft.ok_or_else(|| Error::other("an earlier write failed"))?;
-        let commit = Commit { ticket, placement, head, draft, rest: buffer, trailers };
+        let commit = Commit { ticket, placement, head, began, draft, rest: buffer, trailers };
         let work = inner.queue.run(Need::Optional, move |store, waiting| {
             let _entered = entered;
             commit.run(store, waiting)
