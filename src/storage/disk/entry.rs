@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::{
     super::codec,
+    cached,
     directory::read_only,
     layout::{Damaged, FIXED, FOOTER, Footer, Header, Kind, PIECE, piece_sum},
     name::Name,
@@ -79,15 +80,37 @@ const SMALL: u64 = 32 << 10;
 /// So much is read of a larger one to see how long its header is.
 const FIRST: usize = 4 << 10;
 
-pub(super) fn open(path: &Path, wants: Wants<'_>) -> Result<Record, Absent> {
-    read(read_only(path)?, wants)
+/// Whether to wait for the disk.
+#[derive(Clone, Copy)]
+pub(super) enum Patience {
+    Wait,
+    /// An error instead, if the system does not have it in memory.
+    Never,
 }
 
-pub(super) fn read(file: File, wants: Wants<'_>) -> Result<Record, Absent> {
+impl Patience {
+    fn open(self, path: &Path) -> io::Result<File> {
+        match self {
+            Self::Wait => read_only(path),
+            Self::Never => cached::open(path),
+        }
+    }
+
+    fn read_exact_at(self, file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        match self {
+            Self::Wait => file.read_exact_at(bytes, at),
+            _ if bytes.is_empty() => Ok(()),
+            Self::Never => cached::read_exact_at(file, bytes, at),
+        }
+    }
+}
+
+pub(super) fn open(path: &Path, wants: Wants<'_>, patience: Patience) -> Result<Record, Absent> {
+    let file = patience.open(path)?;
     let length = file.metadata()?.len();
     let at_once = if length <= SMALL { length } else { FIRST as u64 };
     let mut bytes = vec![0; usize::try_from(at_once).map_err(|_| Damaged)?];
-    file.read_exact_at(&mut bytes, 0)?;
+    patience.read_exact_at(&file, &mut bytes, 0)?;
     let header = Header::parse(bytes.get(..FIXED).ok_or(Damaged)?)?;
     let prefix = header.prefix();
     if prefix as u64 > length {
@@ -96,7 +119,7 @@ pub(super) fn read(file: File, wants: Wants<'_>) -> Result<Record, Absent> {
     if prefix > bytes.len() {
         let read = bytes.len();
         bytes.resize(prefix, 0);
-        file.read_exact_at(&mut bytes[read..], read as u64)?;
+        patience.read_exact_at(&file, &mut bytes[read..], read as u64)?;
     }
     let (key, variant) = header.check(&bytes)?;
     if (key, variant) != (wants.key, wants.variant) {
@@ -116,7 +139,7 @@ pub(super) fn read(file: File, wants: Wants<'_>) -> Result<Record, Absent> {
     if is_whole {
         end.copy_from_slice(&bytes[end_at as usize..]);
     } else {
-        file.read_exact_at(&mut end, end_at)?;
+        patience.read_exact_at(&file, &mut end, end_at)?;
     }
     let footer = Footer::parse(&end, header.id, prefix as u64, length)?;
     let mut body = Body { file, header, footer, start: prefix as u64, small: None };
@@ -153,6 +176,10 @@ impl Body {
         &self.file
     }
 
+    pub(super) fn has_trailers(&self) -> bool {
+        self.footer.trailers > 0
+    }
+
     /// Where the body begins, and how long it is with what lies behind it.
     pub(super) fn rest(&self) -> (u64, u64) {
         let behind = self.footer.table_length() + u64::from(self.footer.trailers) + FOOTER as u64;
@@ -173,17 +200,18 @@ impl Body {
     }
 
     /// Bytes of `range` from its start on, checked: as many whole pieces as are read at a time.
-    pub(super) fn read(&self, range: Range<u64>) -> Result<Bytes, Absent> {
+    pub(super) fn read(&self, range: Range<u64>, patience: Patience) -> Result<Bytes, Absent> {
         const PIECES: u64 = 4;
         let first = range.start / PIECE;
         let end = range.end.min((first + PIECES) * PIECE);
         let behind = end.div_ceil(PIECE);
         let (from, to) = (first * PIECE, (behind * PIECE).min(self.footer.length));
         let mut bytes = vec![0; (to - from) as usize];
-        self.file.read_exact_at(&mut bytes, self.start + from)?;
+        patience.read_exact_at(&self.file, &mut bytes, self.start + from)?;
         let mut sums = [0; 4 * PIECES as usize];
         let sums = &mut sums[..4 * (behind - first) as usize];
-        self.file.read_exact_at(sums, self.start + self.footer.length + 4 * first)?;
+        let table = self.start + self.footer.length;
+        patience.read_exact_at(&self.file, sums, table + 4 * first)?;
         self.verify(first, &bytes, sums)?;
         let bytes = Bytes::from(bytes);
         Ok(bytes.slice((range.start - from) as usize..(end - from) as usize))

@@ -29,13 +29,15 @@
 //!
 //! # Who does what
 //!
-//! Two threads read and write; they take jobs from a bounded queue. A look-up or a write that finds
+//! What the system has in memory is read where it is asked for, on Linux; that never waits for the
+//! disk. Else two threads read and write; they take jobs from a bounded queue. A look-up or a write that finds
 //! it full fails, which is a miss; nobody waits for a place. A third thread sees what is there after
 //! a start, makes room, removes and syncs.
 
 #[cfg(not(unix))]
 compile_error!("the feature `disk` needs a Unix system");
 
+mod cached;
 mod commit;
 mod directory;
 mod draft;
@@ -246,14 +248,21 @@ impl DiskManager {
         });
         work.await
     }
+}
 
-    fn entry(&self, key: &CacheKey, variant: VariantKey, response: Response) -> Entry<DiskHandle> {
-        let Response { head, body, generation, seq } = response;
-        let found = StoredResponse::new(head, body.length());
-        let (key, resource) = (key.clone(), Name::resource(key));
-        let located = Located { resource, key, variant, generation, seq, body };
-        Entry::new(found, DiskHandle(Arc::new(located)))
-    }
+/// What was found of a resource without `Vary`.
+fn plain(wanted: &Wanted<'_>, response: Response) -> Result<Found<DiskHandle>, Error> {
+    let index = only_plain(response.generation)?;
+    let variant = wanted.select(&index).next();
+    Ok(Found::entries(variant.map(|variant| entry(wanted.key(), variant, response))))
+}
+
+fn entry(key: &CacheKey, variant: VariantKey, response: Response) -> Entry<DiskHandle> {
+    let Response { head, body, generation, seq } = response;
+    let found = StoredResponse::new(head, body.length());
+    let (key, resource) = (key.clone(), Name::resource(key));
+    let located = Located { resource, key, variant, generation, seq, body };
+    Entry::new(found, DiskHandle(Arc::new(located)))
 }
 
 impl Inner {
@@ -299,37 +308,47 @@ impl CacheManager for DiskManager {
         self.inner.store.options.entry_bytes()
     }
 
+    fn get_now(&self, wanted: &Wanted<'_>) -> Option<Result<Found<DiskHandle>, Error>> {
+        let (store, key) = (&self.inner.store, wanted.key());
+        if store.records.rules_out(Name::resource(key)) {
+            return Some(Ok(Found::nothing()));
+        }
+        let index = match store.find_now(key)? {
+            None => return Some(Ok(Found::nothing())),
+            Some(Record::Response(response)) => return Some(plain(wanted, *response)),
+            Some(Record::Index(index)) => index,
+        };
+        let mut found = Vec::new();
+        for variant in wanted.select(&index) {
+            let response = store.find_response_now(key, index.generation(), &variant)?;
+            found.extend(response.map(|response| entry(key, variant, *response)));
+        }
+        Some(Ok(Found::entries(found)))
+    }
+
     async fn get(&self, wanted: &Wanted<'_>) -> Result<Found<DiskHandle>, Error> {
-        let (key, resource) = (wanted.key(), Name::resource(wanted.key()));
-        if self.inner.store.records.rules_out(resource) {
-            return Ok(Found::nothing());
+        if let Some(found) = self.get_now(wanted) {
+            return found;
         }
-        let own = key.clone();
+        let (own, key) = (wanted.key().clone(), wanted.key());
         let found = self.inner.queue.run(Need::Optional, move |store, _| store.find(&own)).await?;
-        match found {
-            None => Ok(Found::nothing()),
-            Some(Record::Response(response)) => {
-                let index = only_plain(response.generation)?;
-                let plain = wanted.select(&index).next();
-                Ok(Found::entries(plain.map(|plain| self.entry(key, plain, *response))))
+        let index = match found {
+            None => return Ok(Found::nothing()),
+            Some(Record::Response(response)) => return plain(wanted, *response),
+            Some(Record::Index(index)) => index,
+        };
+        let variants: Vec<VariantKey> = wanted.select(&index).collect();
+        let (own, generation) = (key.clone(), index.generation());
+        let found = self.inner.queue.run(Need::Optional, move |store, _| {
+            let mut found = Vec::with_capacity(variants.len());
+            for variant in variants {
+                let response = store.find_response(&own, generation, &variant)?;
+                found.extend(response.map(|response| (variant, response)));
             }
-            Some(Record::Index(index)) => {
-                let variants: Vec<VariantKey> = wanted.select(&index).collect();
-                let (own, generation) = (key.clone(), index.generation());
-                let found = self.inner.queue.run(Need::Optional, move |store, _| {
-                    let mut found = Vec::with_capacity(variants.len());
-                    for variant in variants {
-                        let response = store.find_response(&own, generation, &variant)?;
-                        found.extend(response.map(|response| (variant, response)));
-                    }
-                    Ok(found)
-                });
-                let entries = found.await?.into_iter();
-                Ok(Found::entries(
-                    entries.map(|(variant, response)| self.entry(key, variant, *response)),
-                ))
-            }
-        }
+            Ok(found)
+        });
+        let entries = found.await?.into_iter();
+        Ok(Found::entries(entries.map(|(variant, response)| entry(key, variant, *response))))
     }
 
     fn read(&self, entry: &Entry<DiskHandle>, range: Range<u64>) -> StoredBody {

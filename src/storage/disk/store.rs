@@ -14,7 +14,7 @@ use super::{
     Durability,
     directory::{Directory, read_write},
     draft::Temporary,
-    entry::{self, Absent, Located, Record, Response, Wants},
+    entry::{self, Absent, Located, Patience, Record, Response, Wants},
     fence::Fences,
     keeper::Bell,
     layout::{Header, Kind, slot_for, write_slot},
@@ -78,7 +78,7 @@ impl Store {
     }
 
     fn look(&self, resource: Name, name: Name, wants: Wants<'_>) -> Result<Option<Record>, Error> {
-        match entry::open(&self.directory.path(name), wants) {
+        match entry::open(&self.directory.path(name), wants, Patience::Wait) {
             Ok(record) => {
                 if let Record::Response(response) = &record
                     && !self.is_vouched_for(&response.head)
@@ -97,6 +97,39 @@ impl Store {
         }
     }
 
+    /// As [`find`](Self::find), on any thread, as it does not wait. `None`: that cannot be done.
+    pub(super) fn find_now(&self, key: &CacheKey) -> Option<Option<Record>> {
+        let wants = Wants { key: key.as_bytes(), variant: &[] };
+        self.look_now(Name::resource(key), wants)
+    }
+
+    /// As [`find_response`](Self::find_response), the same way.
+    pub(super) fn find_response_now(
+        &self,
+        key: &CacheKey,
+        generation: u64,
+        variant: &VariantKey,
+    ) -> Option<Option<Box<Response>>> {
+        let name = Name::resource(key).response(generation, variant);
+        let wants = Wants { key: key.as_bytes(), variant: variant.as_bytes() };
+        Some(match self.look_now(name, wants)? {
+            Some(Record::Response(found)) if found.generation == generation => Some(found),
+            _ => None,
+        })
+    }
+
+    fn look_now(&self, name: Name, wants: Wants<'_>) -> Option<Option<Record>> {
+        match entry::open(&self.directory.path(name), wants, Patience::Never) {
+            Ok(Record::Response(found)) if found.head.began() > self.purges.position() => None,
+            Ok(record) => {
+                self.records.touch(name);
+                Some(Some(record))
+            }
+            Err(Absent::Missing) => Some(None),
+            Err(Absent::Damaged | Absent::Failed(_)) => None,
+        }
+    }
+
     /// Whether the purge log goes as far as a head says. One that does not has lost purges: what
     /// they took may be anything.
     fn is_vouched_for(&self, head: &StoredHead) -> bool {
@@ -112,7 +145,8 @@ impl Store {
     /// It may have been replaced since it was read.
     fn remove_damaged(&self, resource: Name, name: Name, wants: Wants<'_>) {
         let _lock = self.fences.lock(resource);
-        if let Err(Absent::Damaged) = entry::open(&self.directory.path(name), wants) {
+        if let Err(Absent::Damaged) = entry::open(&self.directory.path(name), wants, Patience::Wait)
+        {
             self.damaged.fetch_add(1, Ordering::Relaxed);
             let _ = self.unlink(name);
         }
@@ -150,7 +184,7 @@ impl Store {
         if self.records.rules_out(name) {
             return Ok(None);
         }
-        match entry::open(&self.directory.path(name), wants) {
+        match entry::open(&self.directory.path(name), wants, Patience::Wait) {
             Ok(record) => Ok(Some(record)),
             Err(Absent::Missing | Absent::Damaged) => Ok(None),
             Err(Absent::Failed(error)) => Err(Error::other(error)),

@@ -8,7 +8,7 @@ use super::{
     Inner,
     commit::{Commit, prefix_length, random},
     draft::{Draft, Reserved},
-    entry::{Absent, Located},
+    entry::{Absent, Located, Patience},
     fence::Ticket,
     layout::MAX_PART,
     name::Name,
@@ -115,7 +115,7 @@ pub(super) struct DiskReader {
 
 impl DiskReader {
     pub(super) fn new(inner: Arc<Inner>, located: Arc<Located>, range: Range<u64>) -> Self {
-        let trailers = range.end == located.body.length();
+        let trailers = range.end == located.body.length() && located.body.has_trailers();
         Self { inner, located, range, trailers }
     }
 
@@ -141,7 +141,13 @@ impl BodyReader for DiskReader {
     async fn next(&mut self) -> Result<Option<Frame<Bytes>>, Error> {
         if !self.range.is_empty() {
             let range = self.range.clone();
-            let bytes = self.with_body(move |located| located.body.read(range)).await?;
+            let bytes = match self.located.body.read(range.clone(), Patience::Never) {
+                Ok(bytes) => bytes,
+                Err(_) => {
+                    let read = move |located: &Located| located.body.read(range, Patience::Wait);
+                    self.with_body(read).await?
+                }
+            };
             self.range.start += bytes.len() as u64;
             return Ok(Some(Frame::data(bytes)));
         }
