@@ -1,20 +1,21 @@
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use larder::{
     CacheManager, DiskManager,
     storage::{DiskOptions, Durability, EntryWriter, suite::block_on},
 };
 
-use crate::site::{Ask, files, noise, scratch};
+use crate::site::{Ask, eventually, files, noise, scratch};
 
 /// A response, its variants, an updated head, and what was removed: all as they were.
 #[test]
 fn a_store_that_is_opened_again_has_what_it_had() {
-    for durability in [
-        Durability::Relaxed,
-        Durability::Strict,
-        Durability::Periodic(std::time::Duration::from_millis(10)),
-    ] {
+    for durability in
+        [Durability::Relaxed, Durability::Strict, Durability::Periodic(Duration::from_millis(10))]
+    {
         let path = scratch();
         let open = || DiskOptions::new().durability(durability).open(&path).unwrap();
         let speaker = |language| Ask::new("/vary").with("accept-language", language);
@@ -92,9 +93,7 @@ fn leftovers_are_swept() {
     fs::create_dir_all(path.join("old-1/ab")).unwrap();
     fs::write(path.join("old-1/ab/cd"), "forgotten").unwrap();
     let store = DiskManager::open(&path).unwrap();
-    while path.join("old-1").exists() || !files(&path.join("tmp")).is_empty() {
-        std::thread::yield_now();
-    }
+    eventually(|| !path.join("old-1").exists() && files(&path.join("tmp")).is_empty());
     assert_eq!(block_on(Ask::new("/").body(&store)).unwrap().unwrap(), "hello");
 }
 
@@ -112,9 +111,31 @@ fn what_is_there_is_counted() {
     assert_eq!((bytes, len), (50 * 8192, 50));
     drop(store);
     let store = DiskManager::open(&path).unwrap();
-    while (store.bytes(), store.len()) != (bytes, len) {
-        std::thread::yield_now();
-    }
+    eventually(|| (store.bytes(), store.len()) == (bytes, len));
+}
+
+/// A start does not wait for what is there to be counted. `LARDER_ENTRIES=100000` for more.
+#[test]
+fn a_start_serves_at_once() {
+    let entries = std::env::var("LARDER_ENTRIES").ok().and_then(|text| text.parse().ok());
+    let entries = entries.unwrap_or(500);
+    let path = scratch();
+    let store = DiskManager::open(&path).unwrap();
+    block_on(async {
+        for n in 0..entries {
+            Ask::new(&format!("/{n}")).put(&store, &[], n.to_string()).await.unwrap();
+        }
+    });
+    drop(store);
+    let start = Instant::now();
+    let store = DiskManager::open(&path).unwrap();
+    let last = Ask::new(&format!("/{}", entries - 1));
+    let body = block_on(last.body(&store)).unwrap().unwrap();
+    let served = start.elapsed();
+    assert_eq!(body, (entries - 1).to_string());
+    assert!(served < Duration::from_secs(1), "{served:?}");
+    eventually(|| store.len() == entries);
+    println!("served after {served:?}, all {entries} counted after {:?}", start.elapsed());
 }
 
 /// `sync` waits for what is being written, and for nothing that is not.

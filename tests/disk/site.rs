@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, SystemTime},
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -125,6 +126,16 @@ pub(crate) async fn collect(mut body: StoredBody) -> Result<(Bytes, Option<Heade
         }
     }
     Ok((bytes.into(), trailers))
+}
+
+/// Waits for what is done in the background.
+#[track_caller]
+pub(crate) fn eventually(is_done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_done() {
+        assert!(start.elapsed() < Duration::from_secs(30), "it never comes to that");
+        thread::yield_now();
+    }
 }
 
 /// All files below a directory.

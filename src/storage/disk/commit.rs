@@ -95,6 +95,7 @@ impl Commit {
         for id in evicted {
             let _ = store.unlink(resource.variant(generation, id));
         }
+        store.make_room();
         Ok(())
     }
 }

@@ -351,13 +351,18 @@ impl Store {
         let above = |used: u64, max: u64| used > max.saturating_add(max / 10);
         let (used, entries) = (self.used(), self.records.len());
         let (max_bytes, max_entries) = (self.options.max_bytes, self.options.max_entries);
-        if used > max_bytes || entries > max_entries {
-            self.bell.ring();
-        }
         if above(used, max_bytes) || above(entries, max_entries) {
+            self.bell.ring();
             return Err(Error::other("the store is full, and makes room"));
         }
         Ok(())
+    }
+
+    /// Has room made, if more is there than should be.
+    pub(super) fn make_room(&self) {
+        if self.used() > self.options.max_bytes || self.records.len() > self.options.max_entries {
+            self.bell.ring();
+        }
     }
 
     /// What all files take, also those that are being written.

@@ -38,6 +38,7 @@ pub struct DiskWriter {
 
 /// So much is written at once.
 const AT_ONCE: usize = 256 << 10;
+const LARGE: usize = 64 << 10;
 
 impl DiskWriter {
     pub(super) fn new(
@@ -66,16 +67,24 @@ impl EntryWriter for DiskWriter {
         if self.length > self.inner.store.options.entry_bytes() {
             return Err(Error::too_large());
         }
-        self.buffer.extend_from_slice(&chunk);
-        if self.buffer.len() < AT_ONCE {
-            return Ok(());
+        // A large chunk is not copied.
+        let is_large = chunk.len() >= LARGE;
+        if !is_large {
+            self.buffer.extend_from_slice(&chunk);
+            if self.buffer.len() < AT_ONCE {
+                return Ok(());
+            }
         }
         let mut draft = self.draft.take().ok_or_else(|| Error::other("an earlier write failed"))?;
         let mut buffer = std::mem::take(&mut self.buffer);
         let work = self.inner.queue.run(Need::Optional, move |store, _| {
             store.allow_writing()?;
-            draft.append(&store.directory, &buffer).map_err(|error| store.failed(error))?;
+            let parts = [buffer.as_slice(), if is_large { &chunk } else { &[] }];
+            for part in parts.into_iter().filter(|part| !part.is_empty()) {
+                draft.append(&store.directory, part).map_err(|error| store.failed(error))?;
+            }
             buffer.clear();
+            store.make_room();
             Ok((draft, buffer))
         });
         let (draft, buffer) = work.await?;
