@@ -99,7 +99,7 @@
 //! | `memory` | yes | [`MemoryManager`], on quick_cache |
 //! | `tokio` | yes | `TokioExecutor`, and time limits that wake up by themselves |
 //! | `reqwest` | no | `ReqwestService`; no TLS is chosen for you |
-//! | `disk` | no | [`DiskManager`](storage::DiskManager), a store that survives restarts; Unix only |
+//! | `disk` | no | `DiskManager`, a store that survives restarts; Unix only |
 //! | `test-suite` | no | `storage_suite!`, the cases that every store must pass |
 //!
 //! The crate has no `unsafe` code. It needs Rust 1.89.

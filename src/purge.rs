@@ -153,7 +153,8 @@ impl PurgeLog {
     }
 
     /// Appends a record. When this returns, nothing that it selects is served to a request that
-    /// comes later, and what is being fetched now will not be served to one either.
+    /// comes later, and what is being fetched now will not be served to one either. A log that outlives the
+    /// process has the record when [`sync`](Self::sync) has returned.
     pub fn append(&self, purge: Purge) -> Purged {
         let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
         let seq = self.position() + 1;

@@ -152,3 +152,15 @@ fn the_log_is_written_again_when_it_is_long() {
         assert_eq!(visit(&store).await, ALL[2..]);
     });
 }
+
+/// Scenario 1.9: a short program is run again and again, and the origin is asked once.
+#[test]
+fn one_run_after_the_other_asks_once() {
+    let path = scratch();
+    block_on(async {
+        assert_eq!(visit(&open(&path).await).await, ALL);
+        for _ in 0..200 {
+            assert_eq!(visit(&open(&path).await).await, [""; 0]);
+        }
+    });
+}

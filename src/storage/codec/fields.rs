@@ -3,7 +3,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{
     super::Error,
-    wire::{In, Out, least_length},
+    wire::{In, Out},
 };
 
 const MAX_FIELDS: usize = 256;
@@ -28,7 +28,7 @@ pub(super) fn write_fields(out: &mut Out, fields: &HeaderMap) -> Result<(), Erro
         out.bytes(value.as_bytes());
         text += name.len() + value.len();
     }
-    out.at_least(least_length(memory(fields.len(), text)));
+    out.takes(memory(fields.len(), text));
     Ok(())
 }
 

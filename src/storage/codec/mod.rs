@@ -173,12 +173,16 @@ pub(super) fn decode_trailers(bytes: &[u8]) -> Option<HeaderMap> {
     Some(trailers)
 }
 
+/// A name in a list, which may be copied once.
+const NAME: usize = 2 * size_of::<HeaderName>();
+
 fn write_names(out: &mut Out, names: &[HeaderName], max: usize) -> Result<(), Error> {
     if names.len() > max {
         return Err(Error::too_large());
     }
     out.u8(u8::try_from(names.len()).map_err(|_| Error::too_large())?);
     for name in names {
+        out.takes(NAME + name.as_str().len());
         out.u16(u16::try_from(name.as_str().len()).map_err(|_| Error::too_large())?);
         out.bytes(name.as_str().as_bytes());
     }
@@ -187,12 +191,13 @@ fn write_names(out: &mut Out, names: &[HeaderName], max: usize) -> Result<(), Er
 
 fn read_names(input: &mut In<'_>, max: usize) -> Option<Vec<HeaderName>> {
     let count = usize::from(input.u8()?);
-    if count > max {
+    if count > max || 2 * count > input.remaining() {
         return None;
     }
     let mut names = Vec::with_capacity(count);
     for _ in 0..count {
         let length = usize::from(input.u16()?);
+        input.spend(NAME + length)?;
         names.push(HeaderName::from_bytes(input.take(length)?).ok()?);
     }
     Some(names)

@@ -198,8 +198,9 @@ fn a_record_of_short_fields_is_as_long_as_their_memory_asks() {
     // A bucket of the map and its position, with the room that the map leaves.
     assert!(4 * bytes.len() + 4096 >= 384 * 104 + 512 * 4, "{}", bytes.len());
     assert_eq!(decode_trailers(&bytes), Some(fields.clone()));
-    let mut out = Out::new(TRAILERS);
-    write_fields(&mut out, &fields).unwrap();
-    out.at_least(0);
-    assert_eq!(decode_trailers(&out.seal()), None, "it would take more than it may");
+    let content = &bytes[6..bytes.len() - 4];
+    let padding = content.iter().rev().take_while(|byte| **byte == 0).count();
+    let mut unpadded = Out::new(TRAILERS);
+    unpadded.bytes(&content[..content.len() - padding + 4]);
+    assert_eq!(decode_trailers(&unpadded.seal()), None, "it would take more than it may");
 }

@@ -8,23 +8,23 @@ const CRC: usize = 4;
 /// A record that is being written.
 pub(super) struct Out {
     bytes: Vec<u8>,
-    least: usize,
+    memory: usize,
 }
 
 impl Out {
     pub(super) fn new(kind: u8) -> Self {
         let mut bytes = Vec::with_capacity(1024);
         bytes.extend_from_slice(&[VERSION, kind, 0, 0, 0, 0]);
-        Self { bytes, least: 0 }
+        Self { bytes, memory: 0 }
     }
 
-    /// The record is to be at least so long.
-    pub(super) fn at_least(&mut self, length: usize) {
-        self.least = length;
+    /// To decode what was written takes so many bytes of memory.
+    pub(super) fn takes(&mut self, bytes: usize) {
+        self.memory += bytes;
     }
 
     pub(super) fn seal(mut self) -> Vec<u8> {
-        let length = (self.bytes.len() + CRC).max(self.least);
+        let length = (self.bytes.len() + CRC).max(least_length(self.memory));
         self.bytes.resize(length - CRC, 0);
         let stated = u32::try_from(length).unwrap_or(u32::MAX);
         self.bytes[2..BEFORE].copy_from_slice(&stated.to_le_bytes());
@@ -166,13 +166,13 @@ impl<'a> In<'a> {
     }
 }
 
-/// What the fields of a record of `length` bytes may take of memory; the rest of four times its
-/// length and 4 KiB is for what is not fields.
-pub(super) fn allowance(length: usize) -> usize {
+/// What the names and fields of a record of `length` bytes may take of memory; the rest of four
+/// times its length and 4 KiB is for what has a fixed size.
+fn allowance(length: usize) -> usize {
     length.saturating_mul(4).saturating_add(2048)
 }
 
-/// The least length of a record whose fields take `bytes`.
-pub(super) fn least_length(bytes: usize) -> usize {
+/// The least length of a record whose names and fields take `bytes`.
+fn least_length(bytes: usize) -> usize {
     bytes.saturating_sub(2048).div_ceil(4)
 }
