@@ -1,4 +1,8 @@
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -30,10 +34,14 @@ async fn visit(layer: &CacheLayer<DiskManager>) -> Vec<&'static str> {
 
 /// A layer over the store in `path`, when nobody else has it: a task may be about to drop it.
 async fn open(path: &Path) -> CacheLayer<DiskManager> {
+    let start = Instant::now();
     loop {
         match DiskManager::open(path) {
             Ok(store) => return CacheLayer::new(store).policy(Policy::private()),
-            Err(error) => assert!(error.to_string().contains("in use"), "{error}"),
+            Err(error) => {
+                assert!(error.to_string().contains("in use"), "{error}");
+                assert!(start.elapsed() < Duration::from_secs(30), "{error}");
+            }
         }
         tokio::task::yield_now().await;
     }

@@ -159,7 +159,7 @@ struct Inner {
     secret: Secret,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps the directory, until all is done.
-    _held: File,
+    held: File,
 }
 
 const IO_THREADS: usize = 2;
@@ -201,7 +201,7 @@ impl DiskManager {
             pending: Pending::default(),
             secret,
             threads: Mutex::default(),
-            _held: held,
+            held,
         });
         for n in 0..IO_THREADS {
             let (store, queue) = (store.clone(), queue.clone());
@@ -284,6 +284,8 @@ impl Drop for Inner {
                 let _ = thread.join();
             }
         }
+        // Not only closed: a child process may have been forked, and not have closed it yet.
+        let _ = self.held.unlock();
     }
 }
 
