@@ -2,10 +2,10 @@ use super::{
     draft::Draft,
     entry::{Record, Wants},
     fence::Ticket,
-    layout::{FIXED, slot_for},
+    layout::{FIXED, slot_for, write_prefix},
     name::Name,
     pool::Waiting,
-    store::{Store, write_prefix},
+    store::Store,
 };
 use crate::{
     Error,

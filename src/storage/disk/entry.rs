@@ -13,7 +13,10 @@ use super::{
     layout::{Damaged, FIXED, FOOTER, Footer, Header, Kind, PIECE, piece_sum},
     name::Name,
 };
-use crate::policy::{CacheKey, Index, StoredHead, VariantKey};
+use crate::{
+    policy::{CacheKey, Index, StoredHead, StoredResponse, VariantKey},
+    storage::Entry,
+};
 
 /// What lies in a file.
 pub(super) enum Record {
@@ -255,4 +258,13 @@ pub(super) struct Located {
     pub(super) generation: u64,
     pub(super) seq: u64,
     pub(super) body: Body,
+}
+
+/// What a look-up gives for a response that was found.
+pub(super) fn entry(key: &CacheKey, variant: VariantKey, response: Response) -> Entry<DiskHandle> {
+    let Response { head, body, generation, seq } = response;
+    let found = StoredResponse::new(head, body.length());
+    let (key, resource) = (key.clone(), Name::resource(key));
+    let located = Located { resource, key, variant, generation, seq, body };
+    Entry::new(found, DiskHandle(Arc::new(located)))
 }

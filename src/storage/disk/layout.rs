@@ -164,6 +164,25 @@ pub(super) fn write_slot(slot: u32, seq: u64, head: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// What lies before a body: header, keys and a head with this number, in slots of this size.
+pub(super) fn write_prefix(
+    generation: u64,
+    id: u64,
+    key: &[u8],
+    variant: &[u8],
+    (seq, slot): (u64, u32),
+    head: &[u8],
+) -> Option<Vec<u8>> {
+    let header = Header::new(Kind::Response { slot }, generation, id, key, variant)?;
+    let mut bytes = Vec::with_capacity(header.prefix());
+    header.write(&mut bytes, key, variant);
+    bytes.resize(header.prefix(), 0);
+    let written = write_slot(slot, seq, head)?;
+    let start = header.slot(seq).start;
+    bytes[start..start + written.len()].copy_from_slice(&written);
+    Some(bytes)
+}
+
 fn read_slot(slot: &[u8]) -> Option<(u64, &[u8])> {
     let mut fields = Fields(slot);
     let (seq, length, sum) = (fields.u64().ok()?, fields.u32().ok()?, fields.u32().ok()?);

@@ -69,7 +69,7 @@ use std::{
 use self::{
     commit::only_plain,
     directory::Directory,
-    entry::{Located, Record, Response},
+    entry::{Record, Response, entry},
     fence::Fences,
     keeper::Bell,
     name::Name,
@@ -87,7 +87,7 @@ pub use self::{
 };
 use super::{CacheManager, Entry, Error, Found, StoredBody};
 use crate::{
-    policy::{CacheKey, Placement, Secret, StoredHead, StoredResponse, VariantKey, Wanted},
+    policy::{CacheKey, Placement, Secret, StoredHead, VariantKey, Wanted},
     purge::PurgeLog,
 };
 
@@ -255,14 +255,6 @@ fn plain(wanted: &Wanted<'_>, response: Response) -> Result<Found<DiskHandle>, E
     let index = only_plain(response.generation)?;
     let variant = wanted.select(&index).next();
     Ok(Found::entries(variant.map(|variant| entry(wanted.key(), variant, response))))
-}
-
-fn entry(key: &CacheKey, variant: VariantKey, response: Response) -> Entry<DiskHandle> {
-    let Response { head, body, generation, seq } = response;
-    let found = StoredResponse::new(head, body.length());
-    let (key, resource) = (key.clone(), Name::resource(key));
-    let located = Located { resource, key, variant, generation, seq, body };
-    Entry::new(found, DiskHandle(Arc::new(located)))
 }
 
 impl Inner {

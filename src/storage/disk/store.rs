@@ -17,7 +17,7 @@ use super::{
     entry::{self, Absent, Located, Patience, Record, Response, Wants},
     fence::Fences,
     keeper::Bell,
-    layout::{Header, Kind, slot_for, write_slot},
+    layout::{Header, Kind, slot_for, write_prefix, write_slot},
     name::Name,
     options::DiskOptions,
     pool::{Waiting, lock},
@@ -391,23 +391,4 @@ impl Store {
 fn prefix(generation: u64, id: u64, located: &Located, seq: u64, head: &[u8]) -> Option<Vec<u8>> {
     let (key, variant) = (located.key.as_bytes(), located.variant.as_bytes());
     write_prefix(generation, id, key, variant, (seq, slot_for(head.len())), head)
-}
-
-/// What lies before a body: header, keys and a head with this number, in slots of this size.
-pub(super) fn write_prefix(
-    generation: u64,
-    id: u64,
-    key: &[u8],
-    variant: &[u8],
-    (seq, slot): (u64, u32),
-    head: &[u8],
-) -> Option<Vec<u8>> {
-    let header = Header::new(Kind::Response { slot }, generation, id, key, variant)?;
-    let mut bytes = Vec::with_capacity(header.prefix());
-    header.write(&mut bytes, key, variant);
-    bytes.resize(header.prefix(), 0);
-    let written = write_slot(slot, seq, head)?;
-    let start = header.slot(seq).start;
-    bytes[start..start + written.len()].copy_from_slice(&written);
-    Some(bytes)
 }
