@@ -170,6 +170,7 @@ async fn delete_all<M: CacheManager>(
         if core.within(core.manager.delete(&key)).await.is_err() {
             // What the store could not do the log does: the old response is not served again.
             core.purges.append(Purge::resource(&key));
+            let _ = core.within(core.purges.sync()).await;
             failed.store(true, Ordering::Release);
         }
     }

@@ -34,9 +34,11 @@ impl<M: CacheManager> CacheHandle<M> {
     ///
     /// # Errors
     ///
-    /// If the store could not be told.
+    /// If the store could not be told. Even then nothing of it is served while the process runs.
     pub async fn purge(&self, purge: Purge) -> Result<Purged, Error> {
-        Ok(self.core.purges.append(purge.by(&self.core.policy)))
+        let purged = self.core.purges.append(purge.by(&self.core.policy));
+        self.core.purges.sync().await?;
+        Ok(purged)
     }
 
     /// Takes out everything and frees its memory.
@@ -46,8 +48,9 @@ impl<M: CacheManager> CacheHandle<M> {
     /// If the store failed. Even then nothing that was stored is served.
     pub async fn clear(&self) -> Result<Purged, Error> {
         let purged = self.core.purges.append(Purge::everything());
+        let kept = self.core.purges.sync().await;
         self.core.manager.clear().await?;
-        Ok(purged)
+        kept.map(|()| purged)
     }
 
     /// The store.

@@ -81,8 +81,7 @@
 //! # What it does not do
 //!
 //! Responses to `Range` requests pass by the cache, and so do requests with a body, `CONNECT`, and
-//! upgrades. Concurrent misses each ask the origin. There is no disk store yet; [`storage`] says how
-//! to write a store that lives in the process.
+//! upgrades. Concurrent misses each ask the origin.
 //!
 //! # Coverage of RFC 9111
 //!
@@ -112,6 +111,7 @@
 //! | `memory` | yes | [`MemoryManager`], on quick_cache |
 //! | `tokio` | yes | `TokioExecutor`, and time limits that wake up by themselves |
 //! | `reqwest` | no | `ReqwestService`; no TLS is chosen for you |
+//! | `disk` | no | `DiskManager`, a store that survives restarts; Unix only |
 //! | `test-suite` | no | `storage_suite!`, the cases that every store must pass |
 //!
 //! The crate has no `unsafe` code. It needs Rust 1.89.
@@ -143,6 +143,8 @@ pub mod storage;
 pub use self::executor::TokioExecutor;
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestService;
+#[cfg(feature = "disk")]
+pub use self::storage::DiskManager;
 #[cfg(feature = "memory")]
 pub use self::storage::MemoryManager;
 pub use self::{

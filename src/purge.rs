@@ -13,6 +13,7 @@ use http::Uri;
 
 use crate::{
     Error,
+    clock::BoxFuture,
     inflight::Inflight,
     policy::{CacheKey, Policy, StoredHead},
 };
@@ -152,6 +153,13 @@ struct Log {
     newest: AtomicU64,
     inflight: Arc<Inflight>,
     table: RwLock<Table>,
+    keeper: Option<Box<dyn Persist>>,
+}
+
+/// Keeps a log's records where they outlive the process.
+pub(crate) trait Persist: Send + Sync {
+    /// Is ready when all that is in `log` now is kept.
+    fn persist(&self, log: &PurgeLog) -> BoxFuture<Result<(), Error>>;
 }
 
 #[derive(Default)]
@@ -176,7 +184,8 @@ impl PurgeLog {
     }
 
     /// Appends a record. When this returns, nothing that it selects is served to a request that
-    /// comes later, and what is being fetched now will not be served to one either.
+    /// comes later, and what is being fetched now will not be served to one either. A log that outlives the
+    /// process has the record when [`sync`](Self::sync) has returned.
     pub fn append(&self, purge: Purge) -> Purged {
         let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
         let seq = self.position() + 1;
@@ -202,6 +211,18 @@ impl PurgeLog {
         &self.0.inflight
     }
 
+    /// Waits until all records are where they outlive the process, if they have such a place.
+    ///
+    /// # Errors
+    ///
+    /// If they could not be put there. They hold for as long as the process runs.
+    pub async fn sync(&self) -> Result<(), Error> {
+        match &self.0.keeper {
+            Some(keeper) => keeper.persist(self).await,
+            None => Ok(()),
+        }
+    }
+
     /// Whether a response that is stored under `key` may still be served.
     pub(crate) fn allows(&self, key: &CacheKey, head: &StoredHead) -> bool {
         let newest = self.position();
@@ -214,6 +235,67 @@ impl PurgeLog {
             head.found_good_at(newest);
         }
         allowed
+    }
+}
+
+/// A part of a log that is kept, or was.
+#[cfg(feature = "disk")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Records {
+    /// Of the newest record.
+    pub(crate) position: u64,
+    /// What began before is gone.
+    pub(crate) floor: u64,
+    /// In their order.
+    pub(crate) records: Vec<(u64, Purge)>,
+}
+
+#[cfg(feature = "disk")]
+impl PurgeLog {
+    /// A log that was kept, and is kept again by `keeper`.
+    pub(crate) fn restored(kept: Records, keeper: impl Persist + 'static) -> Self {
+        let records = kept.records.into_iter().map(|(seq, purge)| (purge.0, seq)).collect();
+        let mut table = Table { records, floor: kept.floor };
+        table.shrink();
+        Self(Arc::new(Log {
+            newest: AtomicU64::new(kept.position),
+            inflight: Arc::default(),
+            table: RwLock::new(table),
+            keeper: Some(Box::new(keeper)),
+        }))
+    }
+
+    /// What is newer than `position`.
+    pub(crate) fn since(&self, position: u64) -> Records {
+        let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
+        let newer = table.records.iter().filter(|(_, seq)| **seq > position);
+        let mut records: Vec<_> =
+            newer.map(|(selector, seq)| (*seq, Purge(selector.clone()))).collect();
+        records.sort_unstable_by_key(|(seq, _)| *seq);
+        Records { position: self.position(), floor: table.floor, records }
+    }
+}
+
+#[cfg(feature = "disk")]
+impl Purge {
+    /// What kind of selector, and what it selects by.
+    pub(crate) fn as_parts(&self) -> (u8, &str) {
+        match &self.0 {
+            Selector::Everything => (0, ""),
+            Selector::Namespace(namespace) => (1, namespace),
+            Selector::Host(host) => (2, host),
+            Selector::Url(url) => (3, url),
+        }
+    }
+
+    pub(crate) fn from_parts(kind: u8, text: &str) -> Option<Self> {
+        Some(Self(match kind {
+            0 => Selector::Everything,
+            1 => Selector::Namespace(text.into()),
+            2 => Selector::Host(text.into()),
+            3 => Selector::Url(text.into()),
+            _ => return None,
+        }))
     }
 }
 

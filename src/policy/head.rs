@@ -85,6 +85,19 @@ impl StoredHead {
         Self(Arc::new(Inner { status, headers: pack(headers), asked, facts, cached, good_at }))
     }
 
+    /// A head that was kept. `headers` own their memory and have a slot for `Age`.
+    #[cfg(feature = "disk")]
+    pub(crate) fn restored(
+        status: StatusCode,
+        headers: HeaderMap,
+        asked: Asked,
+        facts: Facts,
+        cached: Option<Cached>,
+    ) -> Self {
+        let good_at = AtomicU64::new(asked.began);
+        Self(Arc::new(Inner { status, headers, asked, facts, cached, good_at }))
+    }
+
     /// The status code.
     pub fn status(&self) -> StatusCode {
         self.0.status

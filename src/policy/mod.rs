@@ -63,6 +63,8 @@ mod validation;
 mod variants;
 
 pub(crate) use self::head::owned_fields;
+#[cfg(feature = "disk")]
+pub(crate) use self::head::{Asked, Facts, Revalidate};
 #[cfg(feature = "reqwest")]
 pub(crate) use self::validation::RedirectedInside;
 pub use self::{

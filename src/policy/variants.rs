@@ -57,6 +57,13 @@ impl NameSet {
         Ok(Self(names.into()))
     }
 
+    /// A set that was kept: `None` if it is not in the form that [`of`](Self::of) gives it.
+    #[cfg(feature = "disk")]
+    pub(crate) fn restored(names: Vec<HeaderName>) -> Option<Self> {
+        let is_sorted = names.is_sorted_by(|a, b| a.as_str() < b.as_str());
+        (names.len() <= MAX_NAMES && is_sorted).then(|| Self(names.into()))
+    }
+
     /// Whether the response is the same for every request.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -161,6 +168,17 @@ impl VariantKey {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct VariantId([u8; 16]);
 
+#[cfg(feature = "disk")]
+impl VariantId {
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
 /// How many variants of one resource may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VariantBound {
@@ -173,7 +191,7 @@ pub enum VariantBound {
 /// The record under a resource's key: the name sets that its `Vary` fields had, newest first, and
 /// the generation that all of its variants belong to. Never the variants themselves, so that its
 /// size does not depend on their number.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Index {
     generation: u64,
     sets: Vec<NameSet>,
@@ -187,6 +205,22 @@ impl Index {
     /// An empty index. `generation` must be one that this resource never had in this store.
     pub fn new(generation: u64) -> Self {
         Self { generation, sets: Vec::new(), ring: Vec::new() }
+    }
+
+    /// An index that was kept: `None` if it has more sets than one may have.
+    #[cfg(feature = "disk")]
+    pub(crate) fn restored(
+        generation: u64,
+        sets: Vec<NameSet>,
+        ring: Vec<VariantId>,
+    ) -> Option<Self> {
+        (sets.len() <= MAX_SETS).then_some(Self { generation, sets, ring })
+    }
+
+    /// The variants that are counted, oldest first.
+    #[cfg(feature = "disk")]
+    pub(crate) fn ring(&self) -> &[VariantId] {
+        &self.ring
     }
 
     /// The generation that a variant's record must carry to be found.

@@ -33,6 +33,10 @@
 //! for any manager, and the example `custom_manager` is a store in one short file.
 
 mod body;
+#[cfg(feature = "disk")]
+mod codec;
+#[cfg(feature = "disk")]
+mod disk;
 mod erased;
 mod found;
 #[cfg(feature = "memory")]
@@ -46,6 +50,8 @@ use std::{future::Future, ops::Range};
 use bytes::Bytes;
 use http::HeaderMap;
 
+#[cfg(feature = "disk")]
+pub use self::disk::{DiskManager, DiskOptions, Durability};
 #[cfg(feature = "memory")]
 pub use self::memory::{MemoryHandle, MemoryManager, MemoryWriter};
 pub use self::{

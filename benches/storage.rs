@@ -1,0 +1,163 @@
+//! What a store takes to put and to get a response, beside the floor: `std::fs` writing a file under
+//! another name and renaming it, and reading it.
+//!
+//! `cargo bench --bench storage --features disk`. All subjects run interleaved in one process; a
+//! figure is the median over the rounds of the time of one call. Bodies are read to their end. The
+//! page cache is warm.
+
+use std::{
+    fs,
+    future::{Future, poll_fn},
+    hint::black_box,
+    path::PathBuf,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, header, request};
+use http_body::{Body, SizeHint};
+use larder::{
+    CacheManager, DiskManager, MemoryManager, Policy,
+    policy::{Begin, Decision, Outcome, Placement, Secret, Stored, StoredHead, Timestamp},
+    storage::{DiskOptions, EntryWriter},
+};
+
+const ROUNDS: usize = 15;
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+fn ask(n: usize) -> request::Parts {
+    let request = Request::get(format!("http://a.example/some/path?with={n}")).body(());
+    request.expect("a request").into_parts().0
+}
+
+fn place(policy: &Policy, asked: &request::Parts, secret: &Secret) -> (Placement, StoredHead) {
+    let now = Timestamp::from_wall(SystemTime::now());
+    let Begin::Lookup(lookup) = policy.begin(asked, &SizeHint::with_exact(0)) else { panic!() };
+    let decision = lookup.decide(&mut asked.clone(), Stored::Nothing, now);
+    let Decision::Forward(fetch) = decision else { panic!() };
+    let (mut head, ()) = Response::new(()).into_parts();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "public, max-age=3600, stale-while-revalidate=60"),
+        (header::ETAG, "\"33a64df551425fcc55e4d42a148795d9f25f89d4\""),
+        (header::LAST_MODIFIED, "Wed, 21 Oct 2015 07:28:00 GMT"),
+        (header::SERVER, "a-server/1.2.3"),
+    ] {
+        head.headers.insert(name, value.parse().expect("a value"));
+    }
+    match fetch.on_response(&mut head, &SizeHint::default(), now, 0, secret) {
+        Outcome::Store(store) => store.into_parts(),
+        _ => panic!("it is stored"),
+    }
+}
+
+async fn put(store: &impl CacheManager, policy: &Policy, n: usize, body: &Bytes) {
+    let (placement, head) = place(policy, &ask(n), store.secret());
+    let mut writer = store.put(placement, head).await.expect("put");
+    writer.write(body.clone()).await.expect("write");
+    writer.finish(None).await.expect("finish");
+}
+
+async fn get(store: &impl CacheManager, policy: &Policy, n: usize) -> usize {
+    let asked = ask(n);
+    let Begin::Lookup(lookup) = policy.begin(&asked, &SizeHint::with_exact(0)) else { panic!() };
+    let wanted = lookup.wanted(&asked.headers, store.secret());
+    let found = store.get(&wanted).await.expect("get");
+    let entry = found.into_entry(0).expect("it is there");
+    let mut body = store.read(&entry, 0..entry.response().length());
+    let mut length = 0;
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        length += black_box(frame.expect("a frame")).data_ref().map_or(0, Bytes::len);
+    }
+    length
+}
+
+struct Floor {
+    directory: PathBuf,
+}
+
+impl Floor {
+    fn path(&self, n: usize) -> PathBuf {
+        self.directory.join(format!("{:02x}/{n}", n % 256))
+    }
+
+    fn put(&self, n: usize, body: &Bytes) {
+        let temporary = self.directory.join("tmp");
+        fs::write(&temporary, body).expect("write");
+        fs::rename(temporary, self.path(n)).expect("rename");
+    }
+
+    fn get(&self, n: usize) -> usize {
+        black_box(fs::read(self.path(n)).expect("read")).len()
+    }
+}
+
+fn each(count: usize, mut call: impl FnMut(usize)) -> Duration {
+    let before = Instant::now();
+    (0..count).for_each(&mut call);
+    before.elapsed() / u32::try_from(count).expect("a small number")
+}
+
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_nanos() as f64 / 1000.0
+}
+
+fn main() {
+    let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench-storage");
+    let _ = fs::remove_dir_all(&root);
+    let floor = Floor { directory: root.join("floor") };
+    (0..256).for_each(|n| fs::create_dir_all(floor.path(n).parent().unwrap()).unwrap());
+    let options = DiskOptions::new().max_bytes(4 << 30);
+    let disk: DiskManager = options.open(root.join("disk")).expect("the store opens");
+    let memory = MemoryManager::new(1 << 30);
+    let policy = Policy::shared();
+
+    println!("µs a call          put: floor    disk   memory    get: floor    disk   memory");
+    for (name, size, count) in
+        [("1 KiB", 1 << 10, 400), ("8 KiB", 8 << 10, 400), ("1 MiB", 1 << 20, 40)]
+    {
+        let body = Bytes::from((0..size).map(|n: usize| (n * n % 251) as u8).collect::<Vec<_>>());
+        let mut times: [Vec<Duration>; 6] = Default::default();
+        for round in 0..ROUNDS {
+            // Each round has names of its own, so that a put makes a file.
+            let name = |n: usize| (size * 1000 + round) * 1000 + n;
+            times[0].push(each(count, |n| floor.put(name(n), &body)));
+            times[1].push(each(count, |n| block_on(put(&disk, &policy, name(n), &body))));
+            times[2].push(each(count, |n| block_on(put(&memory, &policy, name(n), &body))));
+            times[3].push(each(count, |n| assert_eq!(floor.get(name(n)), size)));
+            times[4].push(each(count, |n| {
+                assert_eq!(block_on(get(&disk, &policy, name(n))), size);
+            }));
+            times[5].push(each(count, |n| {
+                assert_eq!(block_on(get(&memory, &policy, name(n))), size);
+            }));
+        }
+        let [a, b, c, d, e, f] = times.map(median);
+        println!("{name:18} {a:10.1} {b:7.1} {c:8.1} {d:13.1} {e:7.1} {f:8.1}");
+    }
+    drop(disk);
+    let _ = fs::remove_dir_all(root);
+}

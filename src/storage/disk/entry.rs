@@ -1,0 +1,270 @@
+//! Reading files back.
+
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path, sync::Arc};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use rustix::io::Errno;
+
+use super::{
+    super::codec,
+    cached,
+    directory::read_only,
+    layout::{Damaged, FIXED, FOOTER, Footer, Header, Kind, PIECE, piece_sum},
+    name::Name,
+};
+use crate::{
+    policy::{CacheKey, Index, StoredHead, StoredResponse, VariantKey},
+    storage::Entry,
+};
+
+/// What lies in a file.
+pub(super) enum Record {
+    Index(Index),
+    Response(Box<Response>),
+}
+
+/// A response that was found: its head, and where its body is.
+pub(super) struct Response {
+    pub(super) head: StoredHead,
+    pub(super) body: Body,
+    pub(super) generation: u64,
+    /// The number of the head: it counts the updates.
+    pub(super) seq: u64,
+}
+
+/// An open file, which stays readable when it is removed.
+pub(super) struct Body {
+    file: File,
+    header: Header,
+    footer: Footer,
+    start: u64,
+    /// All of it, if it is small.
+    small: Option<Bytes>,
+}
+
+/// Why there is no record.
+#[derive(Debug)]
+pub(super) enum Absent {
+    /// There is no such file, or it is another key's.
+    Missing,
+    Damaged,
+    Failed(io::Error),
+}
+
+impl From<Damaged> for Absent {
+    fn from(_: Damaged) -> Self {
+        Self::Damaged
+    }
+}
+
+impl From<io::Error> for Absent {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            // A file that is shorter than it says.
+            io::ErrorKind::UnexpectedEof => Self::Damaged,
+            // A link that somebody put in the place of a file.
+            _ if Errno::from_io_error(&error) == Some(Errno::LOOP) => Self::Damaged,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+/// What is looked for under a name.
+#[derive(Clone, Copy)]
+pub(super) struct Wants<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) variant: &'a [u8],
+}
+
+/// A file of at most so many bytes is read at once.
+const SMALL: u64 = 32 << 10;
+/// So much is read of a larger one to see how long its header is.
+const FIRST: usize = 4 << 10;
+
+/// Whether to wait for the disk.
+#[derive(Clone, Copy)]
+pub(super) enum Patience {
+    Wait,
+    /// An error instead, if the system does not have it in memory.
+    Never,
+}
+
+impl Patience {
+    fn open(self, path: &Path) -> io::Result<File> {
+        match self {
+            Self::Wait => read_only(path),
+            Self::Never => cached::open(path),
+        }
+    }
+
+    fn read_exact_at(self, file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        match self {
+            Self::Wait => file.read_exact_at(bytes, at),
+            _ if bytes.is_empty() => Ok(()),
+            Self::Never => cached::read_exact_at(file, bytes, at),
+        }
+    }
+}
+
+pub(super) fn open(path: &Path, wants: Wants<'_>, patience: Patience) -> Result<Record, Absent> {
+    let file = patience.open(path)?;
+    let length = file.metadata()?.len();
+    let at_once = if length <= SMALL { length } else { FIRST as u64 };
+    let mut bytes = vec![0; usize::try_from(at_once).map_err(|_| Damaged)?];
+    patience.read_exact_at(&file, &mut bytes, 0)?;
+    let header = Header::parse(bytes.get(..FIXED).ok_or(Damaged)?)?;
+    let prefix = header.prefix();
+    if prefix as u64 > length {
+        return Err(Absent::Damaged);
+    }
+    if prefix > bytes.len() {
+        let read = bytes.len();
+        bytes.resize(prefix, 0);
+        patience.read_exact_at(&file, &mut bytes[read..], read as u64)?;
+    }
+    let (key, variant) = header.check(&bytes)?;
+    if (key, variant) != (wants.key, wants.variant) {
+        return Err(Absent::Missing);
+    }
+    if let Kind::Index { .. } = header.kind {
+        if length != prefix as u64 {
+            return Err(Absent::Damaged);
+        }
+        let index = codec::decode_index(&bytes[header.keys()..prefix]).ok_or(Damaged)?;
+        return Ok(Record::Index(index));
+    }
+    let (seq, head) = header.head(&bytes[..prefix])?;
+    let mut end = [0; FOOTER];
+    let end_at = length.checked_sub(FOOTER as u64).ok_or(Damaged)?;
+    let is_whole = bytes.len() as u64 == length;
+    if is_whole {
+        end.copy_from_slice(&bytes[end_at as usize..]);
+    } else {
+        patience.read_exact_at(&file, &mut end, end_at)?;
+    }
+    let footer = Footer::parse(&end, header.id, prefix as u64, length)?;
+    let mut body = Body { file, header, footer, start: prefix as u64, small: None };
+    if is_whole {
+        let all = Bytes::from(bytes);
+        let table = prefix + footer.length as usize;
+        let sums = &all[table..table + footer.table_length() as usize];
+        let data = all.slice(prefix..table);
+        body.verify(0, &data, sums)?;
+        if footer.trailers > 0 {
+            let at = table + sums.len();
+            codec::decode_trailers(&all[at..at + footer.trailers as usize]).ok_or(Damaged)?;
+        }
+        body.small = Some(all);
+    }
+    let generation = header.generation;
+    Ok(Record::Response(Box::new(Response { head, body, generation, seq })))
+}
+
+impl Body {
+    pub(super) fn length(&self) -> u64 {
+        self.footer.length
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.header.id
+    }
+
+    pub(super) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(super) fn has_trailers(&self) -> bool {
+        self.footer.trailers > 0
+    }
+
+    /// Where the body begins, and how long it is with what lies behind it.
+    pub(super) fn rest(&self) -> (u64, u64) {
+        let behind = self.footer.table_length() + u64::from(self.footer.trailers) + FOOTER as u64;
+        (self.start, self.footer.length + behind)
+    }
+
+    /// The body, if it has been read with the head.
+    pub(super) fn small(&self) -> Option<(Bytes, Option<HeaderMap>)> {
+        let all = self.small.as_ref()?;
+        let start = usize::try_from(self.start).ok()?;
+        let table = start + usize::try_from(self.footer.length).ok()?;
+        let at = table + usize::try_from(self.footer.table_length()).ok()?;
+        let trailers = match self.footer.trailers as usize {
+            0 => None,
+            length => Some(codec::decode_trailers(all.get(at..at + length)?)?),
+        };
+        Some((all.slice(start..table), trailers))
+    }
+
+    /// Bytes of `range` from its start on, checked: as many whole pieces as are read at a time.
+    pub(super) fn read(&self, range: Range<u64>, patience: Patience) -> Result<Bytes, Absent> {
+        const PIECES: u64 = 4;
+        let first = range.start / PIECE;
+        let end = range.end.min((first + PIECES) * PIECE);
+        let behind = end.div_ceil(PIECE);
+        let (from, to) = (first * PIECE, (behind * PIECE).min(self.footer.length));
+        let mut bytes = vec![0; (to - from) as usize];
+        patience.read_exact_at(&self.file, &mut bytes, self.start + from)?;
+        let mut sums = [0; 4 * PIECES as usize];
+        let sums = &mut sums[..4 * (behind - first) as usize];
+        let table = self.start + self.footer.length;
+        patience.read_exact_at(&self.file, sums, table + 4 * first)?;
+        self.verify(first, &bytes, sums)?;
+        let bytes = Bytes::from(bytes);
+        Ok(bytes.slice((range.start - from) as usize..(end - from) as usize))
+    }
+
+    fn verify(&self, first: u64, bytes: &[u8], sums: &[u8]) -> Result<(), Damaged> {
+        let pieces = bytes.chunks(PIECE as usize);
+        if pieces.len() * 4 != sums.len() {
+            return Err(Damaged);
+        }
+        for ((n, piece), stated) in (first..).zip(pieces).zip(sums.chunks(4)) {
+            let mut sum = piece_sum(self.header.id, n);
+            sum.update(piece);
+            if sum.finalize().to_le_bytes() != stated {
+                return Err(Damaged);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn trailers(&self) -> Result<Option<HeaderMap>, Absent> {
+        if self.footer.trailers == 0 {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; self.footer.trailers as usize];
+        let at = self.start + self.footer.length + self.footer.table_length();
+        self.file.read_exact_at(&mut bytes, at)?;
+        Ok(Some(codec::decode_trailers(&bytes).ok_or(Damaged)?))
+    }
+}
+
+/// Finds a body in a [`DiskManager`](super::DiskManager).
+#[derive(Clone)]
+pub struct DiskHandle(pub(super) Arc<Located>);
+
+/// A body, and which entry it is of.
+pub(super) struct Located {
+    pub(super) resource: Name,
+    pub(super) key: CacheKey,
+    pub(super) variant: VariantKey,
+    pub(super) generation: u64,
+    pub(super) seq: u64,
+    pub(super) body: Body,
+}
+
+/// What a look-up gives for a response that was found.
+pub(super) fn entry(key: &CacheKey, variant: VariantKey, response: Response) -> Entry<DiskHandle> {
+    let Response { head, body, generation, seq } = response;
+    let found = StoredResponse::new(head, body.length());
+    let (key, resource) = (key.clone(), Name::resource(key));
+    let located = Located { resource, key, variant, generation, seq, body };
+    Entry::new(found, DiskHandle(Arc::new(located)))
+}

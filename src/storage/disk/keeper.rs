@@ -1,0 +1,178 @@
+//! What goes on in the background: seeing what is there, making room, removing, syncing.
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    path::Path,
+    sync::{Condvar, Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use super::{Durability, directory::read_only, name::Name, pool::lock, store::Store};
+
+/// Wakes the keeper.
+#[derive(Default)]
+pub(super) struct Bell {
+    state: Mutex<State>,
+    rung: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    is_rung: bool,
+    is_closed: bool,
+}
+
+impl Bell {
+    pub(super) fn ring(&self) {
+        lock(&self.state).is_rung = true;
+        self.rung.notify_all();
+    }
+
+    pub(super) fn close(&self) {
+        lock(&self.state).is_closed = true;
+        self.rung.notify_all();
+    }
+
+    fn is_closed(&self) -> bool {
+        lock(&self.state).is_closed
+    }
+
+    /// Waits to be rung. `false`: it is over.
+    fn wait(&self, limit: Duration) -> bool {
+        let state = lock(&self.state);
+        let (mut state, _) = self
+            .rung
+            .wait_timeout_while(state, limit, |state| !state.is_rung && !state.is_closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.is_rung = false;
+        !state.is_closed
+    }
+
+    /// Lets others have the disk, unless it is over.
+    fn rest(&self) {
+        let state = lock(&self.state);
+        let _ = self.rung.wait_timeout_while(state, PAUSE, |state| !state.is_closed);
+    }
+}
+
+/// Removing files can take milliseconds each: so many, then a pause.
+const AT_ONCE: usize = 64;
+const PAUSE: Duration = Duration::from_millis(1);
+/// How often a full disk is looked at.
+const PROBE: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_secs(60);
+/// So much must be free for writing to go on, whatever the options say.
+const MIN_FREE: u64 = 1 << 20;
+
+/// Keeps the store until the bell is closed.
+pub(super) fn keep(store: &Store) {
+    discover(store);
+    loop {
+        empty_trash(store);
+        make_room(store);
+        recover(store);
+        let interval = match store.options.durability {
+            Durability::Periodic(interval) => interval,
+            _ => IDLE,
+        };
+        let is_paused = store.is_paused.load(Ordering::Acquire);
+        let goes_on = store.bell.wait(if is_paused { PROBE.min(interval) } else { interval });
+        sync_recent(store);
+        if !goes_on {
+            return;
+        }
+    }
+}
+
+/// Sees all files that were there at the start.
+fn discover(store: &Store) {
+    let Ok(directories) = fs::read_dir(store.directory.files()) else { return };
+    for directory in directories.flatten() {
+        let (path, name) = (directory.path(), directory.file_name());
+        for file in fs::read_dir(&path).into_iter().flatten().flatten() {
+            if store.bell.is_closed() {
+                return;
+            }
+            if let (Some(name), Ok(found)) = (parse(&name, &file.file_name()), file.metadata()) {
+                store.records.discover(name, found.len());
+            }
+        }
+    }
+    store.records.complete();
+}
+
+fn parse(directory: &OsStr, file: &OsStr) -> Option<Name> {
+    Name::parse(directory.to_str()?, file.to_str()?)
+}
+
+fn empty_trash(store: &Store) {
+    for path in store.directory.take_trash() {
+        let removed = fs::remove_file(&path);
+        if removed.is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+            remove_tree(store, &path);
+        }
+    }
+}
+
+/// As `remove_dir_all`, with pauses.
+fn remove_tree(store: &Store, path: &Path) {
+    for (n, entry) in fs::read_dir(path).into_iter().flatten().flatten().enumerate() {
+        if store.bell.is_closed() {
+            return;
+        }
+        if n % AT_ONCE == AT_ONCE - 1 {
+            store.bell.rest();
+        }
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => remove_tree(store, &entry.path()),
+            _ => drop(fs::remove_file(entry.path())),
+        }
+    }
+    let _ = fs::remove_dir(path);
+}
+
+/// Above a bound, goes to 95 % of it.
+fn make_room(store: &Store) {
+    let (max_bytes, max_entries) = (store.options.max_bytes, store.options.max_entries);
+    if store.used() > max_bytes || store.records.len() > max_entries {
+        let (bytes, entries) = (max_bytes - max_bytes / 20, max_entries - max_entries / 20);
+        evict_while(store, || store.used() > bytes || store.records.len() > entries);
+    }
+}
+
+fn evict_while(store: &Store, is_needed: impl Fn() -> bool) {
+    let mut count = 0;
+    while is_needed() && !store.bell.is_closed() {
+        let Some(name) = store.records.evict() else { return };
+        let _ = store.unlink(name);
+        count += 1;
+        if count % AT_ONCE == 0 {
+            store.bell.rest();
+        }
+    }
+}
+
+/// Looks at the file system: what is stored gives way to what is not, and writing goes on when there
+/// is space.
+fn recover(store: &Store) {
+    let enough = store.options.min_free_bytes.max(MIN_FREE);
+    let is_short = || store.directory.free_bytes().is_ok_and(|free| free < enough);
+    let is_paused = store.is_paused.load(Ordering::Acquire);
+    if is_paused || (store.options.min_free_bytes > 0 && is_short()) {
+        store.is_paused.store(true, Ordering::Release);
+        evict_while(store, is_short);
+        if !is_short() {
+            store.is_paused.store(false, Ordering::Release);
+        }
+    }
+}
+
+pub(super) fn sync_recent(store: &Store) {
+    for name in std::mem::take(&mut *lock(&store.recent)) {
+        // It may be gone by now.
+        if let Ok(file) = read_only(&store.directory.path(name)) {
+            let _ = file.sync_data();
+        }
+    }
+}

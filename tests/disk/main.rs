@@ -1,0 +1,30 @@
+//! The store on disk: by the public suite, and what only it promises.
+
+#![cfg(all(feature = "disk", feature = "test-suite", feature = "tokio"))]
+
+mod bounds;
+mod damage;
+mod full;
+mod killed;
+mod large;
+mod opening;
+mod purges;
+mod restarts;
+mod site;
+
+use larder::{
+    BoxManager, DiskManager,
+    storage::{DiskOptions, Durability},
+    storage_suite,
+};
+
+use self::site::scratch;
+
+fn small(durability: Durability) -> DiskManager {
+    let options = DiskOptions::new().max_bytes(8 << 20).durability(durability);
+    options.open(scratch()).expect("the store opens")
+}
+
+storage_suite!(relaxed, async || small(Durability::Relaxed));
+storage_suite!(strict, async || small(Durability::Strict));
+storage_suite!(boxed, async || BoxManager::new(small(Durability::Relaxed)));
