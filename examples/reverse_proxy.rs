@@ -6,6 +6,8 @@ mod args;
 mod proxy;
 #[path = "support/serve.rs"]
 mod serve;
+#[path = "support/storage.rs"]
+mod storage;
 
 use std::{convert::Infallible, time::Duration};
 
@@ -19,8 +21,9 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use larder::{CacheBody, CacheLayer, MemoryManager, Policy};
+use larder::{BoxManager, CacheBody, CacheLayer, Policy};
 use lexopt::prelude::*;
+use storage::Storage;
 use tokio::net::TcpListener;
 use tower::{Layer, Service, service_fn};
 
@@ -32,8 +35,9 @@ Options:
   --origin URL           http://HOST[:PORT], where requests go
   --listen ADDRESS       [default: 127.0.0.1:3000]
   --mode shared|private  whether it serves many users or one [default: shared]
-  --capacity BYTES       of the cache, also 64K, 64M, 1G [default: 256M]
-  --max-entry BYTES      the largest body to keep [default: an eighth of that]
+  --storage STORAGE      memory[:BYTES] or, with the feature `disk`, disk:PATH[:BYTES]
+  --capacity BYTES       of a cache in memory, also 64K, 64M, 1G [default: 256M]
+  --max-entry BYTES      the largest body to keep [default in memory: an eighth of that]
   --cache-status         say in a Cache-Status field what the cache did
   --help
 ";
@@ -42,8 +46,7 @@ struct Options {
     origin: Authority,
     listen: String,
     policy: Policy,
-    capacity: u64,
-    max_entry: u64,
+    store: BoxManager,
     cache_status: bool,
 }
 
@@ -58,7 +61,7 @@ async fn main() {
 fn parse() -> Result<Options, lexopt::Error> {
     const BYTES: &str = "a number of bytes such as 64M";
     let (mut origin, mut listen, mut policy) = (None, args::LISTEN.to_owned(), Policy::shared());
-    let (mut capacity, mut max_entry, mut cache_status) = (256 << 20, None, false);
+    let (mut store, mut max_entry, mut cache_status) = (None, None, false);
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
@@ -70,8 +73,13 @@ fn parse() -> Result<Options, lexopt::Error> {
             Long("mode") => {
                 policy = args::value(&mut parser, "--mode", "shared or private", read_mode)?
             }
+            Long("storage") => {
+                const STORAGE: &str = "memory[:BYTES] or disk:PATH[:BYTES]";
+                store = Some(args::value(&mut parser, "--storage", STORAGE, storage::read)?);
+            }
             Long("capacity") => {
-                capacity = args::value(&mut parser, "--capacity", BYTES, args::bytes)?;
+                let capacity = args::value(&mut parser, "--capacity", BYTES, args::bytes)?;
+                store = Some(Storage::Memory { capacity });
             }
             Long("max-entry") => {
                 max_entry = Some(args::value(&mut parser, "--max-entry", BYTES, args::bytes)?);
@@ -82,11 +90,8 @@ fn parse() -> Result<Options, lexopt::Error> {
         }
     }
     let origin = origin.ok_or("which --origin?")?;
-    if max_entry.is_some_and(|max_entry| max_entry > capacity / 2) {
-        return Err("--max-entry is more than half of the capacity".into());
-    }
-    let max_entry = max_entry.unwrap_or(capacity / 8);
-    Ok(Options { origin, listen, policy, capacity, max_entry, cache_status })
+    let store = store.unwrap_or(Storage::Memory { capacity: 256 << 20 }).open(max_entry)?;
+    Ok(Options { origin, listen, policy, store, cache_status })
 }
 
 fn read_origin(text: &str) -> Option<Authority> {
@@ -104,8 +109,7 @@ fn read_mode(text: &str) -> Option<Policy> {
 }
 
 async fn run(listener: TcpListener, options: Options) {
-    let store = MemoryManager::with_max_entry_bytes(options.capacity, options.max_entry);
-    let mut cache = CacheLayer::new(store).policy(options.policy);
+    let mut cache = CacheLayer::new(options.store).policy(options.policy);
     if options.cache_status {
         cache = cache.cache_status_header("larder");
     }

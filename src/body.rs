@@ -2,7 +2,7 @@ use std::{
     collections::VecDeque,
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -23,6 +23,10 @@ pin_project! {
     /// A body that is not stored is the inner service's, untouched. One that is being stored gives
     /// each frame as it comes; dropped before its end, it leaves nothing in the store. A body that
     /// ends before its announced length gives an error, never a clean end.
+    ///
+    /// Storing does not hold a body back, but for two things: one that runs more than 4 MiB ahead of its
+    /// store waits for it, a quarter of a second in all, and its last frame waits for the
+    /// [`store_timeout`](crate::CacheLayer::store_timeout) where no executor can finish the write.
     ///
     /// What is stored is whole when the last byte of a known length has come, since servers do not
     /// ask for more: trailers behind a `Content-Length` are passed on, and stored only if the head
@@ -105,6 +109,7 @@ where
                 if let Some(held) = fill.poll_held(cx) {
                     return held;
                 }
+                ready!(fill.poll_room(cx));
                 let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
                     fill.drive(cx);
                     return Poll::Pending;

@@ -31,6 +31,9 @@ pub(crate) struct Fill {
     announces_trailers: bool,
     recorder: Option<Recorder>,
     held: Option<Held>,
+    /// Since when the reader waits for the store, and what wakes it.
+    waiting: Option<(Timestamp, Option<BoxFuture>)>,
+    waited: Duration,
 }
 
 /// What a fill needs of its surroundings.
@@ -45,7 +48,15 @@ type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 impl Fill {
     pub(crate) fn new(length: Option<u64>, announces_trailers: bool, recorder: Recorder) -> Self {
-        Self { length, seen: 0, announces_trailers, recorder: Some(recorder), held: None }
+        Self {
+            length,
+            seen: 0,
+            announces_trailers,
+            recorder: Some(recorder),
+            held: None,
+            waiting: None,
+            waited: Duration::ZERO,
+        }
     }
 
     /// Whether the body has ended before all of its bytes came.
@@ -77,6 +88,34 @@ impl Fill {
         {
             self.recorder = None;
         }
+    }
+
+    /// Whether the store can take more. One that is behind is waited for, so that a burst does not
+    /// outrun it, but no longer than [`MAX_WAIT`] for all of a body: then it is given up.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(recorder) = &mut self.recorder else { return Poll::Ready(()) };
+        if recorder.queue.lag() <= MAX_LAG {
+            return Poll::Ready(());
+        }
+        if recorder.pump.as_mut().poll(cx).is_ready() {
+            self.recorder = None;
+            return Poll::Ready(());
+        }
+        let clock = &recorder.means.clock;
+        let left = MAX_WAIT.saturating_sub(self.waited);
+        let (since, timer) = self.waiting.get_or_insert_with(|| (clock.now(), clock.sleep(left)));
+        let is_room = recorder.queue.lag() <= MAX_LAG;
+        // Without a timer nobody might wake who waits.
+        let is_patient = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_pending());
+        if !is_room && is_patient {
+            return Poll::Pending;
+        }
+        self.waited += clock.now().since(*since);
+        self.waiting = None;
+        if !is_room {
+            self.recorder = None;
+        }
+        Poll::Ready(())
     }
 
     /// The frame that waits for the store, if there is one. To be asked before the origin.
@@ -200,8 +239,10 @@ pub(crate) struct Recorder {
     room: u64,
 }
 
-/// A store that is so many bytes behind is given up.
+/// A store that is so many bytes behind is waited for,
 const MAX_LAG: u64 = 4 << 20;
+/// so long for all of a body, and then given up.
+const MAX_WAIT: Duration = Duration::from_millis(250);
 /// What was handed to the executor is given up after so long.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -223,14 +264,10 @@ impl Recorder {
         Self { queue, pump, means, room }
     }
 
-    /// Queues a chunk. `false`: the store has failed, lags behind, or does not take that much.
+    /// Queues a chunk. `false`: the store has failed, or does not take that much.
     fn write(&mut self, chunk: Bytes, cx: &mut Context<'_>) -> bool {
         let Some(room) = self.room.checked_sub(chunk.len() as u64) else { return false };
         self.room = room;
-        // A single frame may be large, and is in memory as it is.
-        if self.queue.lag() > MAX_LAG {
-            return false;
-        }
         self.queue.push(Event::Chunk(chunk));
         self.pump.as_mut().poll(cx).is_pending()
     }

@@ -144,3 +144,28 @@ async fn a_write_that_never_ends_is_given_up() {
     tokio::task::yield_now().await;
     assert_eq!(tasks(), 0);
 }
+
+/// A store that is behind is waited for a little, so that a burst does not outrun it.
+#[tokio::test(start_paused = true)]
+async fn a_burst_does_not_outrun_a_store() {
+    for (fault, expected) in [(Fault::Wait, true), (Fault::Hang, false)] {
+        let spy = Spy::new();
+        spy.breaks(Call::Write, fault);
+        let cache = cache_over(spy, Policy::shared()).layered(|layer| {
+            layer.clock(larder::SystemClock).executor(larder::TokioExecutor::new())
+        });
+        let (sender, body) = channel();
+        let mut body = Some(body);
+        cache.origin.on(move |_| match body.take() {
+            Some(body) => ok().cache_control("max-age=60").body(body),
+            None => ok().text("again"),
+        });
+        (0..16).for_each(|_| sender.data(vec![0; 1 << 20]));
+        drop(sender);
+        assert_eq!(cache.get("/").await.body.len(), 16 << 20, "{fault:?}");
+        for _ in 0..40 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(cache.get("/").await.cache.is_hit(), expected, "{fault:?}");
+    }
+}
