@@ -22,7 +22,6 @@ use axum::{
 use futures_util::{Stream, stream};
 use http::{HeaderMap, StatusCode, header};
 use larder::{CacheLayer, CacheStatus, Cached, MemoryManager, Policy};
-use lexopt::prelude::*;
 use tokio::{signal::ctrl_c, sync::watch, time::sleep};
 use tower_http::compression::CompressionLayer;
 
@@ -45,7 +44,7 @@ Routes:
 
 #[tokio::main]
 async fn main() {
-    let address = args::or_exit(parse());
+    let address = args::or_exit(args::listen_only(HELP));
     let listener = args::listen(&address).await;
     println!("Serving on http://{address}/. Try each of these twice:");
     println!("  curl -i http://{address}/report");
@@ -60,19 +59,6 @@ async fn main() {
         tokio::spawn(async { ctrl_c().await.map(|()| std::process::exit(130)) });
     });
     args::or_exit(server.await);
-}
-
-fn parse() -> Result<String, lexopt::Error> {
-    let mut address = args::LISTEN.to_owned();
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Long("listen") => address = parser.value()?.string()?,
-            Long("help") | Short('h') => args::help(HELP),
-            _ => return Err(arg.unexpected()),
-        }
-    }
-    Ok(address)
 }
 
 fn app(stopped: watch::Receiver<()>) -> Router {

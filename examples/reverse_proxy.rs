@@ -2,6 +2,8 @@
 
 #[path = "support/args.rs"]
 mod args;
+#[path = "support/gateway.rs"]
+mod gateway;
 #[path = "support/proxy.rs"]
 mod proxy;
 #[path = "support/serve.rs"]
@@ -9,23 +11,18 @@ mod serve;
 #[path = "support/storage.rs"]
 mod storage;
 
-use std::{convert::Infallible, time::Duration};
+use std::time::Duration;
 
-use http::{
-    Method, Request, Response, StatusCode,
-    uri::{Authority, Uri},
-};
-use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use http::uri::{Authority, Uri};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use larder::{BoxManager, CacheBody, CacheLayer, Policy};
+use larder::{BoxManager, CacheLayer, Policy};
 use lexopt::prelude::*;
 use storage::Storage;
 use tokio::net::TcpListener;
-use tower::{Layer, Service, service_fn};
+use tower::{Layer, service_fn};
 
 const HELP: &str = "Stands before an HTTP origin and keeps its responses by RFC 9111.
 
@@ -122,38 +119,7 @@ async fn run(listener: TcpListener, options: Options) {
     let to_origin =
         service_fn(move |request| proxy::forward(client.clone(), options.origin.clone(), request));
     let cached = cache.layer(to_origin);
-    let service = service_fn(move |request| gateway(cached.clone(), request));
+    let service = service_fn(move |request| gateway::answer(cached.clone(), request));
 
     serve::until_ctrl_c(listener, service).await;
-}
-
-type Answer = Response<Either<CacheBody<Incoming>, Full<bytes::Bytes>>>;
-
-/// Turns errors of the origin into 502, outside of the cache.
-async fn gateway<S>(mut cached: S, request: Request<Incoming>) -> Result<Answer, Infallible>
-where
-    S: Service<Request<Incoming>, Response = Response<CacheBody<Incoming>>>,
-    S::Error: std::error::Error,
-{
-    if request.method() == Method::CONNECT {
-        return Ok(plain(StatusCode::NOT_IMPLEMENTED, "This proxy opens no tunnels.\n"));
-    }
-    let asked = format!("{} {}", request.method(), request.uri());
-    match cached.call(request).await {
-        // Nobody asked it to: `Upgrade` is not passed on.
-        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Ok(plain(StatusCode::BAD_GATEWAY, "The origin changed the protocol.\n"))
-        }
-        Ok(response) => Ok(response.map(Either::Left)),
-        Err(error) => {
-            eprintln!("{asked}: {}", args::chain(&error));
-            Ok(plain(StatusCode::BAD_GATEWAY, "The origin could not be asked.\n"))
-        }
-    }
-}
-
-fn plain(status: StatusCode, text: &'static str) -> Answer {
-    let mut response = Response::new(Either::Right(Full::from(text)));
-    *response.status_mut() = status;
-    response
 }

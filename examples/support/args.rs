@@ -5,7 +5,7 @@
 use std::{ffi::OsString, fmt, process};
 
 use http::{HeaderName, HeaderValue};
-use lexopt::{Error, Parser};
+use lexopt::{Error, Parser, ValueExt};
 use tokio::net::TcpListener;
 
 /// Where the examples serve if nobody says otherwise.
@@ -19,6 +19,20 @@ pub fn or_exit<T, E: fmt::Display>(parsed: Result<T, E>) -> T {
         eprintln!("{}: {error} (--help tells more)", program.display());
         process::exit(2)
     })
+}
+
+/// The command line of a program that has no option but `--listen` and `--help`.
+pub fn listen_only(help_text: &str) -> Result<String, Error> {
+    let mut address = LISTEN.to_owned();
+    let mut parser = Parser::from_env();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            lexopt::Arg::Long("listen") => address = parser.value()?.string()?,
+            lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => help(help_text),
+            _ => return Err(arg.unexpected()),
+        }
+    }
+    Ok(address)
 }
 
 pub fn help(text: &str) -> ! {
