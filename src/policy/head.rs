@@ -81,12 +81,10 @@ impl StoredHead {
         facts: Facts,
         cached: Option<Cached>,
     ) -> Self {
-        let good_at = AtomicU64::new(asked.began);
-        Self(Arc::new(Inner { status, headers: pack(headers), asked, facts, cached, good_at }))
+        Self::restored(status, pack(headers), asked, facts, cached)
     }
 
     /// A head that was kept. `headers` own their memory and have a slot for `Age`.
-    #[cfg(feature = "disk")]
     pub(crate) fn restored(
         status: StatusCode,
         headers: HeaderMap,
