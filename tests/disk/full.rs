@@ -21,15 +21,19 @@ struct Small(PathBuf);
 
 impl Small {
     fn mount() -> Option<Self> {
+        Self::mount_as("size=8m")
+    }
+
+    fn mount_as(options: &str) -> Option<Self> {
         let path = scratch();
         fs::create_dir(&path).expect("a directory");
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=8m", "larder-test"])
+            .args(["-t", "tmpfs", "-o", options, "larder-test"])
             .arg(&path)
             .output()
             .is_ok_and(|output| output.status.success());
         if !mounted {
-            eprintln!("not tested: no file system could be mounted");
+            eprintln!("SKIPPED, no file system could be mounted");
         }
         mounted.then_some(Self(path))
     }
@@ -89,6 +93,21 @@ fn a_full_disk_fails_no_request() {
         let ask = Ask::new("/again");
         put_when_there_is_space(&store, &ask, 1).await;
         assert!(ask.body(&store).await.unwrap().unwrap() == noise(1, 50_000));
+    });
+}
+
+/// Space is not all that a file system runs out of.
+#[test]
+fn a_disk_without_inodes_comes_back() {
+    let Some(small) = Small::mount_as("size=64m,nr_inodes=500") else { return };
+    block_on(async {
+        let store = DiskOptions::new().open(small.store()).unwrap();
+        for n in 0..1000 {
+            let ask = Ask::new(&format!("/{n}"));
+            put_when_there_is_space(&store, &ask, n).await;
+        }
+        assert!(Ask::new("/999").body(&store).await.unwrap().unwrap() == noise(999, 50_000));
+        assert_eq!(store.damaged(), 0);
     });
 }
 

@@ -84,6 +84,7 @@ impl Commit {
             let plain = resource.plain(generation);
             let (from, to) = (store.directory.path(resource), store.directory.path(plain));
             store.rename_kept(&from, &to).map_err(failed)?;
+            store.settle_directory(plain).map_err(failed)?;
             store.records.insert(plain, bytes, None);
         }
         temporary.place(&store.directory.path(name)).map_err(failed)?;

@@ -1,4 +1,5 @@
 use std::{
+    ffi::OsStr,
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
@@ -107,12 +108,16 @@ impl Directory {
         make(&aside)?;
         for entry in fs::read_dir(&self.root)? {
             let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
-            let is_kept = name == LOCK || name.to_string_lossy().starts_with("aside-");
+            let is_kept = name == LOCK || name == MARKER || is_aside(&name);
             if !is_kept {
                 fs::rename(path, aside.join(name))?;
             }
         }
-        Ok(())
+        // Last: as long as it is there, a start that was broken off here is begun again.
+        match fs::rename(self.root.join(MARKER), aside.join(MARKER)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Puts a file of the store's own in place, for good.
@@ -222,11 +227,15 @@ impl Directory {
 fn is_unused(root: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(root)? {
         let name = entry?.file_name();
-        if name != LOCK && name != "larder.new" {
+        if name != LOCK && name != "larder.new" && !is_aside(&name) {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+fn is_aside(name: &OsStr) -> bool {
+    name.to_string_lossy().starts_with("aside-")
 }
 
 /// The version of the store whose marker this is.

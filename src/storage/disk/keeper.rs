@@ -62,6 +62,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// How often a full disk is looked at.
 const PROBE: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(60);
+/// The shortest interval between two syncs.
+const SHORTEST: Duration = Duration::from_millis(10);
 /// So much must be free for writing to go on, whatever the options say.
 const MIN_FREE: u64 = 1 << 20;
 
@@ -73,11 +75,12 @@ pub(super) fn keep(store: &Store) {
         make_room(store);
         recover(store);
         let interval = match store.options.durability {
-            Durability::Periodic(interval) => interval,
+            Durability::Periodic(interval) => interval.max(SHORTEST),
             _ => IDLE,
         };
-        let is_paused = store.is_paused.load(Ordering::Acquire);
-        let goes_on = store.bell.wait(if is_paused { PROBE.min(interval) } else { interval });
+        let has_floor = store.options.min_free_bytes > 0;
+        let probes = has_floor || store.is_paused.load(Ordering::Acquire);
+        let goes_on = store.bell.wait(if probes { PROBE.min(interval) } else { interval });
         sync_recent(store);
         if !goes_on {
             return;
@@ -87,19 +90,29 @@ pub(super) fn keep(store: &Store) {
 
 /// Sees all files that were there at the start.
 fn discover(store: &Store) {
-    let Ok(directories) = fs::read_dir(store.directory.files()) else { return };
-    for directory in directories.flatten() {
+    if let Ok(true) = discover_all(store) {
+        // Only then does what was not seen count as not there.
+        store.records.complete();
+    }
+}
+
+/// `false`: broken off.
+fn discover_all(store: &Store) -> io::Result<bool> {
+    for directory in fs::read_dir(store.directory.files())? {
+        let directory = directory?;
         let (path, name) = (directory.path(), directory.file_name());
-        for file in fs::read_dir(&path).into_iter().flatten().flatten() {
+        for file in fs::read_dir(&path)? {
+            let file = file?;
             if store.bell.is_closed() {
-                return;
+                return Ok(false);
             }
+            // A file that has gone meanwhile is no file.
             if let (Some(name), Ok(found)) = (parse(&name, &file.file_name()), file.metadata()) {
                 store.records.discover(name, found.len());
             }
         }
     }
-    store.records.complete();
+    Ok(true)
 }
 
 fn parse(directory: &OsStr, file: &OsStr) -> Option<Name> {
@@ -145,7 +158,8 @@ fn evict_while(store: &Store, is_needed: impl Fn() -> bool) {
     let mut count = 0;
     while is_needed() && !store.bell.is_closed() {
         let Some(name) = store.records.evict() else { return };
-        let _ = store.unlink(name);
+        // The record has gone. If a new response takes the name meanwhile, its record is its own.
+        let _ = fs::remove_file(store.directory.path(name));
         count += 1;
         if count % AT_ONCE == 0 {
             store.bell.rest();
@@ -161,6 +175,11 @@ fn recover(store: &Store) {
     let is_paused = store.is_paused.load(Ordering::Acquire);
     if is_paused || (store.options.min_free_bytes > 0 && is_short()) {
         store.is_paused.store(true, Ordering::Release);
+        if is_paused && !is_short() {
+            // Bytes are not all that a file system runs out of: something has to go all the same.
+            let goal = store.records.len() * 19 / 20;
+            evict_while(store, || store.records.len() > goal);
+        }
         evict_while(store, is_short);
         if !is_short() {
             store.is_paused.store(false, Ordering::Release);

@@ -102,7 +102,8 @@ use crate::{
 /// `kill -9` or a power failure; what the latter may lose is [`Durability`]'s choice. Purges are on
 /// disk before [`CacheHandle::purge`](crate::CacheHandle::purge) returns.
 ///
-/// A full disk stops writing until there is space again; what is stored is served on.
+/// A full disk stops writing until there is space again, which the store makes by giving up what was
+/// used longest ago; what is left is served on.
 ///
 /// ```no_run
 /// use larder::{CacheLayer, DiskManager};

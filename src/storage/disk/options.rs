@@ -64,7 +64,7 @@ impl DiskOptions {
     }
 
     /// What is left free of the file system. Below it nothing is written, and what is stored gives
-    /// way.
+    /// way. Looked at once a second, so a burst may go below it for as long.
     pub fn min_free_bytes(self, bytes: u64) -> Self {
         Self { min_free_bytes: bytes, ..self }
     }

@@ -13,8 +13,10 @@ pub(super) struct Records {
 struct Table {
     places: HashMap<Name, u32>,
     items: Vec<Item>,
-    /// Goes round and takes what was not used since it last came by.
-    hand: usize,
+    /// Counts uses; wraps round.
+    now: u32,
+    /// Chooses whom to compare.
+    random: u64,
     blocks: u64,
     /// By resource, what its variants take that are bounded by bytes.
     shares: HashMap<u64, u64>,
@@ -27,30 +29,30 @@ struct Item {
     /// Of a variant that counts towards its resource's share, else 0.
     resource: u64,
     blocks: u32,
-    uses: u8,
+    used_at: u32,
 }
 
 /// What files are counted in.
 const BLOCK: u64 = 4096;
-/// As often does the hand pass by what is used much.
-const MAX_USES: u8 = 3;
+/// The one of so many that was used longest ago goes: near enough to the very oldest, and found at
+/// once.
+const SAMPLE: usize = 16;
 
 impl Records {
     /// Enters a file of so many bytes that is now in place.
     pub(super) fn insert(&self, name: Name, bytes: u64, resource: Option<Name>) {
-        // The hand passes by once: what is removed leaves its place, right under the hand, to the
-        // newest.
-        let item = Item { name, resource: tag(resource), blocks: blocks(bytes), uses: 1 };
         let table = &mut *lock(&self.table);
         table.remove(name);
-        table.insert(item);
+        let used_at = table.tick();
+        table.insert(Item { name, resource: tag(resource), blocks: blocks(bytes), used_at });
     }
 
     /// Enters a file that was there already.
     pub(super) fn discover(&self, name: Name, bytes: u64) {
         let table = &mut *lock(&self.table);
         if !table.places.contains_key(&name) {
-            table.insert(Item { name, resource: 0, blocks: blocks(bytes), uses: 0 });
+            let used_at = table.now;
+            table.insert(Item { name, resource: 0, blocks: blocks(bytes), used_at });
         }
     }
 
@@ -60,9 +62,8 @@ impl Records {
 
     pub(super) fn touch(&self, name: Name) {
         let table = &mut *lock(&self.table);
-        if let Some(place) = table.places.get(&name) {
-            let item = &mut table.items[*place as usize];
-            item.uses = (item.uses + 1).min(MAX_USES);
+        if let Some(place) = table.places.get(&name).copied() {
+            table.items[place as usize].used_at = table.tick();
         }
     }
 
@@ -85,20 +86,17 @@ impl Records {
     /// Takes out what has not been used for long.
     pub(super) fn evict(&self) -> Option<Name> {
         let table = &mut *lock(&self.table);
-        loop {
-            if table.items.is_empty() {
-                return None;
-            }
-            table.hand %= table.items.len();
-            let item = &mut table.items[table.hand];
-            if item.uses == 0 {
-                let name = item.name;
-                table.remove(name);
-                return Some(name);
-            }
-            item.uses -= 1;
-            table.hand += 1;
+        let (count, now) = (table.items.len(), table.now);
+        let mut oldest: Option<(u32, usize)> = None;
+        for n in 0..count.min(SAMPLE) {
+            let place = if count <= SAMPLE { n } else { table.any() % count };
+            let unused = now.wrapping_sub(table.items[place].used_at);
+            oldest = oldest.max(Some((unused, place)));
         }
+        let (_, oldest) = oldest?;
+        let name = table.items[oldest].name;
+        table.remove(name);
+        Some(name)
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -120,6 +118,20 @@ impl Records {
 }
 
 impl Table {
+    fn tick(&mut self) -> u32 {
+        self.now = self.now.wrapping_add(1);
+        self.now
+    }
+
+    /// Any number (splitmix64).
+    fn any(&mut self) -> usize {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) as usize
+    }
+
     fn insert(&mut self, item: Item) {
         let Ok(place) = u32::try_from(self.items.len()) else { return };
         self.blocks += u64::from(item.blocks);
@@ -183,6 +195,20 @@ mod tests {
         assert_eq!(records.bytes(), 5 * 8192);
         assert_eq!((0..9).filter_map(|_| records.evict()).count(), 5);
         assert_eq!((records.len(), records.bytes()), (0, 0));
+    }
+
+    /// Whatever takes its place, the newest stays while there is anything else to choose from.
+    #[test]
+    fn the_newest_do_not_go() {
+        let records = Records::default();
+        let named = |n: u32| Name::parse("00", &format!("{n:030x}")).unwrap();
+        for n in 0..5000 {
+            records.insert(named(n), 12_000, None);
+            if n >= 167 {
+                let gone = records.evict().unwrap();
+                assert!((n.saturating_sub(20)..=n).all(|newest| named(newest) != gone), "{n}");
+            }
+        }
     }
 
     #[test]

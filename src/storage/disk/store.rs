@@ -245,6 +245,7 @@ impl Store {
         let _lock = self.fences.lock(located.resource);
         let Some((name, _)) = self.current(located)? else { return Ok(false) };
         self.unlink(name).map_err(Error::other)?;
+        self.settle_directory(name).map_err(Error::other)?;
         Ok(true)
     }
 
