@@ -47,8 +47,10 @@ mod date;
 mod directives;
 mod etag;
 mod fields;
+mod freshening;
 mod freshness;
 mod head;
+mod index;
 mod invalidation;
 mod key;
 mod mode;
@@ -70,6 +72,7 @@ pub(crate) use self::validation::RedirectedInside;
 pub use self::{
     age::Timestamp,
     head::{StoredHead, StoredResponse},
+    index::{Index, Placement, VariantBound, Wanted},
     invalidation::Unsafe,
     key::CacheKey,
     mode::{CacheMode, Cached, Private},
@@ -79,5 +82,5 @@ pub use self::{
     reuse::{Content, Decision, Serve, Stored},
     status::{CacheStatus, Forward, Reason},
     validation::{Fetch, Outcome, Store, Update},
-    variants::{Index, NameSet, Placement, Secret, VariantBound, VariantId, VariantKey, Wanted},
+    variants::{NameSet, Secret, VariantId, VariantKey},
 };

@@ -4,10 +4,8 @@ use http::{HeaderMap, Method, header, request};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, CacheMode, Policy, Reason, Unsafe,
-    directives::RequestDirectives,
-    fields,
-    variants::{Secret, Wanted},
+    CacheKey, CacheMode, Policy, Reason, Unsafe, directives::RequestDirectives, fields,
+    index::Wanted, variants::Secret,
 };
 
 /// The answer to the first question: what a request has to do with the cache.

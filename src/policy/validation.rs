@@ -1,19 +1,16 @@
-use std::borrow::Cow;
-
 use http::{HeaderMap, HeaderValue, StatusCode, header, request, response};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, CacheStatus, Cached, Content, Lookup, Policy, Private, Reason, Serve, StoredHead,
-    age::{self, Timestamp},
-    date,
-    etag::EntityTag,
-    fields,
-    head::{Asked, is_hop_by_hop},
+    CacheKey, CacheStatus, Cached, Lookup, Policy, Private, Reason, Serve, StoredHead,
+    age::Timestamp,
+    date, fields,
+    head::Asked,
+    index::{Placement, VariantBound, Wanted},
     options::Scope,
-    reuse::{self, Candidate, seconds},
+    reuse::{Candidate, seconds},
     storing::{self, Storable},
-    variants::{NameSet, Placement, Secret, VariantBound, Wanted},
+    variants::Secret,
 };
 
 /// A request on its way to the origin.
@@ -22,18 +19,18 @@ use super::{
 pub struct Fetch(Box<Asking>);
 
 #[derive(Debug)]
-struct Asking {
-    policy: Policy,
-    key: CacheKey,
-    is_head: bool,
-    authorization: bool,
-    no_store: bool,
+pub(super) struct Asking {
+    pub(super) policy: Policy,
+    pub(super) key: CacheKey,
+    pub(super) is_head: bool,
+    pub(super) authorization: bool,
+    pub(super) no_store: bool,
     /// The request's fields as the client sent them: what `Vary` selects by, and the client's own
     /// conditions.
-    request: HeaderMap,
-    requested: Timestamp,
-    reason: Reason,
-    candidate: Option<Candidate>,
+    pub(super) request: HeaderMap,
+    pub(super) requested: Timestamp,
+    pub(super) reason: Reason,
+    pub(super) candidate: Option<Candidate>,
 }
 
 /// The answer to the third question.
@@ -251,93 +248,6 @@ impl Asking {
         (says_so && !self.is_head && !candidate.is_fresh).then_some(candidate.index)
     }
 
-    /// RFC 9111 §3.2, §4.3.4.
-    fn freshen(
-        &self,
-        candidate: &Candidate,
-        head: &response::Parts,
-        asked: Asked,
-        cached: Option<&Cached>,
-    ) -> Outcome {
-        let stored = candidate.response.head();
-        let status = CacheStatus::forwarded(self.reason).answered(head.status);
-        let unfit = if head.extensions.get::<RedirectedInside>().is_some() {
-            Some(Reason::RedirectedInside)
-        } else {
-            (!selects(&head.headers, stored.headers())).then_some(Reason::ValidatorMismatch)
-        };
-        let nominates = storing::nominates_rules(&head.headers);
-        let unfit = unfit.or(nominates.then_some(Reason::ConnectionOption));
-        if let Some(unfit) = unfit {
-            // Somebody says that what we have is good, and at the same time that it is of another
-            // tag or another URI: good for this request, and for no other.
-            let age =
-                age::current_age(stored.facts(), asked.received.since(stored.asked().received));
-            let fields = Cow::Borrowed(stored.headers());
-            let serve = self.serve(candidate, fields, age, asked.received, status.detailed(unfit));
-            return Outcome::Freshen { update: Update::Remove, serve };
-        }
-        let merged = merge(stored.headers(), &head.headers, asked.received);
-        // What the handler once said holds until the 304 says something of its own.
-        let says = |name| head.headers.contains_key(name);
-        let is_silent = !says(header::CACHE_CONTROL) && !says(header::EXPIRES);
-        let cached = cached.or(stored.cached().filter(|_| is_silent));
-        // Whoever had marked it as private did so for the body.
-        let asked = Asked {
-            marked_private: asked.marked_private || stored.asked().marked_private,
-            ..asked
-        };
-        let evaluated =
-            storing::evaluate(&self.policy.rules, asked, stored.status(), &merged, cached);
-        let (update, status, fields, age) = match evaluated {
-            Ok(Storable { head, names }) => {
-                let facts = head.facts();
-                let (age, ttl) =
-                    (facts.initial_age, seconds(facts.lifetime) - seconds(facts.initial_age));
-                // Under another `Vary` it would be found by requests that it was not made for.
-                let is_in_place = NameSet::of(stored.headers()).is_ok_and(|before| before == names);
-                let fields = head.headers().clone();
-                if is_in_place {
-                    (Update::Replace(head), status.stored(ttl), fields, age)
-                } else {
-                    (Update::Remove, status.detailed(Reason::VaryMiss), fields, age)
-                }
-            }
-            Err(reason) => {
-                let fields = storing::sendable(&merged);
-                let age = fields::age(&merged).unwrap_or_default();
-                let update = match reason {
-                    Reason::RequestNoStore | Reason::Authorization => Update::Keep,
-                    _ => Update::Remove,
-                };
-                (update, status.detailed(reason), fields, age)
-            }
-        };
-        let serve = self.serve(candidate, Cow::Owned(fields), age, asked.received, status);
-        Outcome::Freshen { update, serve }
-    }
-
-    fn serve(
-        &self,
-        candidate: &Candidate,
-        fields: Cow<'_, HeaderMap>,
-        age: std::time::Duration,
-        now: Timestamp,
-        status: CacheStatus,
-    ) -> Serve {
-        let stored = candidate.response.head();
-        let (head, content): (response::Parts, Content) = reuse::answer(
-            self.is_head,
-            Some(&self.request),
-            stored.status(),
-            fields,
-            age,
-            now,
-            &[],
-        );
-        Serve { index: candidate.index, head, content, status }
-    }
-
     fn bound(&self) -> VariantBound {
         if self.policy.scope() == Scope::Shared && self.key.partition().is_none() {
             VariantBound::Count(self.policy.rules.max_variants)
@@ -366,43 +276,6 @@ fn set_conditions(headers: &mut HeaderMap, candidate: &Candidate) -> bool {
     set(header::IF_NONE_MATCH, tag);
     set(header::IF_MODIFIED_SINCE, modified);
     true
-}
-
-/// Whether a 304 is about the stored response whose validators were sent (RFC 9111 §4.3.4).
-fn selects(not_modified: &HeaderMap, stored: &HeaderMap) -> bool {
-    let Some(theirs) = not_modified.get(header::ETAG) else { return true };
-    let Some(ours) = stored.get(header::ETAG) else { return true };
-    match (EntityTag::parse(theirs.as_bytes()), EntityTag::parse(ours.as_bytes())) {
-        (Some(theirs), Some(ours)) if theirs.is_weak() => theirs.weak_eq(&ours),
-        // Many servers weaken the tag of what they compress and not that of its 304.
-        (Some(theirs), Some(ours)) => {
-            theirs.strong_eq(&ours) || (ours.is_weak() && theirs.weak_eq(&ours))
-        }
-        _ => theirs == ours,
-    }
-}
-
-/// The stored fields with those of the 304 in their place (RFC 9111 §3.2).
-fn merge(stored: &HeaderMap, not_modified: &HeaderMap, received: Timestamp) -> HeaderMap {
-    let mut merged = stored.clone();
-    merged.remove(header::AGE);
-    let nominated: Vec<_> = fields::list(not_modified, &header::CONNECTION).collect();
-    for name in not_modified.keys() {
-        let excluded = *name == header::CONTENT_LENGTH
-            || is_hop_by_hop(name)
-            || nominated.iter().any(|other| other.eq_ignore_ascii_case(name.as_str().as_bytes()));
-        if excluded {
-            continue;
-        }
-        merged.remove(name);
-        for value in not_modified.get_all(name) {
-            merged.append(name.clone(), value.clone());
-        }
-    }
-    if !not_modified.contains_key(header::DATE) {
-        merged.insert(header::DATE, date::format(received.wall()));
-    }
-    merged
 }
 
 /// The length that a response declares: the same on each line and in each member, or it is none

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
 
-use super::{CacheKey, Reason, fields};
+use super::{Reason, fields};
 
 /// The secret under which a store's variant keys hide credentials.
 ///
@@ -79,7 +79,7 @@ impl NameSet {
     }
 
     /// The normalised values that `request` has for these names (RFC 9111 §4.1).
-    fn select(&self, request: &HeaderMap, secret: &Secret) -> VariantKey {
+    pub(super) fn select(&self, request: &HeaderMap, secret: &Secret) -> VariantKey {
         if self.is_empty() {
             return VariantKey(Bytes::new());
         }
@@ -156,7 +156,7 @@ impl VariantKey {
         &self.0
     }
 
-    /// The name of this variant in an [`Index`].
+    /// The name of this variant in an [`Index`](super::Index).
     pub fn id(&self) -> VariantId {
         let mut id = [0; 16];
         id.copy_from_slice(&blake3::hash(&self.0).as_bytes()[..16]);
@@ -164,7 +164,7 @@ impl VariantKey {
     }
 }
 
-/// A variant's name in the ring of an [`Index`]: 128 bits of BLAKE3.
+/// A variant's name in the ring of an [`Index`](super::Index): 128 bits of BLAKE3.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct VariantId([u8; 16]);
 
@@ -176,141 +176,6 @@ impl VariantId {
 
     pub(crate) fn as_bytes(&self) -> &[u8; 16] {
         &self.0
-    }
-}
-
-/// How many variants of one resource may be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VariantBound {
-    /// So many, oldest replaced.
-    Count(usize),
-    /// As many as fit into a share of the store's bytes; over it, new ones are not stored.
-    Share,
-}
-
-/// The record under a resource's key: the name sets that its `Vary` fields had, newest first, and
-/// the generation that all of its variants belong to. Never the variants themselves, so that its
-/// size does not depend on their number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Index {
-    generation: u64,
-    sets: Vec<NameSet>,
-    ring: Vec<VariantId>,
-}
-
-/// An origin that changes its `Vary` all the time leaves older variants behind.
-const MAX_SETS: usize = 4;
-
-impl Index {
-    /// An empty index. `generation` must be one that this resource never had in this store.
-    pub fn new(generation: u64) -> Self {
-        Self { generation, sets: Vec::new(), ring: Vec::new() }
-    }
-
-    /// An index that was kept: `None` if it has more sets than one may have.
-    #[cfg(feature = "disk")]
-    pub(crate) fn restored(
-        generation: u64,
-        sets: Vec<NameSet>,
-        ring: Vec<VariantId>,
-    ) -> Option<Self> {
-        (sets.len() <= MAX_SETS).then_some(Self { generation, sets, ring })
-    }
-
-    /// The variants that are counted, oldest first.
-    #[cfg(feature = "disk")]
-    pub(crate) fn ring(&self) -> &[VariantId] {
-        &self.ring
-    }
-
-    /// The generation that a variant's record must carry to be found.
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// The name sets, newest first, at most four.
-    pub fn sets(&self) -> &[NameSet] {
-        &self.sets
-    }
-
-    /// The size of this record in bytes, as it counts towards a limit.
-    pub fn weight(&self) -> usize {
-        let names: usize = self.sets.iter().map(|set| 24 + 32 * set.0.len()).sum();
-        size_of::<Self>() + names + size_of::<VariantId>() * self.ring.capacity()
-    }
-
-    /// Enters the variant that is being stored, and names those that have to go for it.
-    #[must_use = "evicted variants have to be removed"]
-    pub fn admit(&mut self, placement: &Placement) -> Vec<VariantId> {
-        let names = &placement.names;
-        if self.sets.first() != Some(names) {
-            self.sets.retain(|set| set != names);
-            self.sets.insert(0, names.clone());
-            self.sets.truncate(MAX_SETS);
-        }
-        let VariantBound::Count(bound) = placement.bound else { return Vec::new() };
-        if names.is_empty() {
-            return Vec::new();
-        }
-        let id = placement.variant.id();
-        self.ring.retain(|old| *old != id);
-        let surplus = (self.ring.len() + 1).saturating_sub(bound.max(1));
-        let evicted = self.ring.drain(..surplus).collect();
-        self.ring.push(id);
-        evicted
-    }
-}
-
-/// What a look-up wants: a resource, and of each of its name sets the variant that the request
-/// selects.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
-    pub(super) key: &'a CacheKey,
-    pub(super) request: &'a HeaderMap,
-    pub(super) secret: &'a Secret,
-}
-
-impl<'a> Wanted<'a> {
-    /// The resource.
-    pub fn key(&self) -> &'a CacheKey {
-        self.key
-    }
-
-    /// At most one variant for each name set of `index`, in its order.
-    pub fn select<'i>(&self, index: &'i Index) -> impl Iterator<Item = VariantKey> + use<'i, 'a> {
-        let Self { request, secret, .. } = *self;
-        index.sets.iter().map(move |names| names.select(request, secret))
-    }
-}
-
-/// Where a response belongs: its resource, its variant, and how many of those there may be.
-#[derive(Clone, Debug)]
-pub struct Placement {
-    key: CacheKey,
-    names: NameSet,
-    variant: VariantKey,
-    bound: VariantBound,
-}
-
-impl Placement {
-    pub(super) fn new(wanted: Wanted<'_>, names: NameSet, bound: VariantBound) -> Self {
-        let variant = names.select(wanted.request, wanted.secret);
-        Self { key: wanted.key.clone(), names, variant, bound }
-    }
-
-    /// The resource.
-    pub fn key(&self) -> &CacheKey {
-        &self.key
-    }
-
-    /// The variant.
-    pub fn variant(&self) -> &VariantKey {
-        &self.variant
-    }
-
-    /// How many variants of the resource may be kept.
-    pub fn bound(&self) -> VariantBound {
-        self.bound
     }
 }
 
@@ -401,43 +266,5 @@ mod tests {
         let text = String::from_utf8_lossy(key.as_bytes()).into_owned();
         assert!(!text.contains("token") && !text.contains("session"), "{text}");
         assert_ne!(key, names.select(&request, &Secret::from_bytes([2; 32])));
-    }
-
-    fn placement(vary: &'static str, value: &str, bound: VariantBound) -> Placement {
-        let mut request = HeaderMap::new();
-        request.insert("a", HeaderValue::from_str(value).unwrap());
-        let head = http::Request::get("http://a.example/").body(()).unwrap().into_parts().0;
-        let key = CacheKey::of(&crate::Policy::shared().rules, &head).unwrap();
-        let names = NameSet::of(&headers(&[("vary", vary)])).unwrap();
-        let secret = Secret::from_bytes([1; 32]);
-        Placement::new(Wanted { key: &key, request: &request, secret: &secret }, names, bound)
-    }
-
-    #[test]
-    fn an_index_keeps_four_name_sets_newest_first() {
-        let mut index = Index::new(7);
-        for vary in ["a", "b", "c", "a", "d", "e", ""] {
-            assert!(index.admit(&placement(vary, "x", VariantBound::Share)).is_empty());
-        }
-        let sets: Vec<Vec<_>> =
-            index.sets().iter().map(|set| set.iter().map(HeaderName::as_str).collect()).collect();
-        assert_eq!(sets, [vec![], vec!["e"], vec!["d"], vec!["a"]]);
-        assert_eq!(index.generation(), 7);
-    }
-
-    #[test]
-    fn a_bound_by_count_evicts_the_oldest_variant() {
-        let mut index = Index::new(1);
-        let place = |n: usize| placement("a", &n.to_string(), VariantBound::Count(64));
-        let mut evicted = Vec::new();
-        for n in 0..10_000 {
-            evicted.extend(index.admit(&place(n)));
-        }
-        assert_eq!(evicted.len(), 9_936);
-        assert_eq!(evicted[0], place(0).variant().id());
-        // Storing one again makes it the newest and evicts nobody.
-        assert!(index.admit(&place(9_936)).is_empty());
-        assert_eq!(index.admit(&place(1)), [place(9_937).variant().id()]);
-        assert!(index.weight() <= 2 * 1024 + size_of::<Index>(), "{}", index.weight());
     }
 }
