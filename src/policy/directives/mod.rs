@@ -212,7 +212,8 @@ fn scan(
             let argument = Argument::parse(rest);
             each(lower(name, &mut buffer), argument);
             if let Argument::Malformed = argument {
-                hidden(rest).for_each(|name| each(lower(name, &mut buffer), Argument::Malformed));
+                hidden(name, rest)
+                    .for_each(|name| each(lower(name, &mut buffer), Argument::Malformed));
             }
         }
     }
@@ -221,10 +222,11 @@ fn scan(
 
 /// The names that a malformed member may hide behind its own: an open or misplaced quote, or a
 /// semicolon meant as a comma, has swallowed what follows. One look, whatever it finds.
-fn hidden(rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn hidden<'a>(name: &[u8], rest: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
     let text = match skip(rest, |byte| b" \t=".contains(&byte)) {
-        // Closed, though not in its place: text like that of any quoted argument.
-        [b'"', text @ .., b'"'] if is_quotable(text) => &[],
+        // Closed, though not in its place: text like that of any quoted argument. Without a name it
+        // is nobody's argument.
+        [b'"', text @ .., b'"'] if !name.is_empty() && is_quotable(text) => &[],
         _ => skip(rest, |byte| !b"\";".contains(&byte)),
     };
     let pieces = text.split(|byte| b",;".contains(byte));
