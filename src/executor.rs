@@ -8,7 +8,8 @@ use std::{
 
 use crate::clock::BoxFuture;
 
-/// Runs what has to go on when nobody waits for it: the rest of a write, a refresh.
+/// Runs what has to go on when nobody waits for it: the rest of a write, an
+/// invalidation whose client has left.
 pub trait Executor: Send + Sync + 'static {
     /// Runs `task` to its end in the background.
     ///

@@ -132,11 +132,6 @@ impl StoredHead {
         self.0.cached.as_ref()
     }
 
-    /// Whether `self` and `other` are the same head, not only equal ones.
-    pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
     /// What this head takes of a store's memory, in bytes.
     pub fn weight(&self) -> usize {
         const BUCKET: usize = 104; // of `HeaderMap`: hash, name, value, links
