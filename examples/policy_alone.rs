@@ -94,7 +94,7 @@ fn fetch(
             println!("  Cache-Status: example; {status}");
             None
         }
-        Outcome::Freshen { .. } => None,
+        Outcome::Freshen { .. } | Outcome::ServeStale(_) => None,
     }
 }
 
@@ -115,6 +115,11 @@ fn reuse(lookup: Lookup<'_>, mut request: request::Parts, kept: Kept, at: System
             println!("  served from the cache\n  Cache-Status: example; {}", serve.status);
             let body = if serve.content == Content::Whole { "with" } else { "without" };
             println!("  {} {body} its body", serve.head.status);
+            show(&serve.head.headers);
+        }
+        Decision::Refresh(serve, _) => {
+            println!("  served stale from the cache, and refreshed in the background");
+            println!("  Cache-Status: example; {}", serve.status);
             show(&serve.head.headers);
         }
         Decision::Forward(fetch) => {

@@ -22,8 +22,8 @@ use crate::{
     fill::{Fill, Recorder},
     inflight::Fetching,
     policy::{
-        CacheKey, CacheStatus, Content, Decision, Fetch, Lookup, Outcome, Reason, Serve, Store,
-        Stored, Unsafe, Update,
+        CacheKey, CacheStatus, Content, Decision, Failure, Fetch, Lookup, Outcome, Reason, Serve,
+        Store, Stored, Unsafe, Update,
     },
     purge::Purge,
     shared::{Core, Emit},
@@ -87,7 +87,9 @@ pub(crate) fn answer<M: CacheManager, ResB>(
         Err(_) => (Found::nothing(), lookup.decide(request, Stored::Failed, now)),
     };
     match decision {
-        Decision::Serve(serve) => Answer::Ready(send_stored(core, serve, found)),
+        Decision::Serve(serve) | Decision::Refresh(serve, _) => {
+            Answer::Ready(send_stored(core, serve, found))
+        }
         Decision::Forward(fetch) => Answer::Ask(Ask { fetch, found, began }),
         Decision::GatewayTimeout(status) => {
             let (mut head, ()) = Response::new(()).into_parts();
@@ -114,8 +116,19 @@ where
     let Ask { fetch, found, began } = ask;
     let is_head = request.method() == http::Method::HEAD;
     let fetching = core.purges.inflight().enter(fetch.key());
-    poll_fn(|cx| inner.poll_ready(cx)).await?;
-    let (mut head, body) = inner.call(request).await?.into_parts();
+    let asked = async {
+        poll_fn(|cx| inner.poll_ready(cx)).await?;
+        inner.call(request).await
+    };
+    let (mut head, body) = match asked.await {
+        Ok(response) => response.into_parts(),
+        Err(error) => {
+            return match fetch.on_error(core.clock.now()) {
+                Failure::ServeStale(serve) => Ok(send_stored(&core, serve, found)),
+                Failure::Fail => Err(error),
+            };
+        }
+    };
 
     let (now, secret) = (core.clock.now(), core.manager.secret());
     match fetch.on_response(&mut head, &size_of_body(&body), now, began, secret) {
@@ -124,6 +137,7 @@ where
             let found = freshen(&core, found, serve.index, update, &fetching).await;
             Ok(send_stored(&core, serve, found))
         }
+        Outcome::ServeStale(serve) => Ok(send_stored(&core, serve, found)),
         Outcome::Pass { drop, status } => {
             if let Some(index) = drop {
                 remove(&core, found, index).await;

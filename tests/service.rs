@@ -42,6 +42,8 @@ mod sharing;
 mod slow_store;
 #[path = "service/spy.rs"]
 mod spy;
+#[path = "service/stale.rs"]
+mod stale;
 #[path = "service/storing.rs"]
 mod storing;
 #[path = "service/users.rs"]

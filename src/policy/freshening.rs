@@ -53,7 +53,7 @@ impl Asking {
             ..asked
         };
         let evaluated =
-            storing::evaluate(&self.policy.rules, asked, stored.status(), &merged, cached);
+            storing::evaluate(&self.lookup.policy.rules, asked, stored.status(), &merged, cached);
         let (update, status, fields, age) = match evaluated {
             Ok(Storable { head, names }) => {
                 let facts = head.facts();
@@ -92,7 +92,7 @@ impl Asking {
     ) -> Serve {
         let stored = candidate.response.head();
         let (head, content): (response::Parts, Content) = reuse::answer(
-            self.is_head,
+            self.lookup.is_head,
             Some(&self.request),
             stored.status(),
             fields,

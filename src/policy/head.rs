@@ -13,6 +13,7 @@ use super::{
     age::Timestamp,
     directives::{Reach, ResponseDirectives},
     mode::Cached,
+    stale::Windows,
 };
 
 /// The head of a stored response: its fields, ready to be sent, and what the policy has read in
@@ -57,6 +58,7 @@ pub(crate) struct Facts {
     pub(crate) lifetime: Duration,
     pub(crate) revalidate: Revalidate,
     pub(crate) immutable: bool,
+    pub(crate) windows: Windows,
     /// Fields that only a validated response may show (`no-cache="field"`).
     pub(crate) withheld: Vec<HeaderName>,
     pub(crate) rules: u64,

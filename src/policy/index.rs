@@ -129,6 +129,10 @@ impl Placement {
         &self.key
     }
 
+    pub(super) fn names(&self) -> &NameSet {
+        &self.names
+    }
+
     /// The variant.
     pub fn variant(&self) -> &VariantKey {
         &self.variant

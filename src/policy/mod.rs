@@ -5,8 +5,10 @@
 //!
 //! ```text
 //! Policy::begin(&request)                     -> Bypass | Invalidate(Unsafe) | Lookup(Lookup)
-//! Lookup::decide(&mut request, stored, now)   -> Serve | Forward(Fetch) | GatewayTimeout
-//! Fetch::on_response(&mut response, .., now)  -> Store | Freshen | Pass
+//! Lookup::decide(&mut request, stored, now)   -> Serve | Refresh(Fetch) | Forward(Fetch) | GatewayTimeout
+//! Lookup::join(&request, running, .., now)    -> Share | Alone
+//! Fetch::on_response(&mut response, .., now)  -> Store | Freshen | ServeStale | Pass
+//! Fetch::on_error(now)                        -> ServeStale | Fail
 //! Unsafe::on_response(&response)              -> keys to invalidate
 //! ```
 //!
@@ -52,21 +54,23 @@ mod freshness;
 mod head;
 mod index;
 mod invalidation;
+mod join;
 mod key;
 mod mode;
 mod options;
 mod precondition;
 mod query;
+mod refresh;
 mod request;
 mod reuse;
+mod stale;
+mod stale_options;
 mod status;
 mod storing;
 mod validation;
 mod variants;
 
 pub(crate) use self::head::owned_fields;
-#[cfg(feature = "disk")]
-pub(crate) use self::head::{Asked, Facts, Revalidate};
 #[cfg(feature = "reqwest")]
 pub(crate) use self::validation::RedirectedInside;
 pub use self::{
@@ -74,13 +78,20 @@ pub use self::{
     head::{StoredHead, StoredResponse},
     index::{Index, Placement, VariantBound, Wanted},
     invalidation::Unsafe,
+    join::{Join, Running},
     key::CacheKey,
     mode::{CacheMode, Cached, Private},
     options::{ClientMaxStale, ClientReload, Policy, Scope, SetCookie, VaryOnCredentials},
     query::QueryKey,
+    refresh::Failure,
     request::{Begin, Lookup},
     reuse::{Content, Decision, Serve, Stored},
     status::{CacheStatus, Forward, Reason},
     validation::{Fetch, Outcome, Store, Update},
     variants::{NameSet, Secret, VariantId, VariantKey},
+};
+#[cfg(feature = "disk")]
+pub(crate) use self::{
+    head::{Asked, Facts, Revalidate},
+    stale::Windows,
 };

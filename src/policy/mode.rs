@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use http::Extensions;
 
+use super::stale::Windows;
+
 /// How a request uses the cache: the cache modes of the Fetch standard, as a request extension.
 ///
 /// Set by code, never read from the wire. It stands above the request's own `Cache-Control`.
@@ -49,23 +51,36 @@ impl CacheMode {
 /// use larder::Cached;
 ///
 /// let mut response = http::Response::new("report");
-/// response.extensions_mut().insert(Cached::for_secs(60));
+/// response.extensions_mut().insert(Cached::for_secs(60).stale(30));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cached {
     lifetime: Duration,
+    windows: Windows,
     public: bool,
 }
 
 impl Cached {
     /// Fresh for `lifetime` after it was made.
     pub fn for_duration(lifetime: Duration) -> Self {
-        Self { lifetime, public: false }
+        Self { lifetime, windows: Windows::default(), public: false }
     }
 
     /// Fresh for so many seconds after it was made.
     pub fn for_secs(seconds: u64) -> Self {
         Self::for_duration(Duration::from_secs(seconds))
+    }
+
+    /// For so many seconds longer it may be served stale while it is refreshed (RFC 5861 §3).
+    pub fn stale(mut self, seconds: u64) -> Self {
+        self.windows.while_revalidate = Some(Duration::from_secs(seconds));
+        self
+    }
+
+    /// For so many seconds longer it may be served stale where the origin fails (RFC 5861 §4).
+    pub fn stale_if_error(mut self, seconds: u64) -> Self {
+        self.windows.if_error = Some(Duration::from_secs(seconds));
+        self
     }
 
     /// The same for every user, although the request carried `Authorization` (RFC 9111 §3.5).
@@ -76,6 +91,16 @@ impl Cached {
 
     pub(crate) fn lifetime(&self) -> Duration {
         self.lifetime
+    }
+
+    pub(crate) fn windows(&self) -> Windows {
+        self.windows
+    }
+
+    #[cfg(feature = "disk")]
+    pub(crate) fn with_windows(mut self, windows: Windows) -> Self {
+        self.windows = windows;
+        self
     }
 
     pub(crate) fn is_public(&self) -> bool {

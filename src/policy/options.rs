@@ -2,7 +2,7 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use http::{Extensions, Uri, request};
 
-use super::query::QueryKey;
+use super::{query::QueryKey, stale::StaleRules};
 
 /// For whom responses are kept (RFC 9111 §1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +56,7 @@ pub enum ClientMaxStale {
 
 type Target = dyn Fn(&request::Parts) -> Option<Uri> + Send + Sync;
 type Partition = dyn Fn(&request::Parts) -> Option<String> + Send + Sync;
+type RefreshRequest = dyn Fn(&mut request::Parts) + Send + Sync;
 type Pass = dyn Fn(&Extensions) -> bool + Send + Sync;
 
 /// The rules of one cache: RFC 9111 with its choices made.
@@ -93,6 +94,8 @@ pub(super) struct Rules {
     pub(super) target: Option<Arc<Target>>,
     pub(super) partition: Option<Arc<Partition>>,
     pub(super) max_variants: usize,
+    pub(super) stale: StaleRules,
+    pub(super) refresh_request: Option<Arc<RefreshRequest>>,
     /// Names these rules inside a stored head, so that other rules read its fields again.
     pub(super) fingerprint: u64,
 }
@@ -107,6 +110,7 @@ pub(super) struct StoringRules {
     pub(super) heuristic_max: Duration,
     pub(super) negative_max: Duration,
     pub(super) default_ttl: Option<Duration>,
+    pub(super) strict_s_maxage: bool,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -155,6 +159,7 @@ impl Policy {
             heuristic_max: DAY,
             negative_max: Duration::from_secs(60),
             default_ttl: None,
+            strict_s_maxage: false,
         };
         let fingerprint = storing.fingerprint();
         Self {
@@ -172,6 +177,8 @@ impl Policy {
                 target: None,
                 partition: None,
                 max_variants: 64,
+                stale: StaleRules::default(),
+                refresh_request: None,
                 fingerprint,
             }),
         }
@@ -322,12 +329,12 @@ impl Policy {
         self.rules.query.apply(query)
     }
 
-    fn rules(mut self, change: impl FnOnce(&mut Rules)) -> Self {
+    pub(super) fn rules(mut self, change: impl FnOnce(&mut Rules)) -> Self {
         change(Arc::make_mut(&mut self.rules));
         self
     }
 
-    fn storing(self, change: impl FnOnce(&mut StoringRules)) -> Self {
+    pub(super) fn storing(self, change: impl FnOnce(&mut StoringRules)) -> Self {
         self.rules(|rules| {
             change(&mut rules.storing);
             rules.fingerprint = rules.storing.fingerprint();

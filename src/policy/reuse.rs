@@ -3,11 +3,14 @@ use std::{borrow::Cow, time::Duration};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request, response};
 
 use super::{
-    CacheMode, CacheStatus, ClientMaxStale, ClientReload, Fetch, Lookup, Reason, StoredResponse,
+    CacheMode, CacheStatus, ClientMaxStale, ClientReload, Fetch, Lookup, Reason, StoredHead,
+    StoredResponse,
     age::{self, Timestamp},
     directives::MaxStale,
     head::{Facts, Revalidate},
-    precondition, storing,
+    precondition,
+    stale::{self, Occasion},
+    storing,
 };
 
 /// What the store has for a [`Lookup`].
@@ -31,6 +34,9 @@ pub enum Stored<'a> {
 pub enum Decision {
     /// Answer from the store.
     Serve(Serve),
+    /// Answer from the store at once, and ask the origin in the background, with the request as it
+    /// now is (RFC 5861 §3).
+    Refresh(Serve, Fetch),
     /// Ask the origin, with the request as it now is, and give the answer to
     /// [`Fetch::on_response`].
     Forward(Fetch),
@@ -71,24 +77,16 @@ impl Lookup<'_> {
         now: Timestamp,
     ) -> Decision {
         let (reason, candidate) = match self.choose(stored, now) {
-            Chosen::Use { index, response, age, lifetime } => {
-                let ttl = seconds(lifetime) - seconds(age);
-                let withheld = response.head().facts().withheld.as_slice();
-                let (head, content) = answer(
-                    self.is_head,
-                    self.is_conditional.then_some(&request.headers),
-                    response.head().status(),
-                    Cow::Borrowed(response.head().headers()),
-                    age,
-                    now,
-                    withheld,
-                );
-                return Decision::Serve(Serve {
-                    index,
-                    head,
-                    content,
-                    status: CacheStatus::hit(ttl),
-                });
+            Chosen::Use { index, response, age, lifetime, refresh } => {
+                let status = CacheStatus::hit(seconds(lifetime) - seconds(age));
+                let (head, content) = self.answer(&request.headers, response.head(), age, now);
+                let serve = Serve { index, head, content, status };
+                return match refresh {
+                    Some(candidate) => {
+                        Decision::Refresh(serve, Fetch::refresh(self, request, *candidate, now))
+                    }
+                    None => Decision::Serve(serve),
+                };
             }
             Chosen::Ask { reason, candidate } => (reason, candidate),
         };
@@ -129,21 +127,60 @@ impl Lookup<'_> {
         let received = response.head().asked().received;
         let resident = now.since(received);
         let age = age::current_age(&facts, resident);
+        let lifetime = facts.lifetime;
+        let candidate = |facts: Cow<'_, Facts>| Candidate {
+            index,
+            response: response.clone(),
+            facts: facts.into_owned(),
+            is_fresh: lifetime > age,
+            is_asked_about: false,
+        };
         match self.may_use(&facts, age, resident) {
             _ if self.mode == CacheMode::Reload => Chosen::ask(Reason::Reload),
-            Ok(()) => Chosen::Use { index, response, age, lifetime: facts.lifetime },
-            Err(reason) => {
-                let candidate =
-                    Candidate { index, response: response.clone(), is_fresh: facts.lifetime > age };
-                Chosen::Ask { reason, candidate: Some(candidate) }
+            Ok(Use::AsItIs) => Chosen::Use { index, response, age, lifetime, refresh: None },
+            // Another user's credentials are not ours to ask with (RFC 9111 §3.5).
+            Ok(Use::Refreshing)
+                if response.head().asked().authorization || self.key.partition().is_some() =>
+            {
+                Chosen::Ask { reason: Reason::Stale, candidate: Some(candidate(facts)) }
             }
+            Ok(Use::Refreshing) => {
+                let refresh = Some(Box::new(candidate(facts)));
+                Chosen::Use { index, response, age, lifetime, refresh }
+            }
+            Err(reason) => Chosen::Ask { reason, candidate: Some(candidate(facts)) },
         }
     }
 
+    /// The head of an answer made of a stored response that may be used as it is.
+    pub(super) fn answer(
+        &self,
+        request: &HeaderMap,
+        stored: &StoredHead,
+        age: Duration,
+        now: Timestamp,
+    ) -> (response::Parts, Content) {
+        answer(
+            self.is_head,
+            self.is_conditional.then_some(request),
+            stored.status(),
+            Cow::Borrowed(stored.headers()),
+            age,
+            now,
+            &stored.facts().withheld,
+        )
+    }
+
     /// RFC 9111 §4.2, §4.2.4, §5.2.1.
-    fn may_use(&self, facts: &Facts, age: Duration, resident: Duration) -> Result<(), Reason> {
+    pub(super) fn may_use(
+        &self,
+        facts: &Facts,
+        age: Duration,
+        resident: Duration,
+    ) -> Result<Use, Reason> {
         let rules = &*self.policy.rules;
         let is_fresh = facts.lifetime > age;
+        let mut way = Use::AsItIs;
         let any_age = matches!(self.mode, CacheMode::ForceCache | CacheMode::OnlyIfCached);
         if facts.revalidate == Revalidate::Always {
             return Err(Reason::NoCache);
@@ -155,24 +192,30 @@ impl Lookup<'_> {
             let staleness = age.saturating_sub(facts.lifetime);
             let allowed = any_age || self.accepts_stale(staleness);
             if !allowed || facts.revalidate != Revalidate::MayBeStale {
-                return Err(Reason::Stale);
+                let window = rules.stale.window(facts, Occasion::Refresh, None);
+                if !stale::is_within(staleness, window) {
+                    return Err(Reason::Stale);
+                }
+                way = if self.directives.only_if_cached { way } else { Use::Refreshing };
             }
         }
         if any_age || (is_fresh && facts.immutable && rules.immutable) {
-            return Ok(());
+            return Ok(Use::AsItIs);
         }
-        let wants_newer = self.directives.no_cache
-            || self.directives.max_age.is_some_and(|max| max.is_zero() || age > max)
-            || self
-                .directives
-                .min_fresh
-                .is_some_and(|min| facts.lifetime.saturating_sub(age) < min);
         let heard = match rules.client_reload {
             ClientReload::Honour => true,
             ClientReload::Collapse(window) => resident >= window,
             ClientReload::Ignore => false,
         };
-        if wants_newer && heard { Err(Reason::Reload) } else { Ok(()) }
+        if heard && self.wants_newer(facts, age) { Err(Reason::Reload) } else { Ok(way) }
+    }
+
+    /// Whether the request asks for a newer response than this one (RFC 9111 §5.2.1).
+    pub(super) fn wants_newer(&self, facts: &Facts, age: Duration) -> bool {
+        let left = facts.lifetime.saturating_sub(age);
+        self.directives.no_cache
+            || self.directives.max_age.is_some_and(|max| max.is_zero() || age > max)
+            || self.directives.min_fresh.is_some_and(|min| left < min)
     }
 
     /// The request's `max-stale` (RFC 9111 §5.2.1.2).
@@ -183,12 +226,31 @@ impl Lookup<'_> {
                 Some(MaxStale::For(limit)) => staleness <= limit,
                 None => false,
             }
+            && self.policy.rules.stale.bounded(staleness) == staleness
     }
 }
 
+/// How a stored response may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    AsItIs,
+    /// Stale, while the origin is asked in the background (RFC 5861 §3).
+    Refreshing,
+}
+
 enum Chosen<'a> {
-    Use { index: usize, response: &'a StoredResponse, age: Duration, lifetime: Duration },
-    Ask { reason: Reason, candidate: Option<Candidate> },
+    Use {
+        index: usize,
+        response: &'a StoredResponse,
+        age: Duration,
+        lifetime: Duration,
+        // Rare, and every hit moves one of these.
+        refresh: Option<Box<Candidate>>,
+    },
+    Ask {
+        reason: Reason,
+        candidate: Option<Candidate>,
+    },
 }
 
 impl Chosen<'_> {
@@ -197,12 +259,16 @@ impl Chosen<'_> {
     }
 }
 
-/// A stored response that the origin is asked to validate.
+/// A stored response that the request selects and that may not be used as it is.
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub(super) index: usize,
     pub(super) response: StoredResponse,
+    /// Read by the rules that decide.
+    pub(super) facts: Facts,
     pub(super) is_fresh: bool,
+    /// Whether its validators went out with the request.
+    pub(super) is_asked_about: bool,
 }
 
 /// The head of an answer made of a stored response, the client's own conditions heard.

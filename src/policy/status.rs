@@ -85,6 +85,14 @@ pub enum Reason {
     Invalidated,
     /// The store failed; the request was served without it.
     StoreError,
+    /// The origin answered 500, 502, 503 or 504, and what was stored was used instead (RFC 5861 §4).
+    ServerError,
+    /// The origin could not be asked, and what was stored was used instead (RFC 9111 §4.2.4).
+    Disconnected,
+    /// The origin gave no answer in time, and what was stored was used instead.
+    SlowOrigin,
+    /// Too many bytes are on their way from the origin already.
+    Overload,
 }
 
 impl Reason {
@@ -128,6 +136,10 @@ impl Reason {
             Reason::RedirectedInside => "redirected-inside",
             Reason::Invalidated => "invalidated",
             Reason::StoreError => "store-error",
+            Reason::ServerError => "server-error",
+            Reason::Disconnected => "disconnected",
+            Reason::SlowOrigin => "slow-origin",
+            Reason::Overload => "overload",
         }
     }
 
@@ -218,6 +230,7 @@ pub struct CacheStatus {
     ttl: Option<i64>,
     forward_status: Option<StatusCode>,
     stored: bool,
+    collapsed: bool,
     detail: Option<Reason>,
 }
 
@@ -246,7 +259,7 @@ impl CacheStatus {
     }
 
     fn new(how: How) -> Self {
-        Self { how, ttl: None, forward_status: None, stored: false, detail: None }
+        Self { how, ttl: None, forward_status: None, stored: false, collapsed: false, detail: None }
     }
 
     pub(crate) fn answered(mut self, status: StatusCode) -> Self {
@@ -257,6 +270,17 @@ impl CacheStatus {
     pub(crate) fn stored(mut self, ttl: i64) -> Self {
         self.stored = true;
         self.ttl = Some(ttl);
+        self
+    }
+
+    pub(crate) fn with_ttl(mut self, ttl: i64) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Answered with what another request has brought (RFC 9211 §2.6).
+    pub(crate) fn collapsed(mut self) -> Self {
+        self.collapsed = true;
         self
     }
 
@@ -293,6 +317,11 @@ impl CacheStatus {
     /// Whether the response is being stored (RFC 9211 §2.5). It is kept only if it arrives whole.
     pub fn is_stored(&self) -> bool {
         self.stored
+    }
+
+    /// Whether the request waited for another's answer and got it (RFC 9211 §2.6).
+    pub fn is_collapsed(&self) -> bool {
+        self.collapsed
     }
 
     /// The reason that tells most: why the response was not kept, else why the request was
@@ -348,6 +377,9 @@ impl fmt::Display for CacheStatus {
         }
         if self.stored {
             parameter(f, format_args!("stored"))?;
+        }
+        if self.collapsed {
+            parameter(f, format_args!("collapsed"))?;
         }
         if let Some(reason) = detail {
             parameter(f, format_args!("detail={reason}"))?;

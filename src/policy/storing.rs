@@ -8,6 +8,7 @@ use super::{
     head::{Asked, Facts, Revalidate, StoredHead, storable_fields},
     mode::Cached,
     options::{Rules, Scope, SetCookie, StoringRules, VaryOnCredentials},
+    stale::Windows,
     variants::NameSet,
 };
 
@@ -51,7 +52,7 @@ pub(super) fn evaluate(
         headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED);
     let is_useful = has_validator
         || (!facts.lifetime.is_zero() && facts.revalidate != Revalidate::Always)
-        || has_stale_window(&directives);
+        || facts.windows.are_open();
     if !is_useful {
         return Err(Reason::NoFreshness);
     }
@@ -111,6 +112,7 @@ pub(super) fn facts(
         lifetime: freshness.lifetime(),
         revalidate: revalidate(storing, directives),
         immutable: directives.immutable,
+        windows: Windows::of(storing, directives, cached),
         withheld: match &directives.no_cache {
             Some(Reach::Fields(names)) => names.clone(),
             _ => Vec::new(),
@@ -207,13 +209,6 @@ fn revalidate(rules: &StoringRules, directives: &ResponseDirectives) -> Revalida
     } else {
         Revalidate::MayBeStale
     }
-}
-
-fn has_stale_window(directives: &ResponseDirectives) -> bool {
-    [directives.stale_while_revalidate, directives.stale_if_error]
-        .into_iter()
-        .flatten()
-        .any(|window| !window.is_zero())
 }
 
 /// The status codes whose caching rules this cache knows.

@@ -2,7 +2,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header, request, response};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, CacheStatus, Cached, Lookup, Policy, Private, Reason, Serve, StoredHead,
+    CacheKey, CacheStatus, Cached, Lookup, Private, Reason, Running, Serve, StoredHead,
+    StoredResponse,
     age::Timestamp,
     date, fields,
     head::Asked,
@@ -16,15 +17,11 @@ use super::{
 /// A request on its way to the origin.
 #[derive(Debug)]
 #[must_use]
-pub struct Fetch(Box<Asking>);
+pub struct Fetch(pub(super) Box<Asking>);
 
 #[derive(Debug)]
 pub(super) struct Asking {
-    pub(super) policy: Policy,
-    pub(super) key: CacheKey,
-    pub(super) is_head: bool,
-    pub(super) authorization: bool,
-    pub(super) no_store: bool,
+    pub(super) lookup: Lookup<'static>,
     /// The request's fields as the client sent them: what `Vary` selects by, and the client's own
     /// conditions.
     pub(super) request: HeaderMap,
@@ -46,6 +43,8 @@ pub enum Outcome {
         /// The answer.
         serve: Serve,
     },
+    /// The origin failed, and the stored response may be used in place of its answer (RFC 5861 §4).
+    ServeStale(Serve),
     /// Send the response on and store nothing.
     Pass {
         /// A stored response that this one has outdated.
@@ -80,6 +79,19 @@ impl Store {
     /// Where it belongs, and its head.
     pub fn into_parts(self) -> (Placement, StoredHead) {
         (self.placement, self.head)
+    }
+
+    /// The response as others may get it while it comes.
+    pub fn running(&self) -> Running {
+        Running::new(self)
+    }
+
+    pub(super) fn placement(&self) -> &Placement {
+        &self.placement
+    }
+
+    pub(super) fn head(&self) -> &StoredHead {
+        &self.head
     }
 
     /// The number of bytes that its body must have, if that is known before its end: by
@@ -121,14 +133,12 @@ impl Fetch {
         now: Timestamp,
     ) -> Self {
         let as_it_came = request.headers.clone();
-        let candidate =
-            candidate.filter(|candidate| set_conditions(&mut request.headers, candidate));
+        let candidate = candidate.map(|candidate| Candidate {
+            is_asked_about: set_conditions(&mut request.headers, &candidate),
+            ..candidate
+        });
         Self(Box::new(Asking {
-            policy: lookup.policy.clone(),
-            key: lookup.key,
-            is_head: lookup.is_head,
-            authorization: lookup.authorization,
-            no_store: lookup.directives.no_store,
+            lookup: lookup.detach(),
             request: as_it_came,
             requested: now,
             reason,
@@ -138,7 +148,7 @@ impl Fetch {
 
     /// The resource that is asked for.
     pub fn key(&self) -> &CacheKey {
-        &self.0.key
+        &self.0.lookup.key
     }
 
     /// Why the request is forwarded.
@@ -175,8 +185,11 @@ impl Asking {
         let status = CacheStatus::forwarded(self.reason);
         let cached = head.extensions.remove::<Cached>();
         let asked = self.asked(head, now, began);
+        if let Some(serve) = self.instead_of(head.status, now) {
+            return Outcome::ServeStale(serve);
+        }
         if head.status == StatusCode::NOT_MODIFIED
-            && let Some(candidate) = &self.candidate
+            && let Some(candidate) = self.candidate.as_ref().filter(|known| known.is_asked_about)
         {
             return self.freshen(candidate, head, asked, cached.as_ref());
         }
@@ -185,9 +198,13 @@ impl Asking {
                 if date::field(&head.headers, &header::DATE, now.wall()).is_none() {
                     head.headers.insert(header::DATE, date::format(now.wall()));
                 }
-                let wanted = Wanted { key: &self.key, request: &self.request, secret };
+                let wanted = Wanted { key: &self.lookup.key, request: &self.request, secret };
                 let facts = stored.facts();
                 let ttl = seconds(facts.lifetime) - seconds(facts.initial_age);
+                let stored = match length {
+                    Some(length) => StoredResponse::new(stored, length).head().clone(),
+                    None => stored,
+                };
                 Outcome::Store(Store {
                     placement: Placement::new(wanted, names, self.bound()),
                     length,
@@ -205,8 +222,8 @@ impl Asking {
 
     fn asked(&self, head: &response::Parts, now: Timestamp, began: u64) -> Asked {
         Asked {
-            authorization: self.authorization,
-            no_store: self.no_store,
+            authorization: self.lookup.authorization,
+            no_store: self.lookup.directives.no_store,
             marked_private: head.extensions.get::<Private>().is_some(),
             requested: self.requested,
             received: now,
@@ -221,7 +238,7 @@ impl Asking {
         asked: Asked,
         cached: Option<&Cached>,
     ) -> Result<(Option<u64>, Storable), Reason> {
-        if self.is_head {
+        if self.lookup.is_head {
             return Err(Reason::Head);
         }
         if head.extensions.get::<RedirectedInside>().is_some() {
@@ -232,7 +249,7 @@ impl Asking {
             (Some(said), Some(exact)) if said != exact => return Err(Reason::ContentLength),
             (said, exact) => said.or(exact),
         };
-        let rules = &self.policy.rules;
+        let rules = &self.lookup.policy.rules;
         let storable = storing::evaluate(rules, asked, head.status, &head.headers, cached)?;
         Ok((length, storable))
     }
@@ -245,12 +262,13 @@ impl Asking {
         let says_so =
             status.is_success() || matches!(status.as_u16(), 301..=303 | 307 | 308 | 404 | 410);
         let candidate = self.candidate.as_ref()?;
-        (says_so && !self.is_head && !candidate.is_fresh).then_some(candidate.index)
+        (says_so && !self.lookup.is_head && !candidate.is_fresh).then_some(candidate.index)
     }
 
     fn bound(&self) -> VariantBound {
-        if self.policy.scope() == Scope::Shared && self.key.partition().is_none() {
-            VariantBound::Count(self.policy.rules.max_variants)
+        let Lookup { policy, key, .. } = &self.lookup;
+        if policy.scope() == Scope::Shared && key.partition().is_none() {
+            VariantBound::Count(policy.rules.max_variants)
         } else {
             VariantBound::Share
         }

@@ -23,7 +23,7 @@ use self::{
 };
 use super::Error;
 use crate::policy::{
-    Asked, Cached, Facts, Index, NameSet, Revalidate, StoredHead, Timestamp, VariantId,
+    Asked, Cached, Facts, Index, NameSet, Revalidate, StoredHead, Timestamp, VariantId, Windows,
 };
 
 const HEAD: u8 = 1;
@@ -74,7 +74,9 @@ pub(super) fn encode_head(head: &StoredHead) -> Result<Vec<u8>, Error> {
     out.duration(facts.initial_age);
     out.duration(facts.lifetime);
     out.u64(facts.rules);
+    write_windows(&mut out, facts.windows);
     out.duration(cached.map(Cached::lifetime).unwrap_or_default());
+    write_windows(&mut out, cached.map(Cached::windows).unwrap_or_default());
     write_names(&mut out, &facts.withheld, MAX_WITHHELD)?;
     write_fields(&mut out, head.headers())?;
     Ok(out.seal())
@@ -104,9 +106,10 @@ pub(super) fn decode_head(bytes: &[u8]) -> Option<StoredHead> {
     };
     let (date, initial_age, lifetime) = (input.time()?, input.duration()?, input.duration()?);
     let rules = input.u64()?;
-    let cached_for = input.duration()?;
+    let windows = read_windows(&mut input)?;
+    let (cached_for, cached_windows) = (input.duration()?, read_windows(&mut input)?);
     let cached = is_set(flag::CACHED).then(|| {
-        let cached = Cached::for_duration(cached_for);
+        let cached = Cached::for_duration(cached_for).with_windows(cached_windows);
         if is_set(flag::CACHED_PUBLIC) { cached.public() } else { cached }
     });
     let withheld = read_names(&mut input, MAX_WITHHELD)?;
@@ -114,8 +117,28 @@ pub(super) fn decode_head(bytes: &[u8]) -> Option<StoredHead> {
     input.end()?;
     headers.entry(header::AGE).or_insert(HeaderValue::from_static("0"));
     let immutable = is_set(flag::IMMUTABLE);
-    let facts = Facts { date, initial_age, lifetime, revalidate, immutable, withheld, rules };
+    let facts =
+        Facts { date, initial_age, lifetime, revalidate, immutable, windows, withheld, rules };
     Some(StoredHead::restored(status, headers, asked, facts, cached))
+}
+
+fn write_windows(out: &mut Out, windows: Windows) {
+    for window in [windows.while_revalidate, windows.if_error] {
+        out.u8(u8::from(window.is_some()));
+        out.duration(window.unwrap_or_default());
+    }
+}
+
+fn read_windows(input: &mut In<'_>) -> Option<Windows> {
+    let mut window = || {
+        let (is_some, window) = (input.u8()?, input.duration()?);
+        match is_some {
+            0 => Some(None),
+            1 => Some(Some(window)),
+            _ => None,
+        }
+    };
+    Some(Windows { while_revalidate: window()?, if_error: window()? })
 }
 
 /// # Errors

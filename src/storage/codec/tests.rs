@@ -32,6 +32,12 @@ fn fields(max: usize) -> impl Strategy<Value = HeaderMap> {
     })
 }
 
+fn windows() -> impl Strategy<Value = Windows> {
+    let window = || proptest::option::of(duration());
+    (window(), window())
+        .prop_map(|(while_revalidate, if_error)| Windows { while_revalidate, if_error })
+}
+
 fn head() -> impl Strategy<Value = StoredHead> {
     let revalidate = prop_oneof![
         Just(Revalidate::MayBeStale),
@@ -39,14 +45,15 @@ fn head() -> impl Strategy<Value = StoredHead> {
         Just(Revalidate::Always)
     ];
     let asked = (any::<[bool; 3]>(), time(), time(), any::<u64>());
-    let facts = (time(), duration(), duration(), revalidate, any::<bool>(), any::<u64>());
+    let facts =
+        (time(), duration(), duration(), revalidate, any::<bool>(), windows(), any::<u64>());
     let withheld = vec("[a-z]{1,8}", 0..5);
-    let cached = proptest::option::of((duration(), any::<bool>()));
+    let cached = proptest::option::of((duration(), windows(), any::<bool>()));
     (100..1000_u16, fields(30), asked, facts, withheld, cached).prop_map(
         |(status, mut headers, asked, facts, withheld, cached)| {
             headers.insert(header::AGE, HeaderValue::from_static("0"));
             let ([authorization, no_store, marked_private], requested, received, began) = asked;
-            let (date, initial_age, lifetime, revalidate, immutable, rules) = facts;
+            let (date, initial_age, lifetime, revalidate, immutable, windows, rules) = facts;
             let asked = Asked {
                 authorization,
                 no_store,
@@ -56,10 +63,18 @@ fn head() -> impl Strategy<Value = StoredHead> {
                 began,
             };
             let withheld = withheld.iter().map(|name| name.parse().unwrap()).collect();
-            let facts =
-                Facts { date, initial_age, lifetime, revalidate, immutable, withheld, rules };
-            let cached = cached.map(|(lifetime, is_public)| {
-                let cached = Cached::for_duration(lifetime);
+            let facts = Facts {
+                date,
+                initial_age,
+                lifetime,
+                revalidate,
+                immutable,
+                windows,
+                withheld,
+                rules,
+            };
+            let cached = cached.map(|(lifetime, windows, is_public)| {
+                let cached = Cached::for_duration(lifetime).with_windows(windows);
                 if is_public { cached.public() } else { cached }
             });
             let status = StatusCode::from_u16(status).unwrap();

@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Version, kind, length.
 const BEFORE: usize = 6;
 const CRC: usize = 4;

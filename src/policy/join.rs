@@ -1,0 +1,111 @@
+use std::borrow::Cow;
+
+use http::{HeaderMap, response};
+
+use super::{
+    CacheMode, CacheStatus, Content, Lookup, Reason, StoredHead,
+    age::{self, Timestamp},
+    reuse::Use,
+    storing,
+    validation::Store,
+    variants::{NameSet, Secret, VariantKey},
+};
+
+/// A response that is on its way into the store, as others than the one who asked see it.
+///
+/// Only a [`Store`] gives one, so that what must not be stored cannot be shared.
+#[derive(Clone, Debug)]
+pub struct Running {
+    head: StoredHead,
+    names: NameSet,
+    variant: VariantKey,
+}
+
+impl Running {
+    pub(super) fn new(store: &Store) -> Self {
+        let placement = store.placement();
+        Self {
+            head: store.head().clone(),
+            names: placement.names().clone(),
+            variant: placement.variant().clone(),
+        }
+    }
+
+    /// The head as it is stored.
+    pub fn head(&self) -> &StoredHead {
+        &self.head
+    }
+
+    /// The request fields that select it.
+    pub fn names(&self) -> &NameSet {
+        &self.names
+    }
+
+    /// What they were.
+    pub fn variant(&self) -> &VariantKey {
+        &self.variant
+    }
+}
+
+/// Whether a request may be answered with a response that another has asked for.
+#[derive(Debug)]
+#[must_use]
+pub enum Join {
+    /// With this head, and the body as it comes.
+    Share {
+        /// The head, ready to be sent.
+        head: Box<response::Parts>,
+        /// What of the body belongs to it.
+        content: Content,
+        /// How it came about.
+        status: CacheStatus,
+    },
+    /// No: it has to ask for itself.
+    Alone(Reason),
+}
+
+impl Lookup<'_> {
+    /// Whether this request, whose fields are `request`, may have what is `running` (RFC 9111 §4):
+    /// the same rules as for what is stored already. `why` it would be forwarded otherwise.
+    pub fn join(
+        &self,
+        request: &HeaderMap,
+        running: &Running,
+        why: Reason,
+        secret: &Secret,
+        now: Timestamp,
+    ) -> Join {
+        let head = &running.head;
+        if self.mode == CacheMode::Reload {
+            return Join::Alone(Reason::Reload);
+        }
+        if running.names.select(request, secret) != running.variant {
+            return Join::Alone(Reason::VaryMiss);
+        }
+        let rules = &*self.policy.rules;
+        let facts = if head.facts().rules == rules.fingerprint {
+            Cow::Borrowed(head.facts())
+        } else {
+            match storing::evaluate_again(rules, head) {
+                Ok(facts) => Cow::Owned(facts),
+                Err(reason) => return Join::Alone(reason),
+            }
+        };
+        let resident = now.since(head.asked().received);
+        let age = age::current_age(&facts, resident);
+        match self.may_use(&facts, age, resident) {
+            Ok(Use::AsItIs) => {
+                let (head, content) = self.answer(request, head, age, now);
+                let status = CacheStatus::forwarded(why).collapsed();
+                Join::Share { head: Box::new(head), content, status }
+            }
+            Ok(Use::Refreshing) => Join::Alone(Reason::Stale),
+            Err(reason) => Join::Alone(reason),
+        }
+    }
+
+    /// The variant that the request selects where `Vary` names `names`.
+    pub fn variant(&self, request: &HeaderMap, names: &NameSet, secret: &Secret) -> VariantKey {
+        names.select(request, secret)
+    }
+}

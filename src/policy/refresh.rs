@@ -1,0 +1,130 @@
+//! A stored response in place of an answer, and the request that is to bring a newer one.
+
+use std::{borrow::Cow, time::Duration};
+
+use http::{HeaderMap, Method, StatusCode, header, request};
+
+use super::{
+    CacheMode, CacheStatus, ClientMaxStale, ClientReload, Fetch, Lookup, Reason, Serve,
+    age::{self, Timestamp},
+    directives::RequestDirectives,
+    head::Revalidate,
+    reuse::{self, Candidate, seconds},
+    stale::{self, Occasion},
+    validation::Asking,
+    variants::NameSet,
+};
+
+/// The answer where the inner service failed.
+#[derive(Debug)]
+#[must_use]
+pub enum Failure {
+    /// The stored response is used (RFC 9111 §4.2.4).
+    ServeStale(Serve),
+    /// The error is the answer.
+    Fail,
+}
+
+impl Fetch {
+    /// A request of our own, made from one that is being answered: a GET with what selects the
+    /// stored response and nothing that says who asked.
+    pub(super) fn refresh(
+        lookup: Lookup<'_>,
+        request: &mut request::Parts,
+        candidate: Candidate,
+        now: Timestamp,
+    ) -> Self {
+        let mut selected = HeaderMap::new();
+        let names = NameSet::of(candidate.response.head().headers());
+        let names = names.iter().flat_map(NameSet::iter).chain([&header::HOST]);
+        for name in names.filter(|name| **name != header::RANGE) {
+            for value in request.headers.get_all(name) {
+                selected.append(name.clone(), value.clone());
+            }
+        }
+        request.headers = selected;
+        request.method = Method::GET;
+        lookup.policy.rules.query.rewrite(&mut request.uri);
+        if let Some(change) = &lookup.policy.rules.refresh_request {
+            change(request);
+        }
+        let lookup = Lookup {
+            is_head: false,
+            is_conditional: false,
+            authorization: request.headers.contains_key(header::AUTHORIZATION),
+            directives: RequestDirectives::default(),
+            mode: CacheMode::Default,
+            ..lookup
+        };
+        Self::new(lookup, request, Reason::Stale, Some(candidate), now)
+    }
+
+    /// The third question where the inner service gave no answer but an error.
+    pub fn on_error(&self, now: Timestamp) -> Failure {
+        match self.0.stale(Occasion::Disconnect, Reason::Disconnected, now) {
+            Some(serve) => Failure::ServeStale(serve),
+            None => Failure::Fail,
+        }
+    }
+
+    /// How long to wait for the origin before [`on_slow_origin`](Self::on_slow_origin) is asked.
+    /// `None`: as long as it takes.
+    pub fn patience(&self) -> Option<Duration> {
+        let after = self.0.lookup.policy.rules.stale.on_slow_origin?;
+        self.0.candidate.is_some().then_some(after)
+    }
+
+    /// What to answer while the origin takes its time; the request goes on.
+    pub fn on_slow_origin(&self, now: Timestamp) -> Option<Serve> {
+        self.0.stale(Occasion::Disconnect, Reason::SlowOrigin, now)
+    }
+
+    /// The request as the client sent it, to be asked again from the first question on.
+    pub fn into_lookup(self, request: &mut request::Parts) -> Lookup<'static> {
+        let Asking { lookup, request: headers, .. } = *self.0;
+        request.headers = headers;
+        lookup
+    }
+}
+
+impl Asking {
+    /// RFC 5861 §4: a stored response in place of an answer that is none.
+    pub(super) fn instead_of(&self, answer: StatusCode, now: Timestamp) -> Option<Serve> {
+        if !matches!(answer.as_u16(), 500 | 502..=504) {
+            return None;
+        }
+        let serve = self.stale(Occasion::ServerError, Reason::ServerError, now)?;
+        Some(Serve { status: serve.status.answered(answer), ..serve })
+    }
+
+    fn stale(&self, occasion: Occasion, why: Reason, now: Timestamp) -> Option<Serve> {
+        let Candidate { index, response, facts, .. } = self.candidate.as_ref()?;
+        let rules = &*self.lookup.policy.rules;
+        let age = age::current_age(facts, now.since(response.head().asked().received));
+        let heard = rules.client_reload == ClientReload::Honour
+            && self.lookup.wants_newer(facts, age.min(facts.lifetime));
+        if heard || self.lookup.mode != CacheMode::Default || facts.revalidate == Revalidate::Always
+        {
+            return None;
+        }
+        let asked = self.lookup.directives.stale_if_error;
+        let asked = asked.filter(|_| rules.client_max_stale == ClientMaxStale::Honour);
+        let window = rules.stale.window(facts, occasion, asked);
+        let is_fresh = facts.lifetime > age;
+        if !is_fresh && !stale::is_within(age.saturating_sub(facts.lifetime), window) {
+            return None;
+        }
+        let (head, content) = reuse::answer(
+            self.lookup.is_head,
+            Some(&self.request),
+            response.head().status(),
+            Cow::Borrowed(response.head().headers()),
+            age,
+            now,
+            &facts.withheld,
+        );
+        let ttl = seconds(facts.lifetime) - seconds(age);
+        let status = CacheStatus::forwarded(self.reason).detailed(why).with_ttl(ttl);
+        Some(Serve { index: *index, head, content, status })
+    }
+}
