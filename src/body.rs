@@ -1,5 +1,4 @@
 use std::{
-    collections::VecDeque,
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -11,7 +10,8 @@ use pin_project_lite::pin_project;
 
 use crate::{
     BoxError,
-    fill::{Fill, Shared},
+    flight::Passenger,
+    log::{Cursor, Next},
     policy::CacheStatus,
     storage::StoredBody,
 };
@@ -21,12 +21,17 @@ pin_project! {
     /// being stored as it is read, or a stored one.
     ///
     /// A body that is not stored is the inner service's, untouched. One that is being stored gives
-    /// each frame as it comes; dropped before its end, it leaves nothing in the store. A body that
-    /// ends before its announced length gives an error, never a clean end.
+    /// each frame as it comes, to all who have asked for it. A body that ends before its announced length gives an
+    /// error to each of them, never a clean end. When the last of them drops it before its end,
+    /// [`Disconnect`](crate::Disconnect) says whether the rest is fetched and stored.
     ///
     /// Storing does not hold a body back, but for two things: one that runs more than 4 MiB ahead of its
     /// store waits for it, a quarter of a second in all, and its last frame waits for the
     /// [`store_timeout`](crate::CacheLayer::store_timeout) where no executor can finish the write.
+    ///
+    /// Readers of one body wait for each other only where it is larger than what is
+    /// [kept](crate::CacheLayer::kept_bytes) for those who come later; there one that takes nothing for
+    /// [`slow_reader_timeout`](crate::CacheLayer::slow_reader_timeout) while another waits for it gets an error.
     ///
     /// What is stored is whole when the last byte of a known length has come, since servers do not
     /// ask for more: trailers behind a `Content-Length` are passed on, and stored only if the head
@@ -44,11 +49,44 @@ pin_project! {
     #[project = KindProjection]
     enum Kind<B> {
         Inner { #[pin] body: B },
-        Filling { #[pin] body: B, fill: Shared },
+        Filling { reader: Box<Reader> },
         Stored { #[pin] body: StoredBody },
-        // A body that was begun before its head went on.
-        Begun { frames: VecDeque<Frames>, rest: Pin<Box<CacheBody<B>>> },
         Empty { hint: SizeHint },
+    }
+}
+
+/// Reads a body as it comes from the origin, and keeps it coming.
+pub(crate) struct Reader {
+    cursor: Cursor,
+    /// `None` where all of it is there.
+    passenger: Option<Passenger>,
+}
+
+impl Reader {
+    pub(crate) fn new(cursor: Cursor, passenger: Option<Passenger>) -> Self {
+        Self { cursor, passenger }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frames>> {
+        let Self { cursor, passenger } = self;
+        let next = match passenger {
+            Some(passenger) => ready!(passenger.poll(cx, || cursor.next())),
+            None => cursor.next().unwrap_or(Next::End),
+        };
+        Poll::Ready(match next {
+            Next::Data(data) => Some(Ok(Frame::data(data))),
+            Next::Trailers(trailers) => Some(Ok(Frame::trailers(trailers))),
+            Next::Error(error) => Some(Err(error)),
+            Next::End => None,
+        })
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (least, exact) = self.cursor.left();
+        let mut hint = SizeHint::new();
+        hint.set_lower(exact.unwrap_or(least));
+        exact.into_iter().for_each(|exact| hint.set_upper(exact));
+        hint
     }
 }
 
@@ -59,20 +97,12 @@ impl<B> CacheBody<B> {
         Self { kind: Kind::Inner { body }, status }
     }
 
-    pub(crate) fn filling(body: B, fill: Fill, status: CacheStatus) -> Self {
-        Self { kind: Kind::Filling { body, fill: Shared::new(fill) }, status }
+    pub(crate) fn filling(reader: Reader, status: CacheStatus) -> Self {
+        Self { kind: Kind::Filling { reader: Box::new(reader) }, status }
     }
 
     pub(crate) fn stored(body: StoredBody, status: CacheStatus) -> Self {
         Self { kind: Kind::Stored { body }, status }
-    }
-
-    pub(crate) fn begun(
-        frames: VecDeque<Result<Frame<Bytes>, BoxError>>,
-        rest: Pin<Box<Self>>,
-        status: CacheStatus,
-    ) -> Self {
-        Self { kind: Kind::Begun { frames, rest }, status }
     }
 
     /// A body without bytes. `hint` is what the head may say of the length: that of the body that a
@@ -104,26 +134,10 @@ where
             KindProjection::Inner { body } => {
                 body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
             }
-            KindProjection::Filling { mut body, fill } => {
-                let fill = fill.get_mut();
-                if let Some(held) = fill.poll_held(cx) {
-                    return held;
-                }
-                ready!(fill.poll_room(cx));
-                let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
-                    fill.drive(cx);
-                    return Poll::Pending;
-                };
-                let frame = frame.map(|frame| frame.map_err(Into::into));
-                fill.observe(frame, body.is_end_stream(), cx)
-            }
+            KindProjection::Filling { reader } => reader.poll_frame(cx),
             KindProjection::Stored { body } => {
                 body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
             }
-            KindProjection::Begun { frames, rest } => match frames.pop_front() {
-                Some(frame) => Poll::Ready(Some(frame)),
-                None => rest.as_mut().poll_frame(cx),
-            },
             KindProjection::Empty { .. } => Poll::Ready(None),
         };
         if let Poll::Ready(Some(Err(_))) = polled {
@@ -136,12 +150,8 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
-            Kind::Filling { body, fill } => {
-                let fill = fill.get();
-                body.is_end_stream() && !fill.is_short() && fill.is_settled()
-            }
+            Kind::Filling { reader } => reader.cursor.is_over(),
             Kind::Stored { body } => body.is_end_stream(),
-            Kind::Begun { frames, rest } => frames.is_empty() && rest.is_end_stream(),
             Kind::Empty { .. } => true,
         }
     }
@@ -149,12 +159,8 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
-            Kind::Filling { body, fill } => plus(body.size_hint(), fill.get().held_bytes()),
+            Kind::Filling { reader } => reader.size_hint(),
             Kind::Stored { body } => body.size_hint(),
-            Kind::Begun { frames, rest } => {
-                let data = |frame: &Frames| Some(frame.as_ref().ok()?.data_ref()?.len() as u64);
-                plus(rest.size_hint(), frames.iter().filter_map(data).sum())
-            }
             Kind::Empty { hint } => *hint,
         }
     }
@@ -164,15 +170,6 @@ impl<B> fmt::Debug for CacheBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheBody").field("status", &self.status).finish_non_exhaustive()
     }
-}
-
-fn plus(rest: SizeHint, bytes: u64) -> SizeHint {
-    let mut hint = SizeHint::new();
-    hint.set_lower(rest.lower().saturating_add(bytes));
-    if let Some(upper) = rest.upper() {
-        hint.set_upper(upper.saturating_add(bytes));
-    }
-    hint
 }
 
 /// Some bodies know that they have ended, others that they have no bytes.

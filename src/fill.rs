@@ -1,192 +1,235 @@
 use std::{
-    collections::VecDeque,
     fmt,
     future::poll_fn,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http_body::Frame;
+use http_body::{Body, Frame};
 
 use crate::{
-    BoxError, Error,
-    clock::{BoxFuture, Clock, within},
+    BoxError,
+    clock::{BoxFuture, Clock},
     executor::Executor,
-    inflight::Fetching,
-    policy::{Placement, StoredHead, Timestamp, owned_fields},
-    storage::{CacheManager, EntryWriter},
+    log::{Demand, Writer},
+    policy::{Timestamp, owned_fields},
+    recorder::Recorder,
 };
 
-/// Follows one origin body to its end and writes it into the store on the way.
+/// Carries one origin body to its end: into the log that its readers read, and into the store.
 ///
 /// The end is stated, never inferred from a drop: by the number of bytes, by the end of the stream,
-/// by trailers. Dropped before it, nothing is stored.
+/// by trailers. Dropped before it, nothing is stored, and every reader gets an error.
 pub(crate) struct Fill {
+    log: Writer,
+    recorder: Option<Recorder>,
+    /// Whether the store holds in memory what it is given before the end.
+    is_buffered: bool,
     /// The bytes that must come, if that is known.
     length: Option<u64>,
     seen: u64,
     announces_trailers: bool,
-    recorder: Option<Recorder>,
-    held: Option<Held>,
-    /// Since when the reader waits for the store, and what wakes it.
-    waiting: Option<(Timestamp, Option<BoxFuture>)>,
-    waited: Duration,
+    means: Means,
 }
 
 /// What a fill needs of its surroundings.
+#[derive(Clone)]
 pub(crate) struct Means {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Arc<dyn Executor>,
     /// How long the last frame waits for the store where nobody else can finish it.
     pub(crate) store_timeout: Duration,
+    /// How long the others wait for a reader that takes nothing.
+    pub(crate) slow_reader_timeout: Duration,
 }
 
-type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+/// So many frames in a row are read without letting others run.
+const BURST: u32 = 32;
 
 impl Fill {
-    pub(crate) fn new(length: Option<u64>, announces_trailers: bool, recorder: Recorder) -> Self {
-        Self {
-            length,
-            seen: 0,
-            announces_trailers,
-            recorder: Some(recorder),
-            held: None,
-            waiting: None,
-            waited: Duration::ZERO,
-        }
+    pub(crate) fn new(
+        log: Writer,
+        recorder: Recorder,
+        is_buffered: bool,
+        length: Option<u64>,
+        announces_trailers: bool,
+        means: Means,
+    ) -> Self {
+        let recorder = Some(recorder);
+        Self { log, recorder, is_buffered, length, seen: 0, announces_trailers, means }
     }
 
-    /// Whether the body has ended before all of its bytes came.
-    pub(crate) fn is_short(&self) -> bool {
-        self.length.is_some_and(|length| self.seen < length)
+    /// Whether `body` has ended before anybody has read it: nobody would ask for more.
+    pub(crate) fn is_over(&self, body: &impl Body) -> bool {
+        (body.is_end_stream() && !self.is_short())
+            || (self.length == Some(0) && !self.announces_trailers)
     }
 
-    /// Whether nothing is to come at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.length == Some(0) && !self.announces_trailers
+    /// Finishes what is over already.
+    pub(crate) async fn finish_empty(self) {
+        self.finish(None, None).await;
     }
 
-    /// Whether nothing is left to be done for the store.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.recorder.is_none() && self.held.is_none()
-    }
-
-    /// The bytes of the frame that waits for the store.
-    pub(crate) fn held_bytes(&self) -> u64 {
-        let frame = self.held.as_ref().and_then(|held| held.frame.as_ref());
-        frame.and_then(Frame::data_ref).map_or(0, |data| data.len() as u64)
-    }
-
-    /// Lets the store go on while the origin has nothing to give: whoever waits for the one may be
-    /// woken by the other.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(recorder) = &mut self.recorder
-            && recorder.pump.as_mut().poll(cx).is_ready()
-        {
-            self.recorder = None;
-        }
-    }
-
-    /// Whether the store can take more. One that is behind is waited for, so that a burst does not
-    /// outrun it, but no longer than [`MAX_WAIT`] for all of a body: then it is given up.
-    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(recorder) = &mut self.recorder else { return Poll::Ready(()) };
-        if recorder.queue.lag() <= MAX_LAG {
-            return Poll::Ready(());
-        }
-        if recorder.pump.as_mut().poll(cx).is_ready() {
-            self.recorder = None;
-            return Poll::Ready(());
-        }
-        let clock = &recorder.means.clock;
-        let left = MAX_WAIT.saturating_sub(self.waited);
-        let (since, timer) = self.waiting.get_or_insert_with(|| (clock.now(), clock.sleep(left)));
-        let is_room = recorder.queue.lag() <= MAX_LAG;
-        // Without a timer nobody might wake who waits.
-        let is_patient = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_pending());
-        if !is_room && is_patient {
-            return Poll::Pending;
-        }
-        self.waited += clock.now().since(*since);
-        self.waiting = None;
-        if !is_room {
-            self.recorder = None;
-        }
-        Poll::Ready(())
-    }
-
-    /// The frame that waits for the store, if there is one. To be asked before the origin.
-    pub(crate) fn poll_held(&mut self, cx: &mut Context<'_>) -> Option<Polled> {
-        let held = self.held.as_mut()?;
-        if held.poll(cx).is_pending() {
-            return Some(Poll::Pending);
-        }
-        let frame = self.held.take()?.frame;
-        Some(Poll::Ready(frame.map(Ok)))
-    }
-
-    /// Takes what the origin's body gave, and gives what the client gets. `is_last`: the body says
-    /// that nothing follows.
-    pub(crate) fn observe(
-        &mut self,
-        frame: Option<Result<Frame<Bytes>, BoxError>>,
-        is_last: bool,
-        cx: &mut Context<'_>,
-    ) -> Polled {
-        let frame = match frame {
-            Some(Ok(frame)) => Some(frame),
-            Some(Err(error)) => return self.fail(error),
-            None => None,
-        };
-        if let Some(data) = frame.as_ref().and_then(Frame::data_ref) {
+    /// Reads `body` as fast as somebody wants it.
+    pub(crate) async fn run<B>(mut self, mut body: Pin<&mut B>)
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let mut burst = 0;
+        loop {
+            let has_waited = self.demand().await;
+            if self.recorder.is_none() && !self.log.is_read() {
+                return;
+            }
+            burst = if has_waited { 0 } else { burst + 1 };
+            if burst >= BURST {
+                burst = 0;
+                pause().await;
+            }
+            let frame = match self.next(body.as_mut()).await {
+                Some(Ok(frame)) => Some(frame),
+                Some(Err(error)) => return self.log.fail(error),
+                None => None,
+            };
+            let Some(frame) = frame else {
+                return match self.is_short() {
+                    true => self.log.fail(Box::new(WrongLength)),
+                    false => self.finish(None, None).await,
+                };
+            };
+            let data = match frame.into_data() {
+                Ok(data) => data,
+                Err(_) if self.is_short() => return self.log.fail(Box::new(WrongLength)),
+                Err(frame) => return self.finish(None, Some(frame)).await,
+            };
             self.seen = self.seen.saturating_add(data.len() as u64);
             if self.length.is_some_and(|length| self.seen > length) {
-                return self.fail(Box::new(WrongLength));
+                return self.log.fail(Box::new(WrongLength));
             }
+            if let Some(recorder) = &mut self.recorder
+                && !recorder.write(data.clone())
+            {
+                self.give_up_storing();
+            }
+            let is_last = body.is_end_stream();
             let is_whole = match self.length {
                 Some(length) => self.seen == length && (is_last || !self.announces_trailers),
                 None => is_last,
             };
-            if let Some(recorder) = &mut self.recorder
-                && !recorder.write(data.clone(), cx)
-            {
-                self.recorder = None;
+            if is_whole {
+                return self.finish(Some(data), None).await;
             }
-            return if is_whole {
-                self.finish(frame, None, cx)
-            } else {
-                Poll::Ready(frame.map(Ok))
-            };
+            let is_kept_whole = self.log.write(data);
+            if !is_kept_whole && self.is_buffered {
+                self.give_up_storing();
+            }
         }
-        if self.is_short() {
-            return self.fail(Box::new(WrongLength));
-        }
-        let trailers = frame.as_ref().and_then(Frame::trailers_ref);
-        let trailers = trailers.map(|trailers| owned_fields(trailers, 0));
-        self.finish(frame, trailers, cx)
     }
 
-    fn fail(&mut self, error: BoxError) -> Polled {
+    /// Whether the body has not brought all of its bytes.
+    fn is_short(&self) -> bool {
+        self.length.is_some_and(|length| self.seen < length)
+    }
+
+    /// Waits until somebody wants more and all can take it. Whether that took any waiting.
+    async fn demand(&mut self) -> bool {
+        let mut has_waited = false;
+        let mut held_up: Option<(Timestamp, Option<BoxFuture>)> = None;
+        poll_fn(|cx| {
+            self.record(cx);
+            loop {
+                match self.log.demand() {
+                    Demand::More => break,
+                    Demand::Nothing => {
+                        has_waited = true;
+                        return Poll::Pending;
+                    }
+                    Demand::HeldUp => {}
+                }
+                let (clock, limit) = (&self.means.clock, self.means.slow_reader_timeout);
+                let (since, timer) =
+                    held_up.get_or_insert_with(|| (clock.now(), clock.sleep(limit)));
+                let rings = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+                if !rings && clock.now().since(*since) < limit {
+                    return Poll::Pending;
+                }
+                held_up = None;
+                self.log.cut_off_the_stalled();
+            }
+            match &mut self.recorder {
+                Some(recorder) => match recorder.poll_room(&*self.means.clock, cx) {
+                    Poll::Ready(true) => {}
+                    Poll::Ready(false) => self.give_up_storing(),
+                    Poll::Pending => return Poll::Pending,
+                },
+                None => {}
+            }
+            Poll::Ready(())
+        })
+        .await;
+        has_waited
+    }
+
+    /// The next frame. The store goes on while the origin has nothing to give: whoever waits for
+    /// the one may be woken by the other.
+    async fn next<B>(&mut self, mut body: Pin<&mut B>) -> Option<Result<Frame<Bytes>, BoxError>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        poll_fn(|cx| match body.as_mut().poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(frame.map(|frame| frame.map_err(Into::into))),
+            Poll::Pending => {
+                self.record(cx);
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    fn record(&mut self, cx: &mut Context<'_>) {
+        if let Some(recorder) = &mut self.recorder
+            && !recorder.go_on(cx)
+        {
+            self.give_up_storing();
+        }
+    }
+
+    /// The readers do not notice.
+    fn give_up_storing(&mut self) {
         self.recorder = None;
-        Poll::Ready(Some(Err(error)))
+        self.log.is_not_recorded();
     }
 
-    fn finish(
-        &mut self,
-        frame: Option<Frame<Bytes>>,
-        trailers: Option<HeaderMap>,
-        cx: &mut Context<'_>,
-    ) -> Polled {
-        let Some(recorder) = self.recorder.take() else { return Poll::Ready(frame.map(Ok)) };
-        let Some(unfinished) = recorder.finish(trailers, cx) else {
-            return Poll::Ready(frame.map(Ok));
-        };
-        self.held = Some(Held { unfinished, frame });
-        self.poll_held(cx).unwrap_or(Poll::Pending)
+    /// The last bytes reach the readers when the store has them all, or is given up.
+    async fn finish(self, last: Option<Bytes>, trailers: Option<Frame<Bytes>>) {
+        let trailers = trailers.and_then(|frame| frame.into_trailers().ok());
+        if let Some(recorder) = self.recorder {
+            let Means { clock, executor, store_timeout, .. } = &self.means;
+            let owned = trailers.as_ref().map(|trailers| owned_fields(trailers, 0));
+            recorder.finish(owned, clock, &**executor, *store_timeout).await;
+        }
+        if let Some(last) = last {
+            self.log.write(last);
+        }
+        self.log.finish(trailers);
     }
+}
+
+async fn pause() {
+    let mut is_resumed = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut is_resumed, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// The body had another length than the head said.
@@ -200,177 +243,3 @@ impl fmt::Display for WrongLength {
 }
 
 impl std::error::Error for WrongLength {}
-
-/// The last frame, kept back until the store has finished or had time enough.
-struct Held {
-    unfinished: Unfinished,
-    frame: Option<Frame<Bytes>>,
-}
-
-impl Held {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Unfinished { pump, timer, clock, since, timeout } = &mut self.unfinished;
-        if pump.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        if let Some(timer) = timer
-            && timer.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(());
-        }
-        if clock.now().since(*since) >= *timeout { Poll::Ready(()) } else { Poll::Pending }
-    }
-}
-
-struct Unfinished {
-    pump: BoxFuture,
-    timer: Option<BoxFuture>,
-    clock: Arc<dyn Clock>,
-    since: Timestamp,
-    timeout: Duration,
-}
-
-/// Writes into the store behind the body's back: what comes is queued, and a single future carries
-/// it over, polled by whoever reads.
-pub(crate) struct Recorder {
-    queue: Arc<Queue>,
-    pump: BoxFuture,
-    means: Means,
-    room: u64,
-}
-
-/// A store that is so many bytes behind is waited for,
-const MAX_LAG: u64 = 4 << 20;
-/// so long for all of a body, and then given up.
-const MAX_WAIT: Duration = Duration::from_millis(250);
-/// What was handed to the executor is given up after so long.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-
-impl Recorder {
-    pub(crate) fn new<M: CacheManager>(
-        manager: M,
-        placement: Placement,
-        head: StoredHead,
-        fetching: Fetching,
-        means: Means,
-    ) -> Self {
-        let queue = Arc::new(Queue::default());
-        let room = manager.max_entry_bytes();
-        let events = queue.clone();
-        let pump = Box::pin(async move {
-            // An error means that nothing is stored, which is all that there is to do about it.
-            let _: Result<(), Error> = pump(manager, placement, head, fetching, events).await;
-        });
-        Self { queue, pump, means, room }
-    }
-
-    /// Queues a chunk. `false`: the store has failed, or does not take that much.
-    fn write(&mut self, chunk: Bytes, cx: &mut Context<'_>) -> bool {
-        let Some(room) = self.room.checked_sub(chunk.len() as u64) else { return false };
-        self.room = room;
-        self.queue.push(Event::Chunk(chunk));
-        self.pump.as_mut().poll(cx).is_pending()
-    }
-
-    /// States the end. Gives back what is still to be waited for, if nobody else can do that.
-    fn finish(mut self, trailers: Option<HeaderMap>, cx: &mut Context<'_>) -> Option<Unfinished> {
-        self.queue.push(Event::End(trailers));
-        if self.pump.as_mut().poll(cx).is_ready() {
-            return None;
-        }
-        let Means { clock, executor, store_timeout } = self.means;
-        let (pump, limit) = (self.pump, clock.clone());
-        let task = async move {
-            let write = async {
-                pump.await;
-                Ok(())
-            };
-            let _ = within(&*limit, WRITE_TIMEOUT, write).await;
-        };
-        let pump = executor.execute(Box::pin(task)).err()?;
-        let (since, timer) = (clock.now(), clock.sleep(store_timeout));
-        Some(Unfinished { pump, timer, clock, since, timeout: store_timeout })
-    }
-}
-
-async fn pump<M: CacheManager>(
-    manager: M,
-    placement: Placement,
-    head: StoredHead,
-    fetching: Fetching,
-    events: Arc<Queue>,
-) -> Result<(), Error> {
-    let mut writer = manager.put(placement, head).await?;
-    loop {
-        match poll_fn(|_| events.poll_next()).await {
-            Event::Chunk(chunk) => writer.write(chunk).await?,
-            // From here on it is the store that refuses what was deleted meanwhile.
-            Event::End(_) if fetching.is_invalidated() => return Err(Error::refused()),
-            Event::End(trailers) => return writer.finish(trailers).await,
-        }
-    }
-}
-
-enum Event {
-    Chunk(Bytes),
-    End(Option<HeaderMap>),
-}
-
-#[derive(Default)]
-struct Queue(Mutex<Queued>);
-
-#[derive(Default)]
-struct Queued {
-    events: VecDeque<Event>,
-    bytes: u64,
-}
-
-impl Queue {
-    fn push(&self, event: Event) {
-        let mut queued = self.lock();
-        if let Event::Chunk(chunk) = &event {
-            queued.bytes += chunk.len() as u64;
-        }
-        queued.events.push_back(event);
-    }
-
-    fn lag(&self) -> u64 {
-        self.lock().bytes
-    }
-
-    /// Nobody is woken: whoever pushes polls the pump next, and the last event comes before the pump
-    /// goes elsewhere.
-    fn poll_next(&self) -> Poll<Event> {
-        let mut queued = self.lock();
-        match queued.events.pop_front() {
-            Some(event) => {
-                if let Event::Chunk(chunk) = &event {
-                    queued.bytes -= chunk.len() as u64;
-                }
-                Poll::Ready(event)
-            }
-            None => Poll::Pending,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queued> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A [`Fill`] that a body can hold and still be small and `Sync`: it is polled through `&mut` alone.
-pub(crate) struct Shared(Box<Mutex<Fill>>);
-
-impl Shared {
-    pub(crate) fn new(fill: Fill) -> Self {
-        Self(Box::new(Mutex::new(fill)))
-    }
-
-    pub(crate) fn get_mut(&mut self) -> &mut Fill {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn get(&self) -> MutexGuard<'_, Fill> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}

@@ -53,6 +53,13 @@ impl<M: CacheManager> CacheHandle<M> {
         kept.map(|()| purged)
     }
 
+    /// Begins no new refresh, and waits until all has ended that goes on in the background: refreshes,
+    /// writes, bodies whose clients have gone. Requests are served as before, those that would
+    /// refresh something are answered stale as long as it may be used.
+    pub async fn shutdown(&self) {
+        self.core.background.shut_down().await;
+    }
+
     /// The store.
     pub fn manager(&self) -> &M {
         &self.core.manager

@@ -4,8 +4,10 @@ use http::{Uri, request};
 use tower_layer::Layer;
 
 use crate::{
-    CacheHandle, CacheService, Clock, Executor, Policy, SystemClock,
-    shared::{Core, Emit},
+    CacheHandle, CacheService, Clock, Disconnect, Executor, Policy, SystemClock,
+    background::{Background, Counted, Limits},
+    log::Budget,
+    shared::{Core, Emit, Waits},
     storage::CacheManager,
 };
 
@@ -58,7 +60,8 @@ use crate::{
 /// - `LoadShed`, `Buffer` and balancers *outside* of the cache do not see the origin's pressure; put
 ///   them inside;
 /// - a limit such as `ConcurrencyLimit` inside counts the requests that reach the origin, and never
-///   a hit; a permit is given back when the response future is dropped;
+///   a hit; a permit is given back when the request has ended, which with [`Disconnect::Abandon`] is as
+///   soon as the response future is dropped;
 /// - a service that is not `Clone` goes into a `Buffer` first.
 ///
 /// # Order
@@ -78,15 +81,19 @@ impl<M: CacheManager> CacheLayer<M> {
         let executor: Arc<dyn Executor> = Arc::new(crate::TokioExecutor::new());
         #[cfg(not(feature = "tokio"))]
         let executor: Arc<dyn Executor> = Arc::new(crate::NoExecutor);
+        let background = Arc::new(Background::default());
         Self {
             core: Arc::new(Core {
                 policy: Policy::shared(),
                 purges: manager.purge_log().clone(),
                 manager,
                 clock: Arc::new(SystemClock),
-                executor,
+                executor: Arc::new(Counted::new(executor, background.clone())),
                 emit: Emit::default(),
                 store_timeout: Duration::from_millis(50),
+                waits: Waits::default(),
+                budget: Arc::new(Budget::new(64 << 20)),
+                background,
             }),
         }
     }
@@ -133,7 +140,10 @@ impl<M: CacheManager> CacheLayer<M> {
     /// Runs on `executor` what has to go on when nobody waits. Default: `TokioExecutor` with the
     /// feature `tokio`, else [`NoExecutor`](crate::NoExecutor).
     pub fn executor(self, executor: impl Executor) -> Self {
-        self.core(|core| core.executor = Arc::new(executor))
+        self.core(|core| {
+            let executor = Counted::new(Arc::new(executor), core.background.clone());
+            core.executor = Arc::new(executor);
+        })
     }
 
     /// How long a request waits for the store: for what it has, for a change, and with the end of a
@@ -141,6 +151,49 @@ impl<M: CacheManager> CacheLayer<M> {
     /// goes on as if the store had failed.
     pub fn store_timeout(self, timeout: Duration) -> Self {
         self.core(|core| core.store_timeout = timeout)
+    }
+
+    /// What happens to a request to the origin, and to the response that is being stored, when the
+    /// last client that waits for it has gone. Default: [`Disconnect::Finish`].
+    pub fn on_disconnect(self, disconnect: Disconnect) -> Self {
+        self.core(|core| core.waits.disconnect = disconnect)
+    }
+
+    /// How long requests wait for another one to get its answer's head. Then one of them asks as
+    /// well; after three that were silent for so long, all ask for themselves. Default: 10 seconds.
+    pub fn collapse_timeout(self, timeout: Duration) -> Self {
+        self.core(|core| core.waits.collapse_timeout = timeout)
+    }
+
+    /// How much of a body that is on its way is kept for requests that come later, in bytes, where the
+    /// store does not hold it in memory anyway. Of a larger one the clients read the same part at the
+    /// same pace, and later requests ask for themselves. Default: 4 MiB.
+    pub fn kept_bytes(self, bytes: u64) -> Self {
+        self.core(|core| core.waits.kept_bytes = bytes)
+    }
+
+    /// How many bytes of bodies that are on their way may be kept in memory at once. Over it new
+    /// responses pass by unstored. Shared with the layer's clones that are made afterwards. Default:
+    /// 64 MiB.
+    pub fn inflight_bytes(self, bytes: u64) -> Self {
+        self.core(|core| core.budget = Arc::new(Budget::new(bytes)))
+    }
+
+    /// How long the readers of a large body wait for one that takes nothing, before that one gets an
+    /// error. A reader that nobody waits for is never cut off. Default: 10 seconds.
+    pub fn slow_reader_timeout(self, timeout: Duration) -> Self {
+        self.core(|core| core.waits.slow_reader_timeout = timeout)
+    }
+
+    /// How many background refreshes run at once, in all and for one authority; more wait their
+    /// turn. Default: 64 and 16.
+    pub fn refresh_limits(self, in_all: usize, per_authority: usize) -> Self {
+        self.core(|core| core.waits.refreshes = Limits { in_all, per_authority })
+    }
+
+    /// How long a background refresh may take, body included. Default: 30 seconds.
+    pub fn refresh_timeout(self, timeout: Duration) -> Self {
+        self.core(|core| core.waits.refresh_timeout = timeout)
     }
 
     /// A handle to this cache, for purging. It outlives the layer and its services.

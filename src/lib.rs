@@ -121,23 +121,30 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod background;
 mod body;
 mod clock;
 mod error;
 mod exchange;
 mod executor;
 mod fill;
+mod flight;
 mod future;
 mod handle;
 mod inflight;
 mod layer;
+mod log;
+mod memo;
 pub mod policy;
 mod purge;
+mod recorder;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 mod service;
 mod shared;
 pub mod storage;
+mod sync;
+mod task;
 
 #[cfg(feature = "tokio")]
 pub use self::executor::TokioExecutor;
@@ -152,10 +159,11 @@ pub use self::{
     clock::{BoxFuture, Clock, SystemClock},
     error::Error,
     executor::{Executor, NoExecutor},
+    flight::Disconnect,
     future::ResponseFuture,
     handle::CacheHandle,
     layer::CacheLayer,
-    policy::{CacheKey, CacheMode, CacheStatus, Cached, Policy, Private},
+    policy::{CacheKey, CacheMode, CacheStatus, Cached, Policy, Private, Uncollapsed},
     purge::{Purge, PurgeLog, Purged},
     service::CacheService,
     storage::{BoxManager, CacheManager},

@@ -12,7 +12,7 @@ use tower_service::Service;
 use crate::{
     BoxError, CacheBody,
     body::size_of_body,
-    exchange::{self, Answer},
+    exchange::{self, Answer, Exchange, Known, Refreshment, Since},
     future::ResponseFuture,
     policy::{Begin, CacheStatus},
     shared::Core,
@@ -84,26 +84,29 @@ where
                 ));
             }
         };
-        let began = core.purges.position();
+        let since = Since::now(core);
         let found = core.manager.get_now(&lookup.wanted(&head.headers, core.manager.secret()));
-        match found {
-            Some(found) => match exchange::answer(core, lookup, &mut head, found, began) {
-                Answer::Ready(response) => ResponseFuture::ready(response),
-                Answer::Ask(ask) => ResponseFuture::boxed(exchange::forward(
-                    core.clone(),
-                    self.inner.clone(),
-                    Request::from_parts(head, body),
-                    ask,
-                )),
+        let known = match found {
+            Some(found) => match exchange::answer(core, lookup, &mut head, found) {
+                Answer::Ready(response) => return ResponseFuture::ready(response),
+                Answer::Refresh(stale, refresh) => {
+                    let request = Request::from_parts(head, body);
+                    let (core, inner) = (core.clone(), self.inner.clone());
+                    let refresh = Refreshment { core, inner, request, since, refresh };
+                    return match refresh.begin() {
+                        Some(foreground) => {
+                            ResponseFuture::boxed(async { Ok(foreground.run(stale).await) })
+                        }
+                        None => ResponseFuture::ready(stale),
+                    };
+                }
+                Answer::Ask(ask) => Known::Miss(ask),
             },
-            None => ResponseFuture::boxed(exchange::look_up(
-                core.clone(),
-                self.inner.clone(),
-                Request::from_parts(head, body),
-                lookup.detach(),
-                began,
-            )),
-        }
+            None => Known::Nothing(lookup.detach()),
+        };
+        let request = Request::from_parts(head, body);
+        let (core, inner) = (core.clone(), self.inner.clone());
+        ResponseFuture::boxed(Exchange { core, inner, request, known, since }.run())
     }
 }
 

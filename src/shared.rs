@@ -3,7 +3,13 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, response};
 
 use crate::{
-    Clock, Error, Executor, Policy, clock::within, fill::Means, policy::CacheStatus,
+    Clock, Error, Executor, Policy,
+    background::{Background, Limits},
+    clock::within,
+    fill::Means,
+    flight::Disconnect,
+    log::Budget,
+    policy::CacheStatus,
     purge::PurgeLog,
 };
 
@@ -17,6 +23,33 @@ pub(crate) struct Core<M> {
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) emit: Emit,
     pub(crate) store_timeout: Duration,
+    pub(crate) waits: Waits,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) background: Arc<Background>,
+}
+
+/// How long requests wait for each other, and how much of each other they keep.
+#[derive(Clone, Debug)]
+pub(crate) struct Waits {
+    pub(crate) collapse_timeout: Duration,
+    pub(crate) slow_reader_timeout: Duration,
+    pub(crate) refresh_timeout: Duration,
+    pub(crate) kept_bytes: u64,
+    pub(crate) disconnect: Disconnect,
+    pub(crate) refreshes: Limits,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            collapse_timeout: Duration::from_secs(10),
+            slow_reader_timeout: Duration::from_secs(10),
+            refresh_timeout: Duration::from_secs(30),
+            kept_bytes: 4 << 20,
+            disconnect: Disconnect::Finish,
+            refreshes: Limits { in_all: 64, per_authority: 16 },
+        }
+    }
 }
 
 impl<M> Core<M> {
@@ -33,6 +66,7 @@ impl<M> Core<M> {
             clock: self.clock.clone(),
             executor: self.executor.clone(),
             store_timeout: self.store_timeout,
+            slow_reader_timeout: self.waits.slow_reader_timeout,
         }
     }
 }

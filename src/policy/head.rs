@@ -134,6 +134,12 @@ impl StoredHead {
         self.0.cached.as_ref()
     }
 
+    /// Whether it may ever be used without asking the origin first.
+    pub(crate) fn is_reusable(&self) -> bool {
+        let Facts { lifetime, initial_age, revalidate, .. } = self.facts();
+        lifetime > initial_age && *revalidate != Revalidate::Always
+    }
+
     /// What this head takes of a store's memory, in bytes.
     pub fn weight(&self) -> usize {
         const BUCKET: usize = 104; // of `HeaderMap`: hash, name, value, links

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, response};
 
 use super::{
-    CacheMode, CacheStatus, Content, Lookup, Reason, StoredHead,
+    CacheMode, CacheStatus, ClientReload, Content, Lookup, Reason, StoredHead,
     age::{self, Timestamp},
     reuse::Use,
     storing,
@@ -47,6 +47,28 @@ impl Running {
     }
 }
 
+/// What part a request may take where others ask for the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Others may wait for what it brings, and it for what they do.
+    Either,
+    /// It may wait for others.
+    Follow,
+    /// Neither.
+    Alone,
+}
+
+/// Request extension: this request asks the origin for itself, whoever else is asking.
+///
+/// ```
+/// use larder::Uncollapsed;
+///
+/// let request = http::Request::get("http://a.example/").extension(Uncollapsed).body(())?;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uncollapsed;
+
 /// Whether a request may be answered with a response that another has asked for.
 #[derive(Debug)]
 #[must_use]
@@ -65,6 +87,30 @@ pub enum Join {
 }
 
 impl Lookup<'_> {
+    /// What part this request may take where others ask for the same.
+    pub fn role(&self) -> Role {
+        self.part(false)
+    }
+
+    pub(super) fn part(&self, replaces_conditions: bool) -> Role {
+        let rules = &*self.policy.rules;
+        // To the letter, only its own answer is new enough.
+        let wants_its_own = rules.client_reload == ClientReload::Honour
+            && (self.directives.no_cache
+                || self.directives.max_age.is_some_and(|age| age.is_zero()));
+        if !self.collapses || wants_its_own || self.mode != CacheMode::Default {
+            Role::Alone
+        } else if self.is_head
+            || self.directives.no_store
+            || (self.is_conditional && !replaces_conditions)
+        {
+            // What comes of it is not stored.
+            Role::Follow
+        } else {
+            Role::Either
+        }
+    }
+
     /// Whether this request, whose fields are `request`, may have what is `running` (RFC 9111 §4):
     /// the same rules as for what is stored already. `why` it would be forwarded otherwise.
     pub fn join(
@@ -102,10 +148,5 @@ impl Lookup<'_> {
             Ok(Use::Refreshing) => Join::Alone(Reason::Stale),
             Err(reason) => Join::Alone(reason),
         }
-    }
-
-    /// The variant that the request selects where `Vary` names `names`.
-    pub fn variant(&self, request: &HeaderMap, names: &NameSet, secret: &Secret) -> VariantKey {
-        names.select(request, secret)
     }
 }

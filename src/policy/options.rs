@@ -94,6 +94,7 @@ pub(super) struct Rules {
     pub(super) target: Option<Arc<Target>>,
     pub(super) partition: Option<Arc<Partition>>,
     pub(super) max_variants: usize,
+    pub(super) collapse: bool,
     pub(super) stale: StaleRules,
     pub(super) refresh_request: Option<Arc<RefreshRequest>>,
     /// Names these rules inside a stored head, so that other rules read its fields again.
@@ -177,6 +178,7 @@ impl Policy {
                 target: None,
                 partition: None,
                 max_variants: 64,
+                collapse: true,
                 stale: StaleRules::default(),
                 refresh_request: None,
                 fingerprint,
@@ -322,6 +324,13 @@ impl Policy {
     /// How many variants of one URL a shared cache keeps, oldest replaced. Default: 64.
     pub fn max_variants(self, count: usize) -> Self {
         self.rules(|rules| rules.max_variants = count.max(1))
+    }
+
+    /// Whether requests for the same thing wait for one another, so that the origin sees one of them
+    /// (RFC 9111 §4). Default: `true`. A single request says no by the extension
+    /// [`Uncollapsed`](crate::Uncollapsed).
+    pub fn collapse(self, collapse: bool) -> Self {
+        self.rules(|rules| rules.collapse = collapse)
     }
 
     /// What of a query is part of the key.

@@ -5,7 +5,8 @@ use std::{borrow::Cow, time::Duration};
 use http::{HeaderMap, Method, StatusCode, header, request};
 
 use super::{
-    CacheMode, CacheStatus, ClientMaxStale, ClientReload, Fetch, Lookup, Reason, Serve,
+    CacheKey, CacheMode, CacheStatus, ClientMaxStale, ClientReload, Fetch, Lookup, Reason, Role,
+    Serve,
     age::{self, Timestamp},
     directives::RequestDirectives,
     head::Revalidate,
@@ -25,15 +26,39 @@ pub enum Failure {
     Fail,
 }
 
-impl Fetch {
-    /// A request of our own, made from one that is being answered: a GET with what selects the
-    /// stored response and nothing that says who asked.
-    pub(super) fn refresh(
-        lookup: Lookup<'_>,
-        request: &mut request::Parts,
-        candidate: Candidate,
-        now: Timestamp,
-    ) -> Self {
+impl Failure {
+    fn of(serve: Option<Serve>) -> Self {
+        serve.map_or(Self::Fail, Self::ServeStale)
+    }
+}
+
+/// A request of our own that is to bring a newer response than the one that was served.
+#[derive(Debug)]
+#[must_use]
+pub struct Refresh {
+    lookup: Lookup<'static>,
+    candidate: Candidate,
+}
+
+impl Refresh {
+    pub(super) fn new(lookup: Lookup<'_>, candidate: Candidate) -> Self {
+        Self { lookup: lookup.detach(), candidate }
+    }
+
+    /// The resource that is asked for.
+    pub fn key(&self) -> &CacheKey {
+        &self.lookup.key
+    }
+
+    /// The request fields that select it.
+    pub fn names(&self) -> Option<NameSet> {
+        NameSet::of(self.candidate.response.head().headers()).ok()
+    }
+
+    /// Makes it out of the request that was served: a GET with what selects the stored response and
+    /// nothing that says who asked.
+    pub fn into_fetch(self, request: &mut request::Parts, now: Timestamp) -> Fetch {
+        let Self { lookup, candidate } = self;
         let mut selected = HeaderMap::new();
         let names = NameSet::of(candidate.response.head().headers());
         let names = names.iter().flat_map(NameSet::iter).chain([&header::HOST]);
@@ -56,15 +81,41 @@ impl Fetch {
             mode: CacheMode::Default,
             ..lookup
         };
-        Self::new(lookup, request, Reason::Stale, Some(candidate), now)
+        Fetch::new(lookup, request, Reason::Stale, Some(candidate), now)
     }
+}
 
+impl Fetch {
     /// The third question where the inner service gave no answer but an error.
     pub fn on_error(&self, now: Timestamp) -> Failure {
-        match self.0.stale(Occasion::Disconnect, Reason::Disconnected, now) {
-            Some(serve) => Failure::ServeStale(serve),
-            None => Failure::Fail,
-        }
+        Failure::of(self.0.stale(Occasion::Disconnect, Reason::Disconnected, now))
+    }
+
+    /// The third question where the answer to somebody else was `status`.
+    pub fn on_status(&self, status: StatusCode, now: Timestamp) -> Failure {
+        Failure::of(self.0.instead_of(status, now))
+    }
+
+    /// What part it may take where others ask for the same. The client's own conditions, where they
+    /// go out, bring an answer that is for the client alone.
+    pub fn role(&self) -> Role {
+        let is_asked_about = self.0.candidate.as_ref().is_some_and(|known| known.is_asked_about);
+        self.0.lookup.part(is_asked_about)
+    }
+
+    /// What selects the stored response that is asked about.
+    pub fn names(&self) -> Option<NameSet> {
+        NameSet::of(self.0.candidate.as_ref()?.response.head().headers()).ok()
+    }
+
+    /// The request that is to be answered.
+    pub fn lookup(&self) -> &Lookup<'static> {
+        &self.0.lookup
+    }
+
+    /// Its fields as the client sent them.
+    pub fn request(&self) -> &HeaderMap {
+        &self.0.request
     }
 
     /// How long to wait for the origin before [`on_slow_origin`](Self::on_slow_origin) is asked.
@@ -75,8 +126,8 @@ impl Fetch {
     }
 
     /// What to answer while the origin takes its time; the request goes on.
-    pub fn on_slow_origin(&self, now: Timestamp) -> Option<Serve> {
-        self.0.stale(Occasion::Disconnect, Reason::SlowOrigin, now)
+    pub fn on_slow_origin(&self, now: Timestamp) -> Failure {
+        Failure::of(self.0.stale(Occasion::Disconnect, Reason::SlowOrigin, now))
     }
 
     /// The request as the client sent it, to be asked again from the first question on.

@@ -4,8 +4,8 @@ use http::{HeaderMap, Method, header, request};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, CacheMode, Policy, Reason, Unsafe, directives::RequestDirectives, fields,
-    index::Wanted, variants::Secret,
+    CacheKey, CacheMode, Policy, Reason, Uncollapsed, Unsafe, directives::RequestDirectives,
+    fields, index::Wanted, variants::Secret,
 };
 
 /// The answer to the first question: what a request has to do with the cache.
@@ -33,6 +33,7 @@ pub struct Lookup<'p> {
     pub(super) is_head: bool,
     pub(super) authorization: bool,
     pub(super) is_conditional: bool,
+    pub(super) collapses: bool,
     pub(super) directives: RequestDirectives,
 }
 
@@ -108,6 +109,7 @@ impl Policy {
             is_head: head.method == Method::HEAD,
             authorization: fields.authorization,
             is_conditional: fields.conditional,
+            collapses: rules.collapse && head.extensions.get::<Uncollapsed>().is_none(),
             directives: if fields.directives {
                 RequestDirectives::parse(headers)
             } else {
@@ -128,6 +130,7 @@ impl Lookup<'_> {
             is_head: self.is_head,
             authorization: self.authorization,
             is_conditional: self.is_conditional,
+            collapses: self.collapses,
             directives: self.directives,
         }
     }

@@ -3,8 +3,8 @@ use std::{borrow::Cow, time::Duration};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request, response};
 
 use super::{
-    CacheMode, CacheStatus, ClientMaxStale, ClientReload, Fetch, Lookup, Reason, StoredHead,
-    StoredResponse,
+    CacheMode, CacheStatus, ClientMaxStale, ClientReload, Fetch, Lookup, Reason, Refresh,
+    StoredHead, StoredResponse,
     age::{self, Timestamp},
     directives::MaxStale,
     head::{Facts, Revalidate},
@@ -34,9 +34,8 @@ pub enum Stored<'a> {
 pub enum Decision {
     /// Answer from the store.
     Serve(Serve),
-    /// Answer from the store at once, and ask the origin in the background, with the request as it
-    /// now is (RFC 5861 §3).
-    Refresh(Serve, Fetch),
+    /// Answer from the store at once, and ask the origin in the background (RFC 5861 §3).
+    Refresh(Serve, Refresh),
     /// Ask the origin, with the request as it now is, and give the answer to
     /// [`Fetch::on_response`].
     Forward(Fetch),
@@ -82,9 +81,7 @@ impl Lookup<'_> {
                 let (head, content) = self.answer(&request.headers, response.head(), age, now);
                 let serve = Serve { index, head, content, status };
                 return match refresh {
-                    Some(candidate) => {
-                        Decision::Refresh(serve, Fetch::refresh(self, request, *candidate, now))
-                    }
+                    Some(candidate) => Decision::Refresh(serve, Refresh::new(self, *candidate)),
                     None => Decision::Serve(serve),
                 };
             }

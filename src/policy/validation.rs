@@ -81,6 +81,11 @@ impl Store {
         (self.placement, self.head)
     }
 
+    /// Whether it may ever be used without asking the origin first.
+    pub(crate) fn is_reusable(&self) -> bool {
+        self.head.is_reusable()
+    }
+
     /// The response as others may get it while it comes.
     pub fn running(&self) -> Running {
         Running::new(self)

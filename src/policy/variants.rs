@@ -79,7 +79,7 @@ impl NameSet {
     }
 
     /// The normalised values that `request` has for these names (RFC 9111 §4.1).
-    pub(super) fn select(&self, request: &HeaderMap, secret: &Secret) -> VariantKey {
+    pub fn select(&self, request: &HeaderMap, secret: &Secret) -> VariantKey {
         if self.is_empty() {
             return VariantKey(Bytes::new());
         }

@@ -46,6 +46,7 @@ type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>
 trait Erased: Send + Sync {
     fn secret(&self) -> &Secret;
     fn max_entry_bytes(&self) -> u64;
+    fn is_in_memory(&self) -> bool;
     fn get_now(&self, wanted: &Wanted<'_>) -> Option<Result<Found<BoxHandle>, Error>>;
     fn get<'a>(&'a self, wanted: &'a Wanted<'_>) -> Pending<'a, Found<BoxHandle>>;
     fn read(&self, entry: &Entry<BoxHandle>, range: Range<u64>) -> StoredBody;
@@ -69,6 +70,9 @@ impl<M: CacheManager> Erased for M {
 
     fn max_entry_bytes(&self) -> u64 {
         CacheManager::max_entry_bytes(self)
+    }
+    fn is_in_memory(&self) -> bool {
+        CacheManager::is_in_memory(self)
     }
 
     fn get_now(&self, wanted: &Wanted<'_>) -> Option<Result<Found<BoxHandle>, Error>> {
@@ -147,6 +151,10 @@ impl CacheManager for BoxManager {
 
     fn max_entry_bytes(&self) -> u64 {
         self.0.max_entry_bytes()
+    }
+
+    fn is_in_memory(&self) -> bool {
+        self.0.is_in_memory()
     }
 
     fn get_now(&self, wanted: &Wanted<'_>) -> Option<Result<Found<BoxHandle>, Error>> {

@@ -84,6 +84,13 @@ pub trait CacheManager: Clone + Send + Sync + 'static {
         u64::MAX
     }
 
+    /// Whether a writer holds in memory all that it is given before [`EntryWriter::finish`]. Such
+    /// bytes count towards [`CacheLayer::inflight_bytes`](crate::CacheLayer::inflight_bytes). Default:
+    /// `false`.
+    fn is_in_memory(&self) -> bool {
+        false
+    }
+
     /// Looks up without waiting, if this store can: then a hit needs no task switch and no
     /// allocation. Default: `None`, it cannot.
     fn get_now(&self, wanted: &Wanted<'_>) -> Option<Result<Found<Self::Handle>, Error>> {

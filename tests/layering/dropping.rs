@@ -140,10 +140,14 @@ impl Executor for Later {
 
 impl Later {
     fn run(&self) {
-        let tasks = std::mem::take(&mut *self.0.lock().unwrap());
-        for mut task in tasks {
+        // A task may leave another behind.
+        while let Some(mut task) = self.next() {
             while task.as_mut().poll(&mut noop()).is_pending() {}
         }
+    }
+
+    fn next(&self) -> Option<BoxFuture> {
+        self.0.lock().unwrap().pop()
     }
 }
 

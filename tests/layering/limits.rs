@@ -12,6 +12,7 @@ use std::{
 
 use http::Response;
 use http_body_util::Full;
+use larder::Disconnect;
 use tower::{
     Layer, Service, ServiceExt,
     buffer::Buffer,
@@ -65,12 +66,13 @@ async fn a_hit_takes_no_permit() {
     assert_eq!((busy.await.text(), queued.await.text()), ("/b", "/c"));
 }
 
-/// "A permit is given back when the response future is dropped": while it waits for the permit, and
-/// while it waits for the answer.
+/// "A permit is given back ... as soon as the response future is dropped": while it waits for the
+/// permit, and while it waits for the answer.
 #[tokio::test]
 async fn a_dropped_request_gives_its_permit_back() {
     let doors = Doors::open();
-    let service = layer().layer(ConcurrencyLimitLayer::new(1).layer(doors.clone()));
+    let layer = layer().on_disconnect(Disconnect::Abandon);
+    let service = layer.layer(ConcurrencyLimitLayer::new(1).layer(doors.clone()));
     for method in ["GET", "POST", "OPTIONS"] {
         doors.answer.close();
         let mut busy = Box::pin(ask(&service, crate::support::request(method, "/a")));
@@ -83,6 +85,22 @@ async fn a_dropped_request_gives_its_permit_back() {
         let next = format!("/next/{method}");
         assert_eq!(now_or_never(ask(&service, get(&next))).expect("a permit").text(), next);
     }
+}
+
+/// "A permit is given back when the request has ended": in the background, for whoever comes next.
+#[tokio::test]
+async fn a_request_that_goes_on_keeps_its_permit_until_it_has_ended() {
+    let doors = Doors::open();
+    let service = layer().layer(ConcurrencyLimitLayer::new(1).layer(doors.clone()));
+    doors.answer.close();
+    let mut busy = Box::pin(ask(&service, get("/a")));
+    assert!(now_or_never(busy.as_mut()).is_none());
+    drop(busy);
+    let mut queued = Box::pin(ask(&service, get("/b")));
+    assert!(now_or_never(queued.as_mut()).is_none());
+    doors.answer.open();
+    assert_eq!(queued.await.text(), "/b");
+    ask(&service, get("/a")).await.assert_hit();
 }
 
 /// "`LoadShed` ... *outside* of the cache do not see the origin's pressure; put them inside."

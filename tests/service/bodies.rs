@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use http_body_util::BodyExt;
-use larder::{CacheBody, MemoryManager, NoExecutor, Policy, policy::Reason};
+use larder::{CacheBody, Disconnect, MemoryManager, NoExecutor, Policy, policy::Reason};
 
 use super::spy::{Call, Fault, Spy};
 use crate::support::{
@@ -77,6 +77,7 @@ async fn a_body_that_is_dropped_early_is_not_stored() {
         let fields: Vec<_> =
             [FRESH].into_iter().chain(length.map(|n| ("content-length", n))).collect();
         let (cache, sender) = by_hand(&fields);
+        let cache = cache.layered(|layer| layer.on_disconnect(Disconnect::Abandon));
         let mut body = cache.open("/").await.into_body();
         sender.data("hel");
         assert_eq!(next(&mut body).as_deref(), Some("hel"));
@@ -174,7 +175,9 @@ async fn a_body_of_unknown_length_is_stored_at_its_end() {
     let mut body = cache.open("/").await.into_body();
     for part in ["a", "", "bc"] {
         sender.data(part);
-        assert_eq!(next(&mut body).as_deref(), Some(part));
+        // A frame without bytes is none.
+        let expected = Some(part).filter(|part| !part.is_empty());
+        assert_eq!(next(&mut body).as_deref(), expected);
     }
     drop(sender);
     assert_eq!(next(&mut body), None);

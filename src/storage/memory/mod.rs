@@ -93,6 +93,10 @@ impl CacheManager for MemoryManager {
         self.store.secret()
     }
 
+    fn is_in_memory(&self) -> bool {
+        true
+    }
+
     fn max_entry_bytes(&self) -> u64 {
         self.store.limits().body
     }

@@ -1,0 +1,86 @@
+use http::{Response, StatusCode, request};
+use http_body::{Body, SizeHint};
+
+use super::Ask;
+use crate::{
+    CacheBody, Error,
+    policy::{CacheStatus, Content, Decision, Lookup, Refresh, Serve, Stored},
+    shared::{Core, Emit},
+    storage::{CacheManager, Found, StoredBody},
+};
+
+/// What the store's answer came to.
+pub(crate) enum Answer<H, ResB> {
+    Ready(Response<CacheBody<ResB>>),
+    /// Ready, and the origin is to be asked in the background.
+    Refresh(Response<CacheBody<ResB>>, Box<(Refresh, Found<H>)>),
+    Ask(Ask<H>),
+}
+
+/// Answers from what was found, or says what to ask. A store that fails is a miss.
+pub(crate) fn answer<M: CacheManager, ResB>(
+    core: &Core<M>,
+    lookup: Lookup<'_>,
+    request: &mut request::Parts,
+    found: Result<Found<M::Handle>, Error>,
+) -> Answer<M::Handle, ResB> {
+    let now = core.clock.now();
+    let (found, decision) = match found {
+        Ok(mut found) => {
+            let key = lookup.key();
+            found.retain(|response| core.purges.allows(key, response.head()));
+            let decision = lookup.decide(request, found.as_stored(), now);
+            (found, decision)
+        }
+        Err(_) => (Found::nothing(), lookup.decide(request, Stored::Failed, now)),
+    };
+    match decision {
+        Decision::Serve(serve) => Answer::Ready(send_stored(core, serve, found)),
+        Decision::Refresh(serve, refresh) => {
+            let response = send_stored(core, serve, found.clone());
+            Answer::Refresh(response, Box::new((refresh, found)))
+        }
+        Decision::Forward(fetch) => Answer::Ask(Ask { fetch, found }),
+        Decision::GatewayTimeout(status) => {
+            let (mut head, ()) = Response::new(()).into_parts();
+            head.status = StatusCode::GATEWAY_TIMEOUT;
+            core.emit.emit(&mut head, status);
+            Answer::Ready(Response::from_parts(head, CacheBody::empty(SizeHint::default(), status)))
+        }
+    }
+}
+
+pub(super) fn send_stored<M: CacheManager, ResB>(
+    core: &Core<M>,
+    serve: Serve,
+    found: Found<M::Handle>,
+) -> Response<CacheBody<ResB>> {
+    let Serve { index, mut head, content, status } = serve;
+    core.emit.emit(&mut head, status);
+    let body = match (content, found.into_entry(index)) {
+        (Content::Whole, Some(entry)) => {
+            let body: StoredBody = core.manager.read(&entry, 0..entry.response().length());
+            CacheBody::stored(body, status)
+        }
+        // Of a body that is not sent, the head alone says how long it is.
+        _ => CacheBody::empty(SizeHint::default(), status),
+    };
+    Response::from_parts(head, body)
+}
+
+/// Hands a response through as it is. Whatever body was given to HEAD is dropped.
+pub(crate) fn pass<ResB: Body>(
+    emit: &Emit,
+    response: Response<ResB>,
+    is_head: bool,
+    status: CacheStatus,
+) -> Response<CacheBody<ResB>> {
+    let (mut head, body) = response.into_parts();
+    emit.emit(&mut head, status);
+    let body = if is_head {
+        CacheBody::empty(body.size_hint(), status)
+    } else {
+        CacheBody::inner(body, status)
+    };
+    Response::from_parts(head, body)
+}

@@ -1,0 +1,290 @@
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    task::Poll,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{
+    Answer, Ask, Exchange, Known, Since, answer, answer::send_stored, find, pass,
+    refresh::Refreshment,
+};
+use crate::{
+    BoxError, CacheBody,
+    body::size_of_body,
+    fill::Fill,
+    flight::{Board, Landing, Pilot, Sharing},
+    inflight::{Fetching, Lapse},
+    log::{Cursor, Log, Writer},
+    policy::{CacheStatus, Failure, Outcome, Reason, Store, Update},
+    recorder::Recorder,
+    shared::Core,
+    storage::{CacheManager, Found},
+};
+
+/// What a flight brings to the one who asked.
+pub(super) enum Brought<ResB> {
+    Response(Response<CacheBody<ResB>>),
+    /// A response that is being stored; the reader is to be seated.
+    Filling(Box<(response::Parts, Cursor, CacheStatus)>),
+}
+
+/// Where it is brought.
+pub(super) struct Slot<T> {
+    place: Arc<Mutex<Option<T>>>,
+}
+
+/// Brings it there, if there is still somebody to take it.
+pub(super) struct Bringer<T> {
+    place: Weak<Mutex<Option<T>>>,
+}
+
+impl<T> Slot<T> {
+    pub(super) fn new() -> Self {
+        Self { place: Arc::default() }
+    }
+
+    pub(super) fn bringer(&self) -> Bringer<T> {
+        Bringer { place: Arc::downgrade(&self.place) }
+    }
+
+    pub(super) fn take(&self) -> Option<T> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl<T> Bringer<T> {
+    fn put(&self, brought: T) {
+        // With nobody at the other end it would hold on to what holds on to it.
+        if let Some(slot) = self.place.upgrade() {
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(brought);
+        }
+    }
+}
+
+/// How a flight tells what it has come to.
+pub(super) struct Report<ResB, E> {
+    pub(super) fetching: Fetching,
+    pub(super) board: Arc<Board>,
+    pub(super) slot: Bringer<Result<Brought<ResB>, E>>,
+}
+
+/// Asks the origin, and does with its answer what the policy says.
+pub(super) async fn ask<S, M, ReqB, ResB>(
+    exchange: Exchange<S, M, ReqB>,
+    report: Report<ResB, S::Error>,
+) where
+    S: Service<Request<ReqB>, Response = Response<ResB>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    ReqB: Body + Send + 'static,
+    ResB: Body<Data = Bytes> + Send + 'static,
+    ResB::Error: Into<BoxError>,
+    M: CacheManager,
+{
+    let Report { fetching, board, slot } = report;
+    let pilot = Pilot::new(board.clone());
+    let Exchange { core, mut inner, request, known, since } = exchange;
+    let (mut head, body) = request.into_parts();
+    let Ask { fetch, found } = match known {
+        Known::Miss(ask) => ask,
+        Known::Nothing(lookup) => {
+            let found = find(&core, &lookup, &head).await;
+            match answer(&core, lookup, &mut head, found) {
+                Answer::Ask(ask) => ask,
+                Answer::Ready(response) => {
+                    drop(fetching);
+                    pilot.land(Landing::LookAgain);
+                    return slot.put(Ok(Brought::Response(response)));
+                }
+                Answer::Refresh(response, refresh) => {
+                    drop(fetching);
+                    pilot.land(Landing::LookAgain);
+                    let request = Request::from_parts(head, body);
+                    let since = Since::now(&core);
+                    let refresh = Refreshment { core, inner, request, since, refresh };
+                    return slot.put(Ok(Brought::Response(refresh.run(response).await)));
+                }
+            }
+        }
+    };
+    let is_head = head.method == Method::HEAD;
+    let asked = {
+        let request = Request::from_parts(head, body);
+        let mut asking = pin!(async {
+            poll_fn(|cx| inner.poll_ready(cx)).await?;
+            inner.call(request).await
+        });
+        let mut patience = fetch.patience().map(|after| (after, core.clock.now(), None));
+        poll_fn(|cx| {
+            if let Poll::Ready(asked) = asking.as_mut().poll(cx) {
+                return Poll::Ready(asked);
+            }
+            if let Some((after, began, timer)) = &mut patience {
+                let timer = timer.get_or_insert_with(|| core.clock.sleep(*after));
+                let rings = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+                let now = core.clock.now();
+                if rings || now.since(*began) >= *after {
+                    patience = None;
+                    if let Failure::ServeStale(serve) = fetch.on_slow_origin(now) {
+                        let response = send_stored(&core, serve, found.clone());
+                        slot.put(Ok(Brought::Response(response)));
+                        board.bell().ring();
+                    }
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    };
+    let now = core.clock.now();
+    let (mut head, body) = match asked {
+        Ok(response) => response.into_parts(),
+        Err(error) => {
+            fetching.is_not_shared(Lapse::Failed, now);
+            pilot.land(Landing::Failed(None));
+            return slot.put(match fetch.on_error(now) {
+                Failure::ServeStale(serve) => {
+                    Ok(Brought::Response(send_stored(&core, serve, found)))
+                }
+                Failure::Fail => Err(error),
+            });
+        }
+    };
+    let (answered, secret) = (head.status, core.manager.secret());
+    match fetch.on_response(&mut head, &size_of_body(&body), now, since.purges, secret) {
+        Outcome::Store(store) => {
+            let report = Report { fetching, board, slot };
+            store_and_send(core, head, body, store, pilot, report).await;
+        }
+        Outcome::Freshen { update, serve } => {
+            let is_done = freshen(&core, &found, serve.index, update, &fetching).await;
+            if !is_done {
+                fetching.is_not_shared(Lapse::ForOne, now);
+            }
+            drop(fetching);
+            pilot.land(if is_done { Landing::LookAgain } else { Landing::Alone });
+            slot.put(Ok(Brought::Response(send_stored(&core, serve, found))));
+        }
+        Outcome::ServeStale(serve) => {
+            fetching.is_not_shared(Lapse::Failed, now);
+            pilot.land(Landing::Failed(Some(answered)));
+            slot.put(Ok(Brought::Response(send_stored(&core, serve, found))));
+        }
+        Outcome::Pass { drop, status } => {
+            let is_failure = answered.is_server_error();
+            let lapse = if is_failure { Lapse::Failed } else { Lapse::ForOne };
+            fetching.is_not_shared(lapse, now);
+            pilot.land(if is_failure { Landing::Failed(Some(answered)) } else { Landing::Alone });
+            if let Some(index) = drop {
+                remove(&core, &found, index).await;
+            }
+            let response = Response::from_parts(head, body);
+            slot.put(Ok(Brought::Response(pass(&core.emit, response, is_head, status))));
+        }
+    }
+}
+
+async fn store_and_send<M, ResB, E>(
+    core: Arc<Core<M>>,
+    mut head: response::Parts,
+    body: ResB,
+    store: Store,
+    pilot: Pilot,
+    report: Report<ResB, E>,
+) where
+    ResB: Body<Data = Bytes>,
+    ResB::Error: Into<BoxError>,
+    M: CacheManager,
+{
+    let Report { fetching, board, slot } = report;
+    let (status, length) = (store.status(), store.length());
+    let (room, is_buffered) = (core.manager.max_entry_bytes(), core.manager.is_in_memory());
+    let unfit = if length.is_some_and(|length| length > room) {
+        Some(Reason::TooLarge)
+    } else {
+        (!core.budget.has_room(length.unwrap_or_default())).then_some(Reason::Overload)
+    };
+    if let Some(reason) = unfit {
+        pilot.land(Landing::Alone);
+        let response = Response::from_parts(head, body);
+        let response = pass(&core.emit, response, false, status.detailed(reason));
+        return slot.put(Ok(Brought::Response(response)));
+    }
+    core.emit.emit(&mut head, status);
+    let keep = if is_buffered { room } else { core.waits.kept_bytes };
+    let log = Log::new(board.bell(), core.budget.clone(), length, keep);
+    // Before anybody else can close it.
+    let Some(cursor) = log.read() else { return };
+    let landing = if store.is_reusable() {
+        let running = store.running();
+        fetching.is_shared(running.names(), running.variant());
+        Landing::Shared(Arc::new(Sharing { running, log: log.clone() }))
+    } else {
+        fetching.is_not_shared(Lapse::ForOne, core.clock.now());
+        Landing::Alone
+    };
+    let (announces_trailers, is_seldom_read) = (store.announces_trailers(), store.is_seldom_read());
+    let (placement, stored) = store.into_parts();
+    let recorder = Recorder::new(core.manager.clone(), placement, stored, fetching);
+    let writer = Writer::new(log.clone());
+    let fill = Fill::new(writer, recorder, is_buffered, length, announces_trailers, core.means());
+    board.record(log.clone());
+    let brought = Ok(Brought::Filling(Box::new((head, cursor, status))));
+    if fill.is_over(&body) {
+        fill.finish_empty().await;
+        pilot.land(landing);
+        return slot.put(brought);
+    }
+    pilot.land(landing);
+    let mut filling = pin!(async {
+        fill.run(pin!(body)).await;
+        Ok(())
+    });
+    if is_seldom_read {
+        log.want_all(true);
+        // Late or not, the client gets it all.
+        let read = core.within(filling.as_mut()).await;
+        log.want_all(false);
+        if read.is_ok() {
+            return slot.put(brought);
+        }
+    }
+    slot.put(brought);
+    let _ = filling.await;
+}
+
+/// Changes the store as a 304 says. Whether others find it there now.
+async fn freshen<M: CacheManager>(
+    core: &Core<M>,
+    found: &Found<M::Handle>,
+    index: usize,
+    update: Update,
+    fetching: &Fetching,
+) -> bool {
+    let Some(entry) = found.clone().into_entry(index) else { return false };
+    match update {
+        Update::Replace(head) if !fetching.is_invalidated() => {
+            let is_reusable = head.is_reusable();
+            let updated = core.within(core.manager.update(&entry, head)).await;
+            is_reusable && updated.is_ok_and(|is_updated| is_updated)
+        }
+        Update::Replace(_) | Update::Keep => false,
+        Update::Remove => {
+            let _ = core.within(core.manager.remove(&entry)).await;
+            false
+        }
+    }
+}
+
+async fn remove<M: CacheManager>(core: &Core<M>, found: &Found<M::Handle>, index: usize) {
+    if let Some(entry) = found.clone().into_entry(index) {
+        // An outdated entry that stays is stale, and will be asked about again.
+        let _ = core.within(core.manager.remove(&entry)).await;
+    }
+}

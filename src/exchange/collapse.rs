@@ -1,0 +1,287 @@
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, SizeHint};
+use tower_service::Service;
+
+use super::{
+    Answer, Answered, Ask, Exchange, Known, Since, answer,
+    answer::send_stored,
+    ask::{Brought, Report, Slot, ask},
+    find,
+    refresh::Refreshment,
+};
+use crate::{
+    BoxError, CacheBody,
+    body::Reader,
+    clock::{BoxFuture, Clock},
+    flight::{Flight, Landing, Passenger, Sharing},
+    inflight::{Asker, Entered, Fetching},
+    policy::{Content, Failure, Fetch, Join, NameSet, Reason, Role, Timestamp},
+    shared::Core,
+    storage::CacheManager,
+};
+
+/// What a request that waited for others does next.
+enum Next<S, M: CacheManager, ReqB, ResB> {
+    Answered(Response<CacheBody<ResB>>),
+    Again(Exchange<S, M, ReqB>),
+}
+
+/// What a request has seen of others so far.
+#[derive(Default)]
+struct Seen {
+    waiting: Vec<(u64, Passenger)>,
+    tried: Vec<u64>,
+    has_asked_for_stale: bool,
+    has_looked_again: bool,
+    is_alone: bool,
+}
+
+impl<S, M, ReqB, ResB> Exchange<S, M, ReqB>
+where
+    S: Service<Request<ReqB>, Response = Response<ResB>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    ReqB: Body + Send + 'static,
+    ResB: Body<Data = Bytes> + Send + 'static,
+    ResB::Error: Into<BoxError>,
+    M: CacheManager,
+{
+    /// Answers with what another brings, if one is asking for the same, or asks.
+    pub(crate) async fn run(mut self) -> Answered<ResB, S::Error> {
+        let mut seen = Seen::default();
+        // Who cannot ask for others finds out first whether there is anything to ask.
+        if matches!(&self.known, Known::Nothing(lookup) if lookup.role() == Role::Follow) {
+            self = match self.look_up().await {
+                Next::Answered(response) => return Ok(response),
+                Next::Again(exchange) => exchange,
+            };
+        }
+        loop {
+            let next = match self.enter(&seen) {
+                Entered::Asking(fetching, passenger) => {
+                    drop(seen);
+                    return self.lead(fetching, passenger).await;
+                }
+                Entered::LookAgain => self.look_up().await,
+                Entered::KeepWaiting => self.wait(&mut seen).await,
+                Entered::Arrived(id, sharing) => {
+                    seen.tried.push(id);
+                    self.join(&sharing, None)
+                }
+                Entered::Waiting(id, passenger) => {
+                    seen.waiting.push((id, passenger));
+                    self.wait(&mut seen).await
+                }
+            };
+            self = match next {
+                Next::Answered(response) => return Ok(response),
+                Next::Again(exchange) => exchange,
+            };
+        }
+    }
+
+    fn enter(&self, seen: &Seen) -> Entered {
+        let core = &*self.core;
+        let now = core.clock.now();
+        let secret = core.manager.secret();
+        let (lookup, request, names, role) = match &self.known {
+            Known::Nothing(lookup) => (lookup, self.request.headers(), None, lookup.role()),
+            Known::Miss(Ask { fetch, .. }) => {
+                (fetch.lookup(), fetch.request(), fetch.names(), fetch.role())
+            }
+        };
+        let waited_for: Vec<u64> = seen.waiting.iter().map(|(id, _)| *id).collect();
+        let asker = Asker {
+            key: lookup.key(),
+            role: if seen.is_alone { Role::Alone } else { role },
+            now,
+            tried: &seen.tried,
+            waited_for: &waited_for,
+            patience: core.waits.collapse_timeout,
+            ended: matches!(self.known, Known::Miss(_)).then_some(self.since.ended),
+            names,
+            variant: &|names: &NameSet| names.select(request, secret),
+        };
+        core.purges
+            .inflight()
+            .enter(&asker, || Flight::new(core.executor.clone(), core.waits.disconnect, now))
+    }
+
+    /// Asks, for itself and for whoever waits.
+    async fn lead(self, fetching: Fetching, passenger: Passenger) -> Answered<ResB, S::Error> {
+        let slot = Slot::new();
+        let flight = passenger.flight();
+        let report = Report { fetching, board: flight.board().clone(), slot: slot.bringer() };
+        flight.begin(Box::pin(ask(self, report)));
+        match passenger.wait(|| slot.take()).await? {
+            Brought::Response(response) => Ok(response),
+            Brought::Filling(filling) => {
+                let (head, cursor, status) = *filling;
+                let reader = Reader::new(cursor, Some(passenger));
+                Ok(Response::from_parts(head, CacheBody::filling(reader, status)))
+            }
+        }
+    }
+
+    /// Waits for the first of those it waits for.
+    async fn wait(self, seen: &mut Seen) -> Next<S, M, ReqB, ResB> {
+        let slow = match &self.known {
+            Known::Miss(Ask { fetch, .. }) => fetch.patience(),
+            Known::Nothing(_) => None,
+        };
+        let core = self.core.clone();
+        match seen.first(&core, slow).await {
+            Woken::Impatience => Next::Again(self),
+            Woken::SlowOrigin => {
+                seen.has_asked_for_stale = true;
+                let stale = self.stale(Fetch::on_slow_origin);
+                stale.map_or(Next::Again(self), Next::Answered)
+            }
+            Woken::By(index, landing) => {
+                let (id, passenger) = seen.waiting.swap_remove(index);
+                seen.tried.push(id);
+                match landing {
+                    Landing::Shared(sharing) => self.join(&sharing, Some(passenger)),
+                    Landing::LookAgain if !seen.has_looked_again => {
+                        seen.has_looked_again = true;
+                        drop(passenger);
+                        self.look_up().await
+                    }
+                    Landing::LookAgain | Landing::Alone => {
+                        seen.is_alone = true;
+                        Next::Again(self)
+                    }
+                    Landing::Failed(status) => {
+                        seen.is_alone = true;
+                        let stale = self.stale(|fetch, now| match status {
+                            Some(status) => fetch.on_status(status, now),
+                            None => fetch.on_error(now),
+                        });
+                        stale.map_or(Next::Again(self), Next::Answered)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Something stale in place of what does not come.
+    fn stale(
+        &self,
+        ask: impl FnOnce(&Fetch, Timestamp) -> Failure,
+    ) -> Option<Response<CacheBody<ResB>>> {
+        let Known::Miss(Ask { fetch, found }) = &self.known else { return None };
+        match ask(fetch, self.core.clock.now()) {
+            Failure::ServeStale(serve) => Some(send_stored(&self.core, serve, found.clone())),
+            Failure::Fail => None,
+        }
+    }
+
+    /// Takes what another has asked for, if it may.
+    fn join(self, sharing: &Sharing, passenger: Option<Passenger>) -> Next<S, M, ReqB, ResB> {
+        let core = &*self.core;
+        let (lookup, request, why) = match &self.known {
+            Known::Nothing(lookup) => (lookup, self.request.headers(), Reason::UriMiss),
+            Known::Miss(Ask { fetch, .. }) => (fetch.lookup(), fetch.request(), fetch.reason()),
+        };
+        if !core.purges.allows(lookup.key(), sharing.running.head()) {
+            return Next::Again(self);
+        }
+        let (secret, now) = (core.manager.secret(), core.clock.now());
+        let joined = lookup.join(request, &sharing.running, why, secret, now);
+        let Join::Share { mut head, content, status } = joined else { return Next::Again(self) };
+        let body = match content {
+            Content::Nothing => CacheBody::empty(SizeHint::default(), status),
+            Content::Whole => match sharing.log.read() {
+                Some(cursor) => CacheBody::filling(Reader::new(cursor, passenger), status),
+                None => return Next::Again(self),
+            },
+        };
+        core.emit.emit(&mut head, status);
+        Next::Answered(Response::from_parts(*head, body))
+    }
+
+    /// Asks the store again, by the request as it came.
+    async fn look_up(self) -> Next<S, M, ReqB, ResB> {
+        let Self { core, inner, request, known, .. } = self;
+        let (mut head, body) = request.into_parts();
+        let lookup = match known {
+            Known::Nothing(lookup) => lookup,
+            Known::Miss(Ask { fetch, .. }) => fetch.into_lookup(&mut head),
+        };
+        let since = Since::now(&core);
+        let found = find(&core, &lookup, &head).await;
+        match answer(&core, lookup, &mut head, found) {
+            Answer::Ready(response) => Next::Answered(response),
+            Answer::Refresh(response, refresh) => {
+                let request = Request::from_parts(head, body);
+                let refresh = Refreshment { core, inner, request, since, refresh };
+                Next::Answered(refresh.run(response).await)
+            }
+            Answer::Ask(ask) => {
+                let request = Request::from_parts(head, body);
+                Next::Again(Self { core, inner, request, known: Known::Miss(ask), since })
+            }
+        }
+    }
+}
+
+impl Seen {
+    /// Waits for the first of the others to land, for as long as the origin may be `slow`, and for as
+    /// long as they may be silent.
+    async fn first<M: CacheManager>(&self, core: &Core<M>, slow: Option<Duration>) -> Woken {
+        let began = core.clock.now();
+        let silent = |passenger: &Passenger| began.since(passenger.flight().began());
+        let silence = self.waiting.iter().map(|(_, passenger)| silent(passenger)).min();
+        let patience = core.waits.collapse_timeout.saturating_sub(silence.unwrap_or_default());
+        let mut patience = Timer::new(patience);
+        let mut slow = slow.filter(|_| !self.has_asked_for_stale).map(Timer::new);
+        poll_fn(|cx| {
+            for (index, (_, passenger)) in self.waiting.iter().enumerate() {
+                if let Poll::Ready(landing) = passenger.poll_landing(cx) {
+                    return Poll::Ready(Woken::By(index, landing));
+                }
+            }
+            let mut is_over = |timer: &mut Timer| timer.is_over(began, &*core.clock, cx);
+            if slow.as_mut().is_some_and(&mut is_over) {
+                Poll::Ready(Woken::SlowOrigin)
+            } else if is_over(&mut patience) {
+                Poll::Ready(Woken::Impatience)
+            } else {
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+/// What ends a wait.
+enum Woken {
+    By(usize, Landing),
+    Impatience,
+    SlowOrigin,
+}
+
+/// A limit to a wait.
+struct Timer {
+    after: Duration,
+    sleep: Option<Option<BoxFuture>>,
+}
+
+impl Timer {
+    fn new(after: Duration) -> Self {
+        Self { after, sleep: None }
+    }
+
+    fn is_over(&mut self, since: Timestamp, clock: &dyn Clock, cx: &mut Context<'_>) -> bool {
+        let sleep = self.sleep.get_or_insert_with(|| clock.sleep(self.after));
+        let rings = sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
+        rings || clock.now().since(since) >= self.after
+    }
+}

@@ -1,0 +1,78 @@
+//! The way of a request through the cache, read downwards: what is stored, what others are asking
+//! for, the origin. What to do is the policy's to say; here it is done.
+
+mod answer;
+mod ask;
+mod collapse;
+mod refresh;
+mod write;
+
+use std::sync::Arc;
+
+use http::{Request, Response, request};
+
+pub(crate) use self::{
+    answer::{Answer, answer, pass},
+    refresh::Refreshment,
+    write::write_through,
+};
+use crate::{
+    CacheBody, Error,
+    policy::{Fetch, Lookup},
+    shared::Core,
+    storage::{CacheManager, Found},
+};
+
+/// A request that was not answered in a moment.
+pub(crate) struct Exchange<S, M: CacheManager, B> {
+    pub(crate) core: Arc<Core<M>>,
+    pub(crate) inner: S,
+    pub(crate) request: Request<B>,
+    pub(crate) known: Known<M::Handle>,
+    pub(crate) since: Since,
+}
+
+/// What is known of a request.
+pub(crate) enum Known<H> {
+    /// The store has not been asked.
+    Nothing(Lookup<'static>),
+    /// It has to go to the origin.
+    Miss(Ask<H>),
+}
+
+/// A request for the origin, and what was found for it.
+pub(crate) struct Ask<H> {
+    pub(crate) fetch: Fetch,
+    pub(crate) found: Found<H>,
+}
+
+/// Where the logs were when a request came.
+#[derive(Clone, Copy)]
+pub(crate) struct Since {
+    /// That of the purges.
+    pub(crate) purges: u64,
+    /// How many fetches had ended.
+    pub(crate) ended: u64,
+}
+
+impl Since {
+    pub(crate) fn now<M>(core: &Core<M>) -> Self {
+        // Read before the store is, so that what comes meanwhile is noticed.
+        Self { purges: core.purges.position(), ended: core.purges.inflight().ended() }
+    }
+}
+
+/// Asks the store, as long as a request may wait for it.
+async fn find<M: CacheManager>(
+    core: &Core<M>,
+    lookup: &Lookup<'_>,
+    head: &request::Parts,
+) -> Result<Found<M::Handle>, Error> {
+    let wanted = lookup.wanted(&head.headers, core.manager.secret());
+    match core.manager.get_now(&wanted) {
+        Some(found) => found,
+        None => core.within(core.manager.get(&wanted)).await,
+    }
+}
+
+type Answered<ResB, E> = Result<Response<CacheBody<ResB>>, E>;

@@ -1,0 +1,123 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response, request};
+use http_body::{Body, SizeHint};
+use tower_service::Service;
+
+use super::{
+    Answer, Ask, Exchange, Known, Since, answer,
+    ask::{Report, Slot, ask},
+    find,
+};
+use crate::{
+    BoxError, CacheBody,
+    background::Refreshing,
+    clock::{BoxFuture, within},
+    flight::Flight,
+    inflight::Asker,
+    policy::{Begin, NameSet, Refresh, Role},
+    shared::Core,
+    storage::{CacheManager, Found},
+};
+
+/// A request that was answered with something stale, to be made into one that brings something
+/// newer.
+pub(crate) struct Refreshment<S, M: CacheManager, B> {
+    pub(crate) core: Arc<Core<M>>,
+    pub(crate) inner: S,
+    pub(crate) request: Request<B>,
+    pub(crate) since: Since,
+    pub(crate) refresh: Box<(Refresh, Found<M::Handle>)>,
+}
+
+/// A refresh that nobody can do in the background.
+pub(crate) struct Foreground<M> {
+    core: Arc<Core<M>>,
+    task: BoxFuture,
+    request: request::Parts,
+}
+
+impl<S, M, ReqB, ResB> Refreshment<S, M, ReqB>
+where
+    S: Service<Request<ReqB>, Response = Response<ResB>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    ReqB: Body + Send + 'static,
+    ResB: Body<Data = Bytes> + Send + 'static,
+    ResB::Error: Into<BoxError>,
+    M: CacheManager,
+{
+    /// Begins it, and gives the answer: `stale`, if it can go on in the background.
+    pub(crate) async fn run(self, stale: Response<CacheBody<ResB>>) -> Response<CacheBody<ResB>> {
+        match self.begin() {
+            Some(foreground) => foreground.run(stale).await,
+            None => stale,
+        }
+    }
+
+    /// Begins it, unless it has begun already.
+    pub(crate) fn begin(self) -> Option<Foreground<M>> {
+        let Self { core, inner, request, since, refresh } = self;
+        let (refresh, found) = *refresh;
+        let (mut head, body) = request.into_parts();
+        let (now, secret) = (core.clock.now(), core.manager.secret());
+        let variant = |names: &NameSet| names.select(&head.headers, secret);
+        let asker = Asker {
+            key: refresh.key(),
+            role: Role::Either,
+            now,
+            tried: &[],
+            waited_for: &[],
+            patience: core.waits.collapse_timeout,
+            ended: Some(since.ended),
+            names: refresh.names(),
+            variant: &variant,
+        };
+        let (fetching, passenger) = core.purges.inflight().enter_refresh(&asker, || {
+            Flight::new(core.executor.clone(), core.waits.disconnect, now)
+        })?;
+        let (original, authority) = (head.clone(), refresh.key().authority().to_owned());
+        let fetch = refresh.into_fetch(&mut head, now);
+        let (core, limit) = (core.clone(), core.waits.refresh_timeout);
+        let request = Request::from_parts(head, body);
+        let known = Known::Miss(Ask { fetch, found });
+        let exchange = Exchange { core: core.clone(), inner, request, known, since };
+        let board = passenger.flight().board().clone();
+        let report = Report { fetching, board, slot: Slot::new().bringer() };
+        passenger.flight().begin(Box::pin(ask::<_, _, _, ResB>(exchange, report)));
+        let clock = core.clock.clone();
+        let task = async move {
+            let refreshing = async {
+                passenger.in_background().await;
+                Ok(())
+            };
+            let _ = within(&*clock, limit, refreshing).await;
+        };
+        let (background, executor) = (core.background.clone(), core.executor.clone());
+        let limits = core.waits.refreshes;
+        match background.refresh(&authority, Box::pin(task), limits, &*executor) {
+            Refreshing::Begun | Refreshing::Dropped => None,
+            Refreshing::Refused(task) => Some(Foreground { core, task, request: original }),
+        }
+    }
+}
+
+impl<M: CacheManager> Foreground<M> {
+    /// Waits for it, and answers with what it has brought.
+    pub(crate) async fn run<ResB>(
+        self,
+        stale: Response<CacheBody<ResB>>,
+    ) -> Response<CacheBody<ResB>> {
+        let Self { core, task, mut request } = self;
+        task.await;
+        let nothing = SizeHint::with_exact(u64::MIN);
+        let Begin::Lookup(lookup) = core.policy.begin(&request, &nothing) else { return stale };
+        let lookup = lookup.detach();
+        let found = find(&core, &lookup, &request).await;
+        match answer(&core, lookup, &mut request, found) {
+            Answer::Ready(newer) => newer,
+            Answer::Refresh(..) | Answer::Ask(_) => stale,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::{
+    Error,
+    clock::{BoxFuture, Clock, within},
+    executor::Executor,
+    inflight::Fetching,
+    policy::{Placement, StoredHead, Timestamp},
+    storage::{CacheManager, EntryWriter},
+};
+
+/// Writes one response into the store behind the readers' backs: what comes is queued, and a single
+/// future carries it over, polled by whoever reads.
+pub(crate) struct Recorder {
+    queue: Arc<Queue>,
+    pump: BoxFuture,
+    room: u64,
+    /// Since when the readers wait for the store, and what wakes them.
+    waiting: Option<(Timestamp, Option<BoxFuture>)>,
+    waited: Duration,
+}
+
+/// A store that is so many bytes behind is waited for,
+const MAX_LAG: u64 = 4 << 20;
+/// so long for all of a body, and then given up.
+const MAX_WAIT: Duration = Duration::from_millis(250);
+/// What was handed to the executor is given up after so long.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Recorder {
+    pub(crate) fn new<M: CacheManager>(
+        manager: M,
+        placement: Placement,
+        head: StoredHead,
+        fetching: Fetching,
+    ) -> Self {
+        let queue = Arc::new(Queue::default());
+        let room = manager.max_entry_bytes();
+        let events = queue.clone();
+        let pump = Box::pin(async move {
+            // An error means that nothing is stored, which is all that there is to do about it.
+            let _: Result<(), Error> = pump(manager, placement, head, fetching, events).await;
+        });
+        Self { queue, pump, room, waiting: None, waited: Duration::ZERO }
+    }
+
+    /// Queues a chunk. `false`: the store does not take that much.
+    pub(crate) fn write(&mut self, chunk: Bytes) -> bool {
+        let Some(room) = self.room.checked_sub(chunk.len() as u64) else { return false };
+        self.room = room;
+        self.queue.push(Event::Chunk(chunk));
+        true
+    }
+
+    /// Lets the store go on. `false`: it has failed.
+    pub(crate) fn go_on(&mut self, cx: &mut Context<'_>) -> bool {
+        self.pump.as_mut().poll(cx).is_pending()
+    }
+
+    /// Whether the store can take more. One that is behind is waited for, so that a burst does not
+    /// outrun it, but no longer than [`MAX_WAIT`] for all of a body: then it is given up, `false`.
+    pub(crate) fn poll_room(&mut self, clock: &dyn Clock, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.queue.lag() <= MAX_LAG {
+            return Poll::Ready(true);
+        }
+        if !self.go_on(cx) {
+            return Poll::Ready(false);
+        }
+        let left = MAX_WAIT.saturating_sub(self.waited);
+        let (since, timer) = self.waiting.get_or_insert_with(|| (clock.now(), clock.sleep(left)));
+        let is_room = self.queue.lag() <= MAX_LAG;
+        // Without a timer nobody might wake who waits.
+        let is_patient = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_pending());
+        if !is_room && is_patient {
+            return Poll::Pending;
+        }
+        self.waited += clock.now().since(*since);
+        self.waiting = None;
+        Poll::Ready(is_room)
+    }
+
+    /// States the end, and waits until the store has it, or the executor has taken over, or `patience` is over.
+    pub(crate) async fn finish(
+        self,
+        trailers: Option<HeaderMap>,
+        clock: &Arc<dyn Clock>,
+        executor: &dyn Executor,
+        patience: Duration,
+    ) {
+        self.queue.push(Event::End(trailers));
+        let mut pump = self.pump;
+        if poll_fn(|cx| Poll::Ready(pump.as_mut().poll(cx).is_ready())).await {
+            return;
+        }
+        let limit = clock.clone();
+        let task = async move {
+            let write = async {
+                pump.await;
+                Ok(())
+            };
+            let _ = within(&*limit, WRITE_TIMEOUT, write).await;
+        };
+        if let Err(task) = executor.execute(Box::pin(task)) {
+            let write = async {
+                task.await;
+                Ok(())
+            };
+            let _ = within(&**clock, patience, write).await;
+        }
+    }
+}
+
+async fn pump<M: CacheManager>(
+    manager: M,
+    placement: Placement,
+    head: StoredHead,
+    fetching: Fetching,
+    events: Arc<Queue>,
+) -> Result<(), Error> {
+    let mut writer = manager.put(placement, head).await?;
+    loop {
+        match poll_fn(|_| events.poll_next()).await {
+            Event::Chunk(chunk) => writer.write(chunk).await?,
+            // From here on it is the store that refuses what was deleted meanwhile.
+            Event::End(_) if fetching.is_invalidated() => return Err(Error::refused()),
+            Event::End(trailers) => return writer.finish(trailers).await,
+        }
+    }
+}
+
+enum Event {
+    Chunk(Bytes),
+    End(Option<HeaderMap>),
+}
+
+#[derive(Default)]
+struct Queue(Mutex<Queued>);
+
+#[derive(Default)]
+struct Queued {
+    events: VecDeque<Event>,
+    bytes: u64,
+}
+
+impl Queue {
+    fn push(&self, event: Event) {
+        let mut queued = self.lock();
+        if let Event::Chunk(chunk) = &event {
+            queued.bytes += chunk.len() as u64;
+        }
+        queued.events.push_back(event);
+    }
+
+    fn lag(&self) -> u64 {
+        self.lock().bytes
+    }
+
+    /// Nobody is woken: whoever pushes polls the pump next, and the last event comes before the pump
+    /// goes elsewhere.
+    fn poll_next(&self) -> Poll<Event> {
+        let mut queued = self.lock();
+        match queued.events.pop_front() {
+            Some(event) => {
+                if let Event::Chunk(chunk) = &event {
+                    queued.bytes -= chunk.len() as u64;
+                }
+                Poll::Ready(event)
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queued> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,248 @@
+//! A future that belongs to all who wait for what it does.
+//!
+//! Nobody spawns it. Whoever wants something of it and does not find it polls it; the others are
+//! woken when it has done something, or when it can go on and nobody is at it. When the last one
+//! leaves it is over, or goes on in the background.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+};
+
+use crate::{
+    clock::BoxFuture,
+    sync::{AtomicU8, Mutex, Ordering, lock},
+};
+
+/// Wakes all who wait.
+#[derive(Default)]
+pub(crate) struct Bell {
+    state: Polling,
+    seats: Mutex<Seats>,
+}
+
+/// Who is at the future.
+struct Polling(AtomicU8);
+
+const NOBODY: u8 = 0;
+const SOMEBODY: u8 = 1;
+/// Somebody, and it has to be polled again: it was woken meanwhile, or another came who wanted to.
+const AGAIN: u8 = 2;
+
+impl Default for Polling {
+    fn default() -> Self {
+        Self(AtomicU8::new(NOBODY))
+    }
+}
+
+impl Polling {
+    /// Whether the caller is the one to poll. If not, whoever is at it rings afterwards.
+    fn begin(&self) -> bool {
+        let begin = |state| Some(if state == NOBODY { SOMEBODY } else { AGAIN });
+        let before = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, begin);
+        matches!(before, Ok(NOBODY))
+    }
+
+    fn ring(&self) {
+        let ring = |state| (state == SOMEBODY).then_some(AGAIN);
+        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, ring);
+    }
+
+    /// Whether somebody has to come again.
+    fn end(&self) -> bool {
+        self.0.swap(NOBODY, Ordering::AcqRel) == AGAIN
+    }
+}
+
+#[derive(Default)]
+struct Seats {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+    taken: usize,
+    rung: u64,
+}
+
+impl Bell {
+    /// Wakes all who wait.
+    pub(crate) fn ring(&self) {
+        // Woken outside of the lock: a waker may do anything.
+        let mut seats = lock(&self.seats);
+        seats.rung += 1;
+        let woken: Vec<Waker> = seats.wakers.iter_mut().filter_map(Option::take).collect();
+        drop(seats);
+        woken.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.state.ring();
+        self.ring();
+    }
+}
+
+/// The future, and those who wait for it.
+pub(crate) struct Task {
+    bell: Arc<Bell>,
+    work: Mutex<Work>,
+}
+
+enum Work {
+    NotBegun,
+    Begun(BoxFuture),
+    /// Over, or being polled.
+    Away,
+}
+
+/// A place among those who wait. Whoever has one gives it up: what happens when the last one goes is
+/// not for the seat to know.
+pub(crate) struct Seat {
+    bell: Arc<Bell>,
+    number: usize,
+}
+
+impl Task {
+    /// A task that has not begun, and its first seat.
+    pub(crate) fn new(bell: Arc<Bell>) -> (Self, Seat) {
+        let seat = Seat { bell: bell.clone(), number: lock(&bell.seats).take() };
+        (Self { bell, work: Mutex::new(Work::NotBegun) }, seat)
+    }
+
+    pub(crate) fn begin(&self, future: BoxFuture) {
+        *lock(&self.work) = Work::Begun(future);
+        self.bell.ring();
+    }
+
+    /// A seat beside others; `None` if all have gone.
+    pub(crate) fn join(&self) -> Option<Seat> {
+        let mut seats = lock(&self.bell.seats);
+        let number = (seats.taken > 0).then(|| seats.take())?;
+        drop(seats);
+        Some(Seat { bell: self.bell.clone(), number })
+    }
+
+    /// Waits until `look` finds what it looks for, and polls the future if nobody else does.
+    pub(crate) fn poll<T>(
+        &self,
+        seat: &Seat,
+        cx: &mut Context<'_>,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Poll<T> {
+        // Who finds something is not woken for it; so the waker comes last, unless somebody has rung.
+        for _ in 0..2 {
+            if let Some(found) = look() {
+                return Poll::Ready(found);
+            }
+            let rung = lock(&self.bell.seats).rung;
+            self.go_on();
+            if let Some(found) = look() {
+                return Poll::Ready(found);
+            }
+            if seat.register(cx.waker(), Some(rung)) {
+                return Poll::Pending;
+            }
+        }
+        seat.register(cx.waker(), None);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether there is nothing left to be done.
+    pub(crate) fn is_over(&self) -> bool {
+        self.bell.state.0.load(Ordering::Acquire) == NOBODY
+            && matches!(*lock(&self.work), Work::Away)
+    }
+
+    /// Takes the future away. Nobody must be at it.
+    pub(crate) fn stop(&self) -> Option<BoxFuture> {
+        self.take()
+    }
+
+    fn take(&self) -> Option<BoxFuture> {
+        let mut work = lock(&self.work);
+        if matches!(*work, Work::NotBegun) {
+            return None;
+        }
+        match std::mem::replace(&mut *work, Work::Away) {
+            Work::Begun(future) => Some(future),
+            Work::NotBegun | Work::Away => None,
+        }
+    }
+
+    fn go_on(&self) {
+        if !self.bell.state.begin() {
+            return;
+        }
+        // Not left in its place while it is polled: one that panics is dropped with the panic.
+        let _at_it = AtIt(&self.bell);
+        let Some(mut future) = self.take() else { return };
+        let waker = Waker::from(self.bell.clone());
+        if future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+            *lock(&self.work) = Work::Begun(future);
+        }
+    }
+}
+
+struct AtIt<'a>(&'a Bell);
+
+impl Drop for AtIt<'_> {
+    fn drop(&mut self) {
+        if self.0.state.end() {
+            self.0.ring();
+        }
+    }
+}
+
+impl Seat {
+    /// Leaves a waker; but not if the bell has been rung since it was `rung` so often: `false`.
+    fn register(&self, waker: &Waker, rung: Option<u64>) -> bool {
+        let mut seats = lock(&self.bell.seats);
+        if rung.is_some_and(|rung| rung != seats.rung) {
+            return false;
+        }
+        if let Some(place) = seats.wakers.get_mut(self.number) {
+            match place {
+                Some(before) if before.will_wake(waker) => {}
+                place => *place = Some(waker.clone()),
+            }
+        }
+        true
+    }
+
+    /// Gives the seat up if others are left. `false`: this is the last one, and is kept.
+    pub(crate) fn leave_unless_last(&self) -> bool {
+        let mut seats = lock(&self.bell.seats);
+        let leaves = seats.taken > 1;
+        if leaves {
+            seats.give_up(self.number);
+        }
+        leaves
+    }
+
+    /// Gives the seat up.
+    pub(crate) fn leave(self) {
+        lock(&self.bell.seats).give_up(self.number);
+    }
+}
+
+impl Seats {
+    fn take(&mut self) -> usize {
+        self.taken += 1;
+        self.free.pop().unwrap_or_else(|| {
+            self.wakers.push(None);
+            self.wakers.len() - 1
+        })
+    }
+
+    fn give_up(&mut self, number: usize) {
+        if let Some(place) = self.wakers.get_mut(number) {
+            *place = None;
+        }
+        self.free.push(number);
+        self.taken -= 1;
+    }
+}
