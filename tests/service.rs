@@ -8,6 +8,8 @@ mod support;
 mod basics;
 #[path = "service/bodies.rs"]
 mod bodies;
+#[path = "service/collapse.rs"]
+mod collapse;
 #[path = "service/conditions.rs"]
 mod conditions;
 #[path = "service/directives.rs"]
@@ -32,6 +34,8 @@ mod modes;
 mod purging;
 #[path = "service/query.rs"]
 mod query;
+#[path = "service/refresh.rs"]
+mod refresh;
 #[path = "service/requests.rs"]
 mod requests;
 #[path = "service/security.rs"]

@@ -190,7 +190,9 @@ where
             Known::Nothing(lookup) => (lookup, self.request.headers(), Reason::UriMiss),
             Known::Miss(Ask { fetch, .. }) => (fetch.lookup(), fetch.request(), fetch.reason()),
         };
-        if !core.purges.allows(lookup.key(), sharing.running.head()) {
+        // What was purged since this request came may still be its answer, and nobody's later.
+        let head = sharing.running.head();
+        if head.began() != self.since.purges && !core.purges.allows(lookup.key(), head) {
             return Next::Again(self);
         }
         let (secret, now) = (core.manager.secret(), core.clock.now());

@@ -87,9 +87,11 @@ where
         let report = Report { fetching, board, slot: Slot::new().bringer() };
         passenger.flight().begin(Box::pin(ask::<_, _, _, ResB>(exchange, report)));
         let clock = core.clock.clone();
+        // Now: a task that is dropped unpolled must not go on elsewhere.
+        let flying = passenger.in_background();
         let task = async move {
             let refreshing = async {
-                passenger.in_background().await;
+                flying.await;
                 Ok(())
             };
             let _ = within(&*clock, limit, refreshing).await;
