@@ -20,6 +20,8 @@ mod discovery;
 mod edges;
 #[path = "service/failing.rs"]
 mod failing;
+#[path = "service/fill.rs"]
+mod fill;
 #[path = "service/freshness.rs"]
 mod freshness;
 #[path = "service/invalidation.rs"]

@@ -280,7 +280,7 @@ async fn a_silent_leader_is_replaced() {
     let (cache, gate) =
         gated(cache(Policy::shared()), |_| Ok(ok().cache_control("max-age=60").text("hello")));
     let mut all: Vec<_> = (0..20).map(|_| begin(&cache, get("/"))).collect();
-    let mut poll = |all: &mut Vec<Pending>| {
+    let poll = |all: &mut Vec<Pending>| {
         all.iter_mut().for_each(|one| assert!(now_or_never(one.as_mut()).is_none()));
     };
     for (seconds, calls) in [(9, 1), (10, 2), (19, 2), (20, 3), (29, 3), (30, 20)] {

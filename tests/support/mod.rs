@@ -3,12 +3,13 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     fmt,
     future::{Future, ready},
     pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -391,30 +392,66 @@ impl Answer {
 
 /// A body that gives its frames one by one as the test sends them.
 pub fn channel() -> (BodySender, impl http_body::Body<Data = Bytes, Error = BoxError> + Send) {
-    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
-    (BodySender(sender), ChannelBody(receiver))
+    let shared = Arc::new(Mutex::new(Channel::default()));
+    (BodySender(shared.clone()), ChannelBody(shared))
 }
 
 pub type Frame = Result<http_body::Frame<Bytes>, BoxError>;
-pub struct BodySender(tokio::sync::mpsc::UnboundedSender<Frame>);
-struct ChannelBody(tokio::sync::mpsc::UnboundedReceiver<Frame>);
+
+// Not tokio's, whose budget would make a test that polls by hand see nothing where there is something.
+#[derive(Default)]
+struct Channel {
+    frames: VecDeque<Frame>,
+    waker: Option<Waker>,
+    is_ended: bool,
+    is_closed: bool,
+}
+
+pub struct BodySender(Arc<Mutex<Channel>>);
+struct ChannelBody(Arc<Mutex<Channel>>);
 
 impl BodySender {
     pub fn data(&self, data: impl Into<Bytes>) {
-        let _ = self.0.send(Ok(http_body::Frame::data(data.into())));
+        self.send(Ok(http_body::Frame::data(data.into())));
     }
 
     pub fn trailers(&self, trailers: HeaderMap) {
-        let _ = self.0.send(Ok(http_body::Frame::trailers(trailers)));
+        self.send(Ok(http_body::Frame::trailers(trailers)));
     }
 
     pub fn error(&self, text: &'static str) {
-        let _ = self.0.send(Err(Box::new(OriginError(text))));
+        self.send(Err(Box::new(OriginError(text))));
     }
 
     /// Whether nobody reads any more.
     pub fn is_closed(&self) -> bool {
-        self.0.is_closed()
+        self.0.lock().unwrap().is_closed
+    }
+
+    fn send(&self, frame: Frame) {
+        self.change(|channel| channel.frames.push_back(frame));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Channel)) {
+        let mut channel = self.0.lock().unwrap();
+        change(&mut channel);
+        let waker = channel.waker.take();
+        drop(channel);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for BodySender {
+    fn drop(&mut self) {
+        self.change(|channel| channel.is_ended = true);
+    }
+}
+
+impl Drop for ChannelBody {
+    fn drop(&mut self) {
+        let mut channel = self.0.lock().unwrap();
+        channel.is_closed = true;
+        channel.frames.clear();
     }
 }
 
@@ -422,8 +459,16 @@ impl http_body::Body for ChannelBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
-        self.0.poll_recv(cx)
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
+        let mut channel = self.0.lock().unwrap();
+        match channel.frames.pop_front() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None if channel.is_ended => Poll::Ready(None),
+            None => {
+                channel.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
     }
 }
 
@@ -435,7 +480,7 @@ pub fn never<T>(_: Infallible) -> T {
 /// Polls once; `None` if it is not ready.
 pub fn now_or_never<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = std::pin::pin!(future);
-    match future.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) {
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),
         Poll::Pending => None,
     }
