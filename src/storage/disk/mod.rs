@@ -51,6 +51,7 @@ mod pending;
 mod pool;
 mod purges;
 mod records;
+mod spare;
 mod store;
 mod writer;
 
@@ -77,6 +78,7 @@ use self::{
     pool::{Need, Queue, lock},
     purges::{Keeper, PurgeFile},
     records::Records,
+    spare::Spares,
     store::Store,
     writer::DiskReader,
 };
@@ -184,6 +186,7 @@ impl DiskManager {
         let purge_file = Arc::new(file);
         let keeper = Keeper { file: purge_file.clone(), queue: queue.clone() };
         let store = Arc::new(Store {
+            spares: Spares::new(directory.clone()),
             directory,
             fences: Arc::new(Fences::new()),
             records: Records::default(),
