@@ -22,5 +22,5 @@ use self::custom_manager::MapManager;
 storage_suite!(memory, async || MemoryManager::new(1 << 20));
 storage_suite!(small_entries, async || MemoryManager::with_max_entry_bytes(1 << 20, 1 << 10));
 storage_suite!(boxed, async || BoxManager::new(MemoryManager::new(1 << 20)));
-storage_suite!(custom, async || MapManager::default());
-storage_suite!(boxed_custom, async || BoxManager::new(BoxManager::new(MapManager::default())));
+storage_suite!(custom, async || MapManager::new());
+storage_suite!(boxed_custom, async || BoxManager::new(BoxManager::new(MapManager::new())));

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::Future,
+    ops::Range,
     pin::Pin,
     sync::Mutex,
     task::{Context, Poll, ready},
@@ -46,6 +47,16 @@ impl StoredBody {
             remaining: bytes.len() as u64,
             source: Source::Bytes { bytes, trailers: trailers.map(Box::new) },
         }
+    }
+
+    /// The part of a body in memory that [`read`](super::CacheManager::read) asks for: the bytes of
+    /// `range`, as far as there are any, and the trailers if it reaches the end.
+    pub fn from_range(bytes: &Bytes, range: Range<u64>, trailers: Option<&HeaderMap>) -> Self {
+        let length = bytes.len();
+        let end = usize::try_from(range.end).unwrap_or(length).min(length);
+        let start = usize::try_from(range.start).unwrap_or(end).min(end);
+        let trailers = trailers.filter(|_| end == length);
+        Self::from_bytes(bytes.slice(start..end), trailers.cloned())
     }
 
     /// A body of `length` bytes that is read as it is asked for. A reader that gives more or less

@@ -33,11 +33,13 @@
 //! for any manager, and the example `custom_manager` is a store in one short file.
 
 mod body;
+mod buffered;
 #[cfg(feature = "disk")]
 mod codec;
 #[cfg(feature = "disk")]
 mod disk;
 mod erased;
+mod fence;
 mod found;
 #[cfg(feature = "memory")]
 mod memory;
@@ -56,7 +58,9 @@ pub use self::disk::{DiskManager, DiskOptions, Durability};
 pub use self::memory::{MemoryHandle, MemoryManager, MemoryWriter};
 pub use self::{
     body::{BodyReader, StoredBody},
+    buffered::BufferedWriter,
     erased::{BoxHandle, BoxManager, BoxWriter},
+    fence::{Fences, Ticket},
     found::{Entry, Found},
 };
 pub use crate::error::Error;

@@ -351,13 +351,11 @@ impl CacheManager for DiskManager {
 
     fn read(&self, entry: &Entry<DiskHandle>, range: Range<u64>) -> StoredBody {
         let DiskHandle(located) = entry.handle();
-        let length = located.body.length();
-        let end = range.end.min(length);
-        let start = range.start.min(end);
         if let Some((bytes, trailers)) = located.body.small() {
-            let trailers = trailers.filter(|_| end == length);
-            return StoredBody::from_bytes(bytes.slice(start as usize..end as usize), trailers);
+            return StoredBody::from_range(&bytes, range, trailers.as_ref());
         }
+        let end = range.end.min(located.body.length());
+        let start = range.start.min(end);
         let reader = DiskReader::new(self.inner.clone(), located.clone(), start..end);
         StoredBody::from_reader(end - start, reader)
     }
