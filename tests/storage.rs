@@ -9,6 +9,9 @@ mod counting;
 mod custom_manager;
 #[path = "storage/exchange.rs"]
 mod exchange;
+#[cfg(feature = "disk")]
+#[path = "storage/fuzz/mod.rs"]
+mod fuzz;
 #[path = "storage/memory.rs"]
 mod memory_manager;
 mod support;

@@ -34,8 +34,8 @@
 
 mod body;
 mod buffered;
-#[cfg(feature = "disk")]
-mod codec;
+#[cfg(feature = "codec")]
+pub mod codec;
 #[cfg(feature = "disk")]
 mod disk;
 mod erased;
@@ -52,6 +52,9 @@ use std::{future::Future, ops::Range};
 use bytes::Bytes;
 use http::HeaderMap;
 
+#[cfg(all(feature = "disk", feature = "test-suite"))]
+#[doc(hidden)]
+pub use self::disk::probe;
 #[cfg(feature = "disk")]
 pub use self::disk::{DiskManager, DiskOptions, Durability};
 #[cfg(feature = "memory")]

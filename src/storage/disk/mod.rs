@@ -49,6 +49,8 @@ mod name;
 mod options;
 mod pending;
 mod pool;
+#[cfg(feature = "test-suite")]
+pub mod probe;
 mod purges;
 mod records;
 mod spare;
