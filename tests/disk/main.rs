@@ -9,6 +9,7 @@ mod killed;
 mod large;
 mod opening;
 mod purges;
+mod reads;
 mod restarts;
 mod site;
 
