@@ -72,8 +72,9 @@ impl StoredBody {
         Self { remaining: length, source: Source::Reader(Mutex::new(Box::pin(frames))) }
     }
 
-    /// A body that cannot be read.
-    pub(super) fn from_error(error: Error, length: u64) -> Self {
+    /// A body that cannot be read: the error is the first thing that its reader meets.
+    pub fn failed(range: Range<u64>, error: Error) -> Self {
+        let length = range.end.saturating_sub(range.start);
         let frames = stream::iter([Err(error)]);
         Self { remaining: length, source: Source::Reader(Mutex::new(Box::pin(frames))) }
     }

@@ -33,7 +33,7 @@ use crate::policy::CacheKey;
 /// fn delete_wins(fences: &Fences, key: &CacheKey) -> Result<(), Error> {
 ///     let ticket = fences.enter(key);
 ///     fences.delete(key, || { /* … */ });
-///     assert!(ticket.commit(|| unreachable!()).unwrap_err().is_refused());
+///     assert!(ticket.commit(|| Ok(())).unwrap_err().is_refused());
 ///     // What is begun afterwards is another response.
 ///     fences.enter(key).commit(|| Ok(()))
 /// }

@@ -31,6 +31,8 @@
 //!
 //! The layer treats every error as a miss. `storage_suite!` (feature `test-suite`) tests all of it
 //! for any manager, and the example `custom_manager` is a store in one short file.
+#![cfg_attr(feature = "codec", doc = include_str!("backend.md"))]
+#![cfg_attr(feature = "codec", doc = concat!("```\n", include_str!("../../tests/storage/key_value.rs"), "```"))]
 
 mod body;
 mod buffered;
@@ -68,7 +70,7 @@ pub use self::{
 };
 pub use crate::error::Error;
 #[cfg(doc)]
-use crate::policy::Index;
+use crate::policy::{Index, VariantId};
 use crate::{
     policy::{CacheKey, Placement, Secret, StoredHead, Wanted},
     purge::PurgeLog,
