@@ -1,4 +1,8 @@
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -21,8 +25,8 @@ use super::{
 use crate::exchange::{Visitor, ok};
 
 /// A file of a store, and all that may be read from it.
-struct Sample {
-    bytes: Vec<u8>,
+pub struct Sample {
+    pub bytes: Vec<u8>,
     key: Vec<u8>,
     variant: Vec<u8>,
     index: Option<Index>,
@@ -31,11 +35,32 @@ struct Sample {
     trailers: HeaderMap,
 }
 
+impl Sample {
+    fn number(&self, at: usize) -> usize {
+        u32::from_le_bytes(self.bytes[at..at + 4].try_into().unwrap()) as usize
+    }
+
+    /// The two places for a head; none in an index.
+    pub fn slots(&self) -> Range<usize> {
+        let start = 44 + self.key.len() + self.variant.len();
+        if self.index.is_some() { start..start } else { start..start + 2 * self.number(20) }
+    }
+
+    pub fn body(&self) -> Range<usize> {
+        let start = self.slots().end;
+        if self.index.is_some() { start..start } else { start..start + self.body.len() }
+    }
+}
+
 /// A directory for files, in memory if there is one. It goes with its content.
-struct Scratch(PathBuf);
+pub struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new(name: &str) -> Self {
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn new(name: &str) -> Self {
         let memory = PathBuf::from("/dev/shm");
         let parent = if memory.is_dir() { memory } else { env!("CARGO_TARGET_TMPDIR").into() };
         let path = parent.join(format!("larder-fuzz-{name}-{}", std::process::id()));
@@ -51,7 +76,7 @@ impl Drop for Scratch {
 }
 
 /// The one file that is there and has not been seen.
-fn new_files(directory: &PathBuf, seen: &mut Vec<PathBuf>) -> Vec<Vec<u8>> {
+fn new_files(directory: &Path, seen: &mut Vec<PathBuf>) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     for part in fs::read_dir(directory.join("files")).unwrap() {
         for file in fs::read_dir(part.unwrap().path()).unwrap() {
@@ -67,7 +92,7 @@ fn new_files(directory: &PathBuf, seen: &mut Vec<PathBuf>) -> Vec<Vec<u8>> {
 
 /// Responses with and without `Vary`, small and large, one with a head that was updated; and an
 /// index.
-fn samples(directory: &PathBuf) -> Vec<Sample> {
+pub fn samples(directory: &Path) -> Vec<Sample> {
     let store = DiskManager::open(directory).unwrap();
     let mut seen = Vec::new();
     let mut samples = Vec::new();
@@ -133,7 +158,7 @@ fn sample(
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub enum Outcome {
     /// As it was stored.
     Same,
     /// Found, and then an error of the body.
@@ -144,7 +169,7 @@ enum Outcome {
 }
 
 /// What the file is to a store.
-fn probe(path: &PathBuf, sample: &Sample, bytes: &[u8]) -> Outcome {
+pub fn probe(path: &Path, sample: &Sample, bytes: &[u8]) -> Outcome {
     fs::write(path, bytes).unwrap();
     match bounded(bytes.len(), || read(path, &sample.key, &sample.variant)) {
         Probe::Absent => Outcome::Absent,

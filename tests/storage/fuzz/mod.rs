@@ -6,6 +6,7 @@
 //! each kind.
 
 mod codec;
+mod every_byte;
 mod files;
 mod mutate;
 mod seal;
