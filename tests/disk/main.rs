@@ -9,6 +9,7 @@ mod killed;
 mod large;
 mod opening;
 mod purges;
+mod read_only;
 mod reads;
 mod restarts;
 mod site;
