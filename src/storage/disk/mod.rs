@@ -116,26 +116,8 @@ use crate::{
 /// # Ok::<(), larder::Error>(())
 /// ```
 ///
-/// # On a small server
-///
-/// One directory on a local disk, a bound that leaves room for others, and a floor for what must stay
-/// free:
-///
-/// ```no_run
-/// use larder::{CacheLayer, storage::DiskOptions};
-///
-/// let store = DiskOptions::new()
-///     .max_bytes(8 << 30)
-///     .max_entry_bytes(256 << 20)
-///     .min_free_bytes(1 << 30)
-///     .open("/var/cache/site")?;
-/// let cache = CacheLayer::new(store);
-/// # Ok::<(), larder::Error>(())
-/// ```
-///
-/// The system's page cache is the memory tier: a warm hit costs a few system calls. A unit file needs
-/// `CacheDirectory=site` and `CacheDirectoryMode=0700`, and nothing to clean up: what a crash left is
-/// swept at the next start.
+/// [`storage`](super#a-small-server) has a recipe for a small server: sizes, durability, and what a full
+/// disk does.
 ///
 /// # In a short program
 ///
