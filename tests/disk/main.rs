@@ -2,6 +2,7 @@
 
 #![cfg(all(feature = "disk", feature = "test-suite", feature = "tokio"))]
 
+mod ahead;
 mod bounds;
 mod damage;
 mod full;
