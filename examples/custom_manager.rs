@@ -44,13 +44,14 @@ pub struct Kept {
     trailers: Option<HeaderMap>,
 }
 
-impl MapManager {
-    /// An empty store.
-    pub fn new() -> Self {
+impl Default for MapManager {
+    fn default() -> Self {
         let (secret, purges) = (Secret::random(), PurgeLog::new());
         Self { secret, purges, fences: Fences::new(), resources: Arc::default() }
     }
+}
 
+impl MapManager {
     fn lock(&self) -> MutexGuard<'_, HashMap<CacheKey, Resource>> {
         self.resources.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,7 +148,7 @@ async fn main() {
     let origin = service_fn(|_: Request<String>| async {
         Response::builder().header("cache-control", "max-age=60").body("hello".to_owned())
     });
-    let mut service = CacheLayer::new(MapManager::new()).layer(origin);
+    let mut service = CacheLayer::new(MapManager::default()).layer(origin);
     for _ in 0..2 {
         let request = Request::get("http://a.example/").body(String::new()).expect("a request");
         let response = service.call(request).await.expect("the origin does not fail");

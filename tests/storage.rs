@@ -30,7 +30,7 @@ use self::key_value::KeyValueManager;
 storage_suite!(memory, async || MemoryManager::new(1 << 20));
 storage_suite!(small_entries, async || MemoryManager::with_max_entry_bytes(1 << 20, 1 << 10));
 storage_suite!(boxed, async || BoxManager::new(MemoryManager::new(1 << 20)));
-storage_suite!(custom, async || MapManager::new());
+storage_suite!(custom, async || MapManager::default());
 #[cfg(feature = "codec")]
 storage_suite!(key_value_map, async || KeyValueManager::new());
-storage_suite!(boxed_custom, async || BoxManager::new(BoxManager::new(MapManager::new())));
+storage_suite!(boxed_custom, async || BoxManager::new(BoxManager::new(MapManager::default())));

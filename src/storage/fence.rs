@@ -240,7 +240,10 @@ mod tests {
                             0 => fences.delete(key, alone),
                             1 => fences.clear(alone),
                             2 => fences.change(key, alone),
-                            _ => drop(fences.enter(key).commit(|| Ok(alone()))),
+                            _ => drop(fences.enter(key).commit(|| {
+                                alone();
+                                Ok(())
+                            })),
                         }
                     }
                 });

@@ -2,6 +2,11 @@
 
 use std::ops::Range;
 
+use larder::storage::{
+    codec::encode_head,
+    probe::{Probe, read},
+};
+
 use super::{
     files::{Outcome, Sample, Scratch, probe, samples},
     mutate::overwrite,
@@ -15,7 +20,7 @@ fn places(sample: &Sample) -> impl Iterator<Item = usize> {
     (0..length).filter(move |at| {
         let inside = at.saturating_sub(body.start);
         let is_edge = inside % (64 << 10) < 3 || inside % (64 << 10) > (64 << 10) - 3;
-        !is_sparse || !body.contains(at) || is_edge || inside % 211 == 0
+        !is_sparse || !body.contains(at) || is_edge || inside % 997 == 0
     })
 }
 
@@ -70,4 +75,50 @@ fn a_file_with_a_lost_block_is_noticed() {
             assert!(outcome != Outcome::Same || is_slots_only || bytes == sample.bytes);
         }
     });
+}
+
+/// Blocks that were written to the place of others, with sums that are right there.
+#[test]
+fn pieces_that_were_exchanged_are_noticed() {
+    const PIECE: usize = 64 << 10;
+    let scratch = Scratch::new("exchanged");
+    let path = scratch.path().join("file");
+    let samples = samples(&scratch.path().join("store"));
+    let long = samples.iter().find(|sample| sample.body().len() > 2 * PIECE).unwrap();
+    let (first, table) = (long.body().start, long.body().end);
+    let mut bytes = long.bytes.clone();
+    for n in 0..PIECE {
+        bytes.swap(first + n, first + PIECE + n);
+    }
+    (0..4).for_each(|n| bytes.swap(table + n, table + 4 + n));
+    assert_eq!(probe(&path, long, &bytes), Outcome::Broken, "in one file");
+
+    let alike: Vec<_> = samples.iter().filter(|sample| sample.body().len() == 40_000).collect();
+    let [one, other] = alike[..] else { panic!("two of a length") };
+    let mut bytes = one.bytes.clone();
+    let behind = |sample: &Sample| sample.body().start..sample.body().end + 4;
+    bytes[behind(one)].copy_from_slice(&other.bytes[behind(other)]);
+    assert_eq!(probe(&path, one, &bytes), Outcome::Broken, "of two files");
+}
+
+/// A slot's number is part of what is summed: the older head is not taken for the newer one.
+#[test]
+fn an_older_head_does_not_come_back() {
+    let scratch = Scratch::new("older");
+    let path = scratch.path().join("file");
+    let samples = samples(&scratch.path().join("store"));
+    let updated = samples.iter().find(|sample| sample.heads.len() == 2).unwrap();
+    let slots = updated.slots();
+    // The first head has the number 1, and lies in the second slot.
+    for at in slots.start + slots.len() / 2..slots.end {
+        for bit in (0..8).map(|n| 1 << n) {
+            let mut bytes = updated.bytes.clone();
+            bytes[at] ^= bit;
+            std::fs::write(&path, &bytes).unwrap();
+            let Probe::Response { head, .. } = read(&path, &updated.key, &updated.variant) else {
+                panic!("the newer head is whole");
+            };
+            assert!(encode_head(&head).unwrap() == updated.heads[1], "flipped at {at}");
+        }
+    }
 }

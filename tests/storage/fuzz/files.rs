@@ -27,10 +27,10 @@ use crate::exchange::{Visitor, ok};
 /// A file of a store, and all that may be read from it.
 pub struct Sample {
     pub bytes: Vec<u8>,
-    key: Vec<u8>,
-    variant: Vec<u8>,
+    pub key: Vec<u8>,
+    pub variant: Vec<u8>,
     index: Option<Index>,
-    heads: Vec<Vec<u8>>,
+    pub heads: Vec<Vec<u8>>,
     body: Vec<u8>,
     trailers: HeaderMap,
 }
@@ -96,9 +96,9 @@ pub fn samples(directory: &Path) -> Vec<Sample> {
     let store = DiskManager::open(directory).unwrap();
     let mut seen = Vec::new();
     let mut samples = Vec::new();
-    for (n, length) in [0, 10, 3000, 40_000, 70_000].into_iter().enumerate() {
+    for (n, length) in [0, 10, 3000, 40_000, 132_000, 40_000].into_iter().enumerate() {
         let visitor = Visitor::of(&format!("/{n}"));
-        let body: Vec<u8> = (0..length).map(|at: usize| (at * at % 251) as u8).collect();
+        let body: Vec<u8> = (0..length).map(|at: usize| ((at * at + n) % 251) as u8).collect();
         let (placement, head) = visitor.place(&store, ok().header("x-number", n));
         let mut heads = vec![encode_head(&head).unwrap()];
         let mut trailers = HeaderMap::new();
@@ -130,7 +130,7 @@ pub fn samples(directory: &Path) -> Vec<Sample> {
         let variant = placement.variant();
         samples.push(sample(&bytes, placement.key(), variant, &heads, b"hello", &HeaderMap::new()));
     }
-    assert_eq!(samples.len(), 7);
+    assert_eq!(samples.len(), 8);
     samples
 }
 
@@ -199,6 +199,9 @@ fn files_with_odd_numbers() {
     let mut seen = [0; 4];
     for sample in samples(&scratch.0.join("store")) {
         assert_eq!(probe(&path, &sample, &sample.bytes), Outcome::Same);
+        if sample.body.len() > 10_000 {
+            continue; // without optimisation, the sums of each take a millisecond
+        }
         let length = sample.bytes.len();
         let slots = 44 + sample.key.len() + sample.variant.len();
         let places = (0..44).chain(slots..slots + 60).chain(length - 60..length);
@@ -228,7 +231,7 @@ fn damaged_files() {
         // The small ones more often: they are quicker.
         let small = numbers.below(8) > 0;
         let sample =
-            &samples[if small { [0, 1, 2, 5, 6][numbers.below(5)] } else { numbers.below(7) }];
+            &samples[if small { [0, 1, 2, 6, 7][numbers.below(5)] } else { numbers.below(8) }];
         let other = &samples[numbers.below(samples.len())].bytes;
         bytes.clear();
         bytes.extend_from_slice(&sample.bytes);
