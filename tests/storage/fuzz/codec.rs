@@ -121,3 +121,25 @@ fn noise() {
         }
     }
 }
+
+/// However many fields a record says it has, no more than 256 are made of it.
+#[test]
+fn a_record_of_more_than_256_fields_is_not_read() {
+    let record = |count: u16| {
+        let mut bytes = encode_trailers(&HeaderMap::new()).unwrap();
+        // Version, kind and length; then the number of fields.
+        bytes.truncate(6);
+        bytes.extend_from_slice(&count.to_le_bytes());
+        for _ in 0..count {
+            // Flags 1, lengths of name 2 and value 4.
+            bytes.extend_from_slice(&[0, 1, 0, 1, 0, 0, 0, b'x', b'1']);
+        }
+        // Memory for all of them, and the sum.
+        bytes.resize(bytes.len() + 40_000, 0);
+        seal::record(&mut bytes);
+        bytes
+    };
+    assert_eq!(decode_trailers(&record(256)).unwrap().len(), 256);
+    assert_eq!(decode_trailers(&record(257)), None);
+    assert_eq!(decode_trailers(&record(u16::MAX)), None);
+}
