@@ -2,8 +2,12 @@
 //! another name and renaming it, and reading it.
 //!
 //! `cargo bench --bench storage --features disk`. All subjects run interleaved in one process; a
-//! figure is the median over the rounds of the time of one call. Bodies are read to their end. The
-//! page cache is warm.
+//! figure is the median of the times of single calls, one after the other: the system writes to the
+//! disk now and then, and a mean shows whom that met. Bodies are read to their end. The page cache is
+//! warm. What the policy does for a response is not counted.
+//!
+//! A call to the disk store waits for one of its threads, and sleeps. With `16 at once`, which is
+//! the mean of one call in a batch of so many, there is other work to do meanwhile.
 
 use std::{
     fs,
@@ -27,6 +31,7 @@ use larder::{
 };
 
 const ROUNDS: usize = 15;
+const AT_ONCE: usize = 16;
 
 struct Unpark(Thread);
 
@@ -45,6 +50,15 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
             Poll::Pending => thread::park(),
         }
     }
+}
+
+/// Waits for all of them.
+fn block_on_all(futures: impl Iterator<Item = impl Future<Output = ()>>) {
+    let mut waiting: Vec<_> = futures.map(Box::pin).collect();
+    block_on(poll_fn(|cx| {
+        waiting.retain_mut(|future| future.as_mut().poll(cx).is_pending());
+        if waiting.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }));
 }
 
 fn ask(n: usize) -> request::Parts {
@@ -73,8 +87,7 @@ fn place(policy: &Policy, asked: &request::Parts, secret: &Secret) -> (Placement
     }
 }
 
-async fn put(store: &impl CacheManager, policy: &Policy, n: usize, body: &Bytes) {
-    let (placement, head) = place(policy, &ask(n), store.secret());
+async fn put(store: &impl CacheManager, (placement, head): (Placement, StoredHead), body: &Bytes) {
     let mut writer = store.put(placement, head).await.expect("put");
     writer.write(body.clone()).await.expect("write");
     writer.finish(None).await.expect("finish");
@@ -114,10 +127,14 @@ impl Floor {
     }
 }
 
-fn each(count: usize, mut call: impl FnMut(usize)) -> Duration {
-    let before = Instant::now();
-    (0..count).for_each(&mut call);
-    before.elapsed() / u32::try_from(count).expect("a small number")
+/// The times of calls with each of `items`.
+fn each<T>(items: impl IntoIterator<Item = T>, mut call: impl FnMut(T)) -> Vec<Duration> {
+    let time = |item| {
+        let before = Instant::now();
+        call(item);
+        before.elapsed()
+    };
+    items.into_iter().map(time).collect()
 }
 
 fn median(mut times: Vec<Duration>) -> f64 {
@@ -134,29 +151,50 @@ fn main() {
     let disk: DiskManager = options.open(root.join("disk")).expect("the store opens");
     let memory = MemoryManager::new(1 << 30);
     let policy = Policy::shared();
+    let places = |names: &[usize], secret: &Secret| -> Vec<_> {
+        names.iter().map(|n| place(&policy, &ask(*n), secret)).collect()
+    };
 
-    println!("µs a call          put: floor    disk   memory    get: floor    disk   memory");
+    println!("µs a call");
+    println!(
+        "           put: floor    disk          16 at once   memory    get: floor    disk   memory"
+    );
     for (name, size, count) in
-        [("1 KiB", 1 << 10, 400), ("8 KiB", 8 << 10, 400), ("1 MiB", 1 << 20, 40)]
+        [("1 KiB", 1 << 10, 400), ("8 KiB", 8 << 10, 400), ("1 MiB", 1 << 20, 48)]
     {
         let body = Bytes::from((0..size).map(|n: usize| (n * n % 251) as u8).collect::<Vec<_>>());
-        let mut times: [Vec<Duration>; 6] = Default::default();
+        let mut times: [Vec<Duration>; 7] = Default::default();
         for round in 0..ROUNDS {
             // Each round has names of its own, so that a put makes a file.
-            let name = |n: usize| (size * 1000 + round) * 1000 + n;
-            times[0].push(each(count, |n| floor.put(name(n), &body)));
-            times[1].push(each(count, |n| block_on(put(&disk, &policy, name(n), &body))));
-            times[2].push(each(count, |n| block_on(put(&memory, &policy, name(n), &body))));
-            times[3].push(each(count, |n| assert_eq!(floor.get(name(n)), size)));
-            times[4].push(each(count, |n| {
-                assert_eq!(block_on(get(&disk, &policy, name(n))), size);
+            let names = |what: usize| -> Vec<usize> {
+                (0..count).map(|n| ((size + what) * 1000 + round) * 1000 + n).collect()
+            };
+            let (single, batch) = (names(0), names(1));
+            let to_disk = places(&single, disk.secret());
+            let to_memory = places(&single, memory.secret());
+            let mut batches = places(&batch, disk.secret());
+            times[0].extend(each(&single, |n| floor.put(*n, &body)));
+            times[1].extend(each(to_disk, |place| block_on(put(&disk, place, &body))));
+            times[2].extend(each(0..count / AT_ONCE, |_| {
+                block_on_all(batches.drain(..AT_ONCE).map(|place| put(&disk, place, &body)));
             }));
-            times[5].push(each(count, |n| {
-                assert_eq!(block_on(get(&memory, &policy, name(n))), size);
+            times[3].extend(each(to_memory, |place| block_on(put(&memory, place, &body))));
+            times[4].extend(each(&single, |n| assert_eq!(floor.get(*n), size)));
+            times[5].extend(each(&single, |n| {
+                assert_eq!(block_on(get(&disk, &policy, *n)), size);
+            }));
+            times[6].extend(each(&single, |n| {
+                assert_eq!(block_on(get(&memory, &policy, *n)), size);
             }));
         }
-        let [a, b, c, d, e, f] = times.map(median);
-        println!("{name:18} {a:10.1} {b:7.1} {c:8.1} {d:13.1} {e:7.1} {f:8.1}");
+        let [a, b, c, d, e, f, g] = times.map(median);
+        let c = c / AT_ONCE as f64;
+        println!(
+            "{name} {a:15.1} {b:7.1} = {:4.2} {c:7.1} = {:4.2} {d:8.1} {e:13.1} {f:7.1} = {:4.2} {g:8.1}",
+            b / a,
+            c / a,
+            f / e,
+        );
     }
     drop(disk);
     let _ = fs::remove_dir_all(root);

@@ -9,6 +9,12 @@ mod counting;
 mod custom_manager;
 #[path = "storage/exchange.rs"]
 mod exchange;
+#[cfg(feature = "disk")]
+#[path = "storage/fuzz/mod.rs"]
+mod fuzz;
+#[cfg(feature = "codec")]
+#[path = "storage/key_value.rs"]
+mod key_value;
 #[path = "storage/memory.rs"]
 mod memory_manager;
 mod support;
@@ -18,9 +24,13 @@ mod weight;
 use larder::{BoxManager, MemoryManager, storage_suite};
 
 use self::custom_manager::MapManager;
+#[cfg(feature = "codec")]
+use self::key_value::KeyValueManager;
 
 storage_suite!(memory, async || MemoryManager::new(1 << 20));
 storage_suite!(small_entries, async || MemoryManager::with_max_entry_bytes(1 << 20, 1 << 10));
 storage_suite!(boxed, async || BoxManager::new(MemoryManager::new(1 << 20)));
 storage_suite!(custom, async || MapManager::default());
+#[cfg(feature = "codec")]
+storage_suite!(key_value_map, async || KeyValueManager::new());
 storage_suite!(boxed_custom, async || BoxManager::new(BoxManager::new(MapManager::default())));

@@ -21,6 +21,15 @@ pub fn or_exit<T, E: fmt::Display>(parsed: Result<T, E>) -> T {
     })
 }
 
+/// The command line of a program that has no option but `--help`.
+pub fn none(help_text: &str) -> Result<(), Error> {
+    match Parser::from_env().next()? {
+        None => Ok(()),
+        Some(lexopt::Arg::Long("help") | lexopt::Arg::Short('h')) => help(help_text),
+        Some(arg) => Err(arg.unexpected()),
+    }
+}
+
 /// The command line of a program that has no option but `--listen` and `--help`.
 pub fn listen_only(help_text: &str) -> Result<String, Error> {
     let mut address = LISTEN.to_owned();

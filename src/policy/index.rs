@@ -34,7 +34,7 @@ impl Index {
     }
 
     /// An index that was kept: `None` if it has more sets than one may have.
-    #[cfg(feature = "disk")]
+    #[cfg(feature = "codec")]
     pub(crate) fn restored(
         generation: u64,
         sets: Vec<NameSet>,
@@ -44,7 +44,7 @@ impl Index {
     }
 
     /// The variants that are counted, oldest first.
-    #[cfg(feature = "disk")]
+    #[cfg(feature = "codec")]
     pub(crate) fn ring(&self) -> &[VariantId] {
         &self.ring
     }

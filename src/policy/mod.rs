@@ -90,7 +90,7 @@ pub use self::{
     validation::{Fetch, Outcome, Store, Update},
     variants::{NameSet, Secret, VariantId, VariantKey},
 };
-#[cfg(feature = "disk")]
+#[cfg(feature = "codec")]
 pub(crate) use self::{
     head::{Asked, Facts, Revalidate},
     stale::Windows,

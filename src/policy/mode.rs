@@ -97,7 +97,7 @@ impl Cached {
         self.windows
     }
 
-    #[cfg(feature = "disk")]
+    #[cfg(feature = "codec")]
     pub(crate) fn with_windows(mut self, windows: Windows) -> Self {
         self.windows = windows;
         self

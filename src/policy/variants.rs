@@ -58,7 +58,7 @@ impl NameSet {
     }
 
     /// A set that was kept: `None` if it is not in the form that [`of`](Self::of) gives it.
-    #[cfg(feature = "disk")]
+    #[cfg(feature = "codec")]
     pub(crate) fn restored(names: Vec<HeaderName>) -> Option<Self> {
         let is_sorted = names.is_sorted_by(|a, b| a.as_str() < b.as_str());
         (names.len() <= MAX_NAMES && is_sorted).then(|| Self(names.into()))
@@ -168,13 +168,14 @@ impl VariantKey {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct VariantId([u8; 16]);
 
-#[cfg(feature = "disk")]
 impl VariantId {
+    #[cfg(feature = "codec")]
     pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8; 16] {
+    /// To name what lies under it.
+    pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 }

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::Future,
+    ops::Range,
     pin::Pin,
     sync::Mutex,
     task::{Context, Poll, ready},
@@ -48,6 +49,16 @@ impl StoredBody {
         }
     }
 
+    /// The part of a body in memory that [`read`](super::CacheManager::read) asks for: the bytes of
+    /// `range`, as far as there are any, and the trailers if it reaches the end.
+    pub fn from_range(bytes: &Bytes, range: Range<u64>, trailers: Option<&HeaderMap>) -> Self {
+        let length = bytes.len();
+        let end = usize::try_from(range.end).unwrap_or(length).min(length);
+        let start = usize::try_from(range.start).unwrap_or(end).min(end);
+        let trailers = trailers.filter(|_| end == length);
+        Self::from_bytes(bytes.slice(start..end), trailers.cloned())
+    }
+
     /// A body of `length` bytes that is read as it is asked for. A reader that gives more or less
     /// is an error to whoever reads.
     pub fn from_reader(length: u64, reader: impl BodyReader) -> Self {
@@ -61,8 +72,9 @@ impl StoredBody {
         Self { remaining: length, source: Source::Reader(Mutex::new(Box::pin(frames))) }
     }
 
-    /// A body that cannot be read.
-    pub(super) fn from_error(error: Error, length: u64) -> Self {
+    /// A body that cannot be read: the error is the first thing that its reader meets.
+    pub fn failed(range: Range<u64>, error: Error) -> Self {
+        let length = range.end.saturating_sub(range.start);
         let frames = stream::iter([Err(error)]);
         Self { remaining: length, source: Source::Reader(Mutex::new(Box::pin(frames))) }
     }

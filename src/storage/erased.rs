@@ -86,7 +86,7 @@ impl<M: CacheManager> Erased for M {
     fn read(&self, entry: &Entry<BoxHandle>, range: Range<u64>) -> StoredBody {
         match unwrap::<M>(entry) {
             Ok(entry) => CacheManager::read(self, &entry, range),
-            Err(error) => StoredBody::from_error(error, range.end.saturating_sub(range.start)),
+            Err(error) => StoredBody::failed(range, error),
         }
     }
 

@@ -31,13 +31,18 @@
 //!
 //! The layer treats every error as a miss. `storage_suite!` (feature `test-suite`) tests all of it
 //! for any manager, and the example `custom_manager` is a store in one short file.
+#![cfg_attr(feature = "disk", doc = include_str!("small_server.md"))]
+#![cfg_attr(feature = "codec", doc = include_str!("backend.md"))]
+#![cfg_attr(feature = "codec", doc = concat!("```\n", include_str!("../../tests/storage/key_value.rs"), "```"))]
 
 mod body;
-#[cfg(feature = "disk")]
-mod codec;
+mod buffered;
+#[cfg(feature = "codec")]
+pub mod codec;
 #[cfg(feature = "disk")]
 mod disk;
 mod erased;
+mod fence;
 mod found;
 #[cfg(feature = "memory")]
 mod memory;
@@ -50,18 +55,23 @@ use std::{future::Future, ops::Range};
 use bytes::Bytes;
 use http::HeaderMap;
 
+#[cfg(all(feature = "disk", feature = "test-suite"))]
+#[doc(hidden)]
+pub use self::disk::probe;
 #[cfg(feature = "disk")]
 pub use self::disk::{DiskManager, DiskOptions, Durability};
 #[cfg(feature = "memory")]
 pub use self::memory::{MemoryHandle, MemoryManager, MemoryWriter};
 pub use self::{
     body::{BodyReader, StoredBody},
+    buffered::BufferedWriter,
     erased::{BoxHandle, BoxManager, BoxWriter},
+    fence::{Fences, Ticket},
     found::{Entry, Found},
 };
 pub use crate::error::Error;
 #[cfg(doc)]
-use crate::policy::Index;
+use crate::policy::{Index, VariantId};
 use crate::{
     policy::{CacheKey, Placement, Secret, StoredHead, Wanted},
     purge::PurgeLog,

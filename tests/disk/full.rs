@@ -136,3 +136,24 @@ fn a_disk_that_others_fill_is_read_only_for_a_while() {
         assert!(kept.body(&store).await.unwrap().unwrap() == noise(3, 50_000));
     });
 }
+
+/// A start without room serves what is there, and where nothing is, it says what is wrong.
+#[test]
+fn a_start_on_a_full_disk_serves_or_says_why() {
+    let Some(small) = Small::mount() else { return };
+    let kept = Ask::new("/kept");
+    let store = DiskOptions::new().open(small.store()).unwrap();
+    block_on(kept.put(&store, &[], noise(1, 50_000))).unwrap();
+    drop(store);
+    let ballast = small.fill();
+    let store = DiskOptions::new().open(small.store()).unwrap();
+    assert!(block_on(kept.body(&store)).unwrap().unwrap() == noise(1, 50_000));
+    drop(store);
+    let new = small.0.join("new");
+    let error = DiskOptions::new().open(&new).map(|_| ()).unwrap_err().to_string();
+    let says = ["No space", &new.display().to_string()].map(|text| error.contains(text));
+    assert_eq!(says, [true, true], "{error}");
+    fs::remove_file(ballast).unwrap();
+    let store = DiskOptions::new().open(small.store()).unwrap();
+    assert!(block_on(kept.body(&store)).unwrap().unwrap() == noise(1, 50_000));
+}

@@ -2,6 +2,7 @@
 
 #![cfg(all(feature = "disk", feature = "test-suite", feature = "tokio"))]
 
+mod ahead;
 mod bounds;
 mod damage;
 mod full;
@@ -9,6 +10,8 @@ mod killed;
 mod large;
 mod opening;
 mod purges;
+mod read_only;
+mod reads;
 mod restarts;
 mod site;
 

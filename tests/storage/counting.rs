@@ -8,6 +8,7 @@ use std::{
 thread_local! {
     static LIVE: Cell<isize> = const { Cell::new(0) };
     static CALLS: Cell<usize> = const { Cell::new(0) };
+    static BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
 struct Counting;
@@ -33,6 +34,7 @@ fn count(bytes: isize) {
     let _ = LIVE.try_with(|live| live.set(live.get() + bytes));
     if bytes > 0 {
         let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+        let _ = BYTES.try_with(|all| all.set(all.get() + bytes as usize));
     }
 }
 
@@ -46,4 +48,12 @@ pub fn allocations<T>(f: impl FnOnce() -> T) -> (usize, T) {
     let before = CALLS.get();
     let value = f();
     (CALLS.get() - before, value)
+}
+
+/// How many bytes `f` allocates in all, whether it frees them or not.
+#[cfg(feature = "disk")]
+pub fn allocated<T>(f: impl FnOnce() -> T) -> (usize, T) {
+    let before = BYTES.get();
+    let value = f();
+    (BYTES.get() - before, value)
 }

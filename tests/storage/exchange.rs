@@ -8,7 +8,7 @@ use http_body::SizeHint;
 use larder::{
     CacheManager, Error, Policy,
     policy::{Begin, Decision, Lookup, Outcome, Placement, Stored, StoredHead, Timestamp},
-    storage::{Entry, EntryWriter, Found},
+    storage::{Entry, EntryWriter, Found, suite::block_on},
 };
 
 /// A policy and a request that it lets into the cache.
@@ -44,7 +44,8 @@ impl Visitor {
     pub fn find<M: CacheManager>(&self, manager: &M) -> Found<M::Handle> {
         let lookup = self.lookup();
         let wanted = lookup.wanted(&self.head.headers, manager.secret());
-        manager.get_now(&wanted).expect("it need not wait").unwrap()
+        let found = manager.get_now(&wanted).unwrap_or_else(|| block_on(manager.get(&wanted)));
+        found.unwrap()
     }
 
     pub fn entry<M: CacheManager>(&self, manager: &M) -> Option<Entry<M::Handle>> {

@@ -1,4 +1,22 @@
-//! Heads, indexes and trailers as bytes, for stores that outlive the process.
+//! Heads, indexes and trailers as bytes, for stores that keep them outside of memory.
+//!
+//! ```
+//! use larder::{
+//!     policy::{StoredHead, StoredResponse},
+//!     storage::codec,
+//! };
+//!
+//! fn keep(head: &StoredHead) -> Result<Vec<u8>, larder::Error> {
+//!     codec::encode_head(head)
+//! }
+//!
+//! fn found(kept: &[u8], length: u64) -> Option<StoredResponse> {
+//!     // What is damaged is a miss.
+//!     Some(StoredResponse::new(codec::decode_head(kept)?, length))
+//! }
+//! ```
+//!
+//! # Format
 //!
 //! Every record is `version, kind, length (4) | content | zeros | CRC-32 (4)`, little endian. The CRC
 //! is looked at first, then version, kind and length; a record of another version is not read.
@@ -43,10 +61,12 @@ mod flag {
     pub(super) const ALL: u8 = (1 << 6) - 1;
 }
 
+/// A head as bytes: all that [`StoredHead`] has.
+///
 /// # Errors
 ///
-/// If the head has more fields than are kept.
-pub(super) fn encode_head(head: &StoredHead) -> Result<Vec<u8>, Error> {
+/// If it has more than 256 fields: [`Error::is_too_large`].
+pub fn encode_head(head: &StoredHead) -> Result<Vec<u8>, Error> {
     let (asked, facts, cached) = (head.asked(), head.facts(), head.cached());
     let mut flags = 0;
     for (is_set, bit) in [
@@ -82,7 +102,8 @@ pub(super) fn encode_head(head: &StoredHead) -> Result<Vec<u8>, Error> {
     Ok(out.seal())
 }
 
-pub(super) fn decode_head(bytes: &[u8]) -> Option<StoredHead> {
+/// The head that [`encode_head`] was given; `None` if the bytes are damaged, or another version's.
+pub fn decode_head(bytes: &[u8]) -> Option<StoredHead> {
     let mut input = In::open(bytes, HEAD)?;
     let status = StatusCode::from_u16(input.u16()?).ok()?;
     let flags = input.u8()?;
@@ -141,10 +162,12 @@ fn read_windows(input: &mut In<'_>) -> Option<Windows> {
     Some(Windows { while_revalidate: window()?, if_error: window()? })
 }
 
+/// An index as bytes.
+///
 /// # Errors
 ///
-/// If it has more names than an index may have.
-pub(super) fn encode_index(index: &Index) -> Result<Vec<u8>, Error> {
+/// None of an index that was made by [`Index::admit`].
+pub fn encode_index(index: &Index) -> Result<Vec<u8>, Error> {
     let mut out = Out::new(INDEX);
     out.u64(index.generation());
     out.u8(u8::try_from(index.sets().len()).map_err(|_| Error::too_large())?);
@@ -159,7 +182,8 @@ pub(super) fn encode_index(index: &Index) -> Result<Vec<u8>, Error> {
     Ok(out.seal())
 }
 
-pub(super) fn decode_index(bytes: &[u8]) -> Option<Index> {
+/// The index that [`encode_index`] was given; `None` if the bytes are damaged, or another version's.
+pub fn decode_index(bytes: &[u8]) -> Option<Index> {
     /// As many as a `Vary` may name.
     const MAX_NAMES: usize = 16;
     let mut input = In::open(bytes, INDEX)?;
@@ -180,16 +204,20 @@ pub(super) fn decode_index(bytes: &[u8]) -> Option<Index> {
     Index::restored(generation, sets, ring)
 }
 
+/// Trailers, or any other fields, as bytes.
+///
 /// # Errors
 ///
-/// If there are more trailers than are kept.
-pub(super) fn encode_trailers(trailers: &HeaderMap) -> Result<Vec<u8>, Error> {
+/// If there are more than 256: [`Error::is_too_large`].
+pub fn encode_trailers(trailers: &HeaderMap) -> Result<Vec<u8>, Error> {
     let mut out = Out::new(TRAILERS);
     write_fields(&mut out, trailers)?;
     Ok(out.seal())
 }
 
-pub(super) fn decode_trailers(bytes: &[u8]) -> Option<HeaderMap> {
+/// The fields that [`encode_trailers`] was given; `None` if the bytes are damaged, or another
+/// version's.
+pub fn decode_trailers(bytes: &[u8]) -> Option<HeaderMap> {
     let mut input = In::open(bytes, TRAILERS)?;
     let trailers = read_fields(&mut input)?;
     input.end()?;

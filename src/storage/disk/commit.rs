@@ -75,7 +75,7 @@ impl Commit {
             write_prefix(generation, draft.id(), key.as_bytes(), variant.as_bytes(), slots, &head);
         let prefix = prefix.ok_or_else(Error::too_large)?;
         let failed = |error| store.failed(error);
-        let finished = draft.finish(&store.directory, prefix, &rest, &trailers).map_err(failed)?;
+        let finished = draft.finish(&store.spares, prefix, &rest, &trailers).map_err(failed)?;
         let (temporary, bytes) = finished;
         let share = allow_share(store, &placement, resource, name, bytes)?;
         store.settle(name, temporary.file()).map_err(failed)?;

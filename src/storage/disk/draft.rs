@@ -12,6 +12,7 @@ use std::{
 use super::{
     directory::Directory,
     layout::{Footer, PIECE, piece_sum},
+    spare::Spares,
 };
 
 /// A file that nobody finds yet. Dropped, it is removed.
@@ -37,6 +38,12 @@ impl Temporary {
         self.directory.with_parent(target, || std::fs::rename(&self.path, target))?;
         self.is_placed = true;
         Ok(())
+    }
+
+    /// Removes it now, where nothing is done in the background any more.
+    pub(super) fn remove(mut self) {
+        let _ = std::fs::remove_file(&self.path);
+        self.is_placed = true;
     }
 }
 
@@ -94,10 +101,10 @@ impl Draft {
     }
 
     /// Writes more of the body.
-    pub(super) fn append(&mut self, directory: &Arc<Directory>, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn append(&mut self, spares: &Spares, bytes: &[u8]) -> io::Result<()> {
         let temporary = match self.temporary.take() {
             Some(temporary) => temporary,
-            None => Temporary::new(directory.clone())?,
+            None => spares.take()?,
         };
         temporary.file().write_all_at(bytes, self.prefix + self.length)?;
         self.temporary = Some(temporary);
@@ -131,7 +138,7 @@ impl Draft {
     /// length.
     pub(super) fn finish(
         mut self,
-        directory: &Arc<Directory>,
+        spares: &Spares,
         mut prefix: Vec<u8>,
         rest: &[u8],
         trailers: &[u8],
@@ -160,7 +167,7 @@ impl Draft {
                 prefix.reserve_exact(rest.len() + behind.len());
                 prefix.extend_from_slice(rest);
                 prefix.extend_from_slice(&behind);
-                let temporary = Temporary::new(directory.clone())?;
+                let temporary = spares.take()?;
                 temporary.file().write_all_at(&prefix, 0)?;
                 temporary
             }

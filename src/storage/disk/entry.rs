@@ -203,21 +203,30 @@ impl Body {
     }
 
     /// Bytes of `range` from its start on, checked: as many whole pieces as are read at a time.
-    pub(super) fn read(&self, range: Range<u64>, patience: Patience) -> Result<Bytes, Absent> {
+    /// `pieces` has those that were read before, whose memory is used again if nobody else does, and
+    /// gets those that were read now.
+    pub(super) fn read(
+        &self,
+        range: Range<u64>,
+        pieces: &mut Bytes,
+        patience: Patience,
+    ) -> Result<Bytes, Absent> {
         const PIECES: u64 = 4;
         let first = range.start / PIECE;
         let end = range.end.min((first + PIECES) * PIECE);
         let behind = end.div_ceil(PIECE);
         let (from, to) = (first * PIECE, (behind * PIECE).min(self.footer.length));
-        let mut bytes = vec![0; (to - from) as usize];
+        let length = (to - from) as usize;
+        let mut bytes = std::mem::take(pieces).try_into_mut().unwrap_or_default();
+        bytes.resize(length, 0);
         patience.read_exact_at(&self.file, &mut bytes, self.start + from)?;
         let mut sums = [0; 4 * PIECES as usize];
         let sums = &mut sums[..4 * (behind - first) as usize];
         let table = self.start + self.footer.length;
         patience.read_exact_at(&self.file, sums, table + 4 * first)?;
         self.verify(first, &bytes, sums)?;
-        let bytes = Bytes::from(bytes);
-        Ok(bytes.slice((range.start - from) as usize..(end - from) as usize))
+        *pieces = bytes.freeze();
+        Ok(pieces.slice((range.start - from) as usize..(end - from) as usize))
     }
 
     fn verify(&self, first: u64, bytes: &[u8], sums: &[u8]) -> Result<(), Damaged> {

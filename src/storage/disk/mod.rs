@@ -49,8 +49,11 @@ mod name;
 mod options;
 mod pending;
 mod pool;
+#[cfg(feature = "test-suite")]
+pub mod probe;
 mod purges;
 mod records;
+mod spare;
 mod store;
 mod writer;
 
@@ -77,6 +80,7 @@ use self::{
     pool::{Need, Queue, lock},
     purges::{Keeper, PurgeFile},
     records::Records,
+    spare::Spares,
     store::Store,
     writer::DiskReader,
 };
@@ -112,26 +116,8 @@ use crate::{
 /// # Ok::<(), larder::Error>(())
 /// ```
 ///
-/// # On a small server
-///
-/// One directory on a local disk, a bound that leaves room for others, and a floor for what must stay
-/// free:
-///
-/// ```no_run
-/// use larder::{CacheLayer, storage::DiskOptions};
-///
-/// let store = DiskOptions::new()
-///     .max_bytes(8 << 30)
-///     .max_entry_bytes(256 << 20)
-///     .min_free_bytes(1 << 30)
-///     .open("/var/cache/site")?;
-/// let cache = CacheLayer::new(store);
-/// # Ok::<(), larder::Error>(())
-/// ```
-///
-/// The system's page cache is the memory tier: a warm hit costs a few system calls. A unit file needs
-/// `CacheDirectory=site` and `CacheDirectoryMode=0700`, and nothing to clean up: what a crash left is
-/// swept at the next start.
+/// [`storage`](super#a-small-server) has a recipe for a small server: sizes, durability, and what a full
+/// disk does.
 ///
 /// # In a short program
 ///
@@ -184,6 +170,7 @@ impl DiskManager {
         let purge_file = Arc::new(file);
         let keeper = Keeper { file: purge_file.clone(), queue: queue.clone() };
         let store = Arc::new(Store {
+            spares: Spares::new(directory.clone()),
             directory,
             fences: Arc::new(Fences::new()),
             records: Records::default(),
@@ -348,13 +335,11 @@ impl CacheManager for DiskManager {
 
     fn read(&self, entry: &Entry<DiskHandle>, range: Range<u64>) -> StoredBody {
         let DiskHandle(located) = entry.handle();
-        let length = located.body.length();
-        let end = range.end.min(length);
-        let start = range.start.min(end);
         if let Some((bytes, trailers)) = located.body.small() {
-            let trailers = trailers.filter(|_| end == length);
-            return StoredBody::from_bytes(bytes.slice(start as usize..end as usize), trailers);
+            return StoredBody::from_range(&bytes, range, trailers.as_ref());
         }
+        let end = range.end.min(located.body.length());
+        let start = range.start.min(end);
         let reader = DiskReader::new(self.inner.clone(), located.clone(), start..end);
         StoredBody::from_reader(end - start, reader)
     }

@@ -7,6 +7,8 @@ use std::{
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::store::Store;
@@ -23,6 +25,8 @@ pub(super) struct Queue {
 struct State {
     jobs: VecDeque<Job>,
     is_closed: bool,
+    /// A thread that is awake takes the next job.
+    is_looked_after: bool,
 }
 
 type Job = Box<dyn FnOnce(&Store) + Send>;
@@ -37,6 +41,8 @@ pub(super) enum Need {
 }
 
 const MAX_JOBS: usize = 256;
+/// About as long as it takes to wake a thread.
+const LOOK: Duration = Duration::from_micros(20);
 
 impl Queue {
     /// Has `work` done by one of the threads. It can ask whether anybody still waits for it.
@@ -64,27 +70,56 @@ impl Queue {
             return Err(Error::other("too much to do"));
         }
         state.jobs.push_back(job);
+        let is_seen = state.is_looked_after && state.jobs.len() == 1;
         drop(state);
-        self.ready.notify_one();
+        if !is_seen {
+            self.ready.notify_one();
+        }
         Ok(())
     }
 
     /// Does what comes, until the queue is closed and empty.
     pub(super) fn work(&self, store: &Store) {
-        loop {
-            let mut state = lock(&self.state);
-            let job = loop {
-                match state.jobs.pop_front() {
-                    Some(job) => break job,
-                    None if state.is_closed => return,
-                    None => {
-                        state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
-                    }
-                }
-            };
-            drop(state);
+        while let Some(job) = self.next(store) {
             job(store);
         }
+        store.spares.clear();
+    }
+
+    fn next(&self, store: &Store) -> Option<Job> {
+        if !self.has_work() {
+            store.spares.refill();
+        }
+        let mut state = self.look();
+        loop {
+            match state.jobs.pop_front() {
+                Some(job) => return Some(job),
+                None if state.is_closed => return None,
+                None => state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// Looks for work for a moment, if no other thread does: who comes back with the next job need
+    /// not wake anybody then.
+    fn look(&self) -> MutexGuard<'_, State> {
+        let mut state = lock(&self.state);
+        if state.jobs.is_empty() && !state.is_looked_after {
+            state.is_looked_after = true;
+            drop(state);
+            let start = Instant::now();
+            while !self.has_work() && start.elapsed() < LOOK {
+                thread::yield_now();
+            }
+            state = lock(&self.state);
+            state.is_looked_after = false;
+        }
+        state
+    }
+
+    fn has_work(&self) -> bool {
+        let state = lock(&self.state);
+        state.is_closed || !state.jobs.is_empty()
     }
 
     /// Takes no more; what is there is still done.

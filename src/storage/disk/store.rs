@@ -23,6 +23,7 @@ use super::{
     pool::{Waiting, lock},
     purges::PurgeFile,
     records::{Records, allocated},
+    spare::Spares,
 };
 use crate::{
     Error,
@@ -34,6 +35,7 @@ use crate::{
 /// is called by the I/O threads only.
 pub(super) struct Store {
     pub(super) directory: Arc<Directory>,
+    pub(super) spares: Spares,
     pub(super) fences: Arc<Fences>,
     pub(super) records: Records,
     pub(super) options: DiskOptions,

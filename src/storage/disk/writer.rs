@@ -81,7 +81,7 @@ impl EntryWriter for DiskWriter {
             store.allow_writing()?;
             let parts = [buffer.as_slice(), if is_large { &chunk } else { &[] }];
             for part in parts.into_iter().filter(|part| !part.is_empty()) {
-                draft.append(&store.directory, part).map_err(|error| store.failed(error))?;
+                draft.append(&store.spares, part).map_err(|error| store.failed(error))?;
             }
             buffer.clear();
             store.make_room();
@@ -119,13 +119,15 @@ pub(super) struct DiskReader {
     inner: Arc<Inner>,
     located: Arc<Located>,
     range: Range<u64>,
+    /// What was read last.
+    pieces: Bytes,
     trailers: bool,
 }
 
 impl DiskReader {
     pub(super) fn new(inner: Arc<Inner>, located: Arc<Located>, range: Range<u64>) -> Self {
         let trailers = range.end == located.body.length() && located.body.has_trailers();
-        Self { inner, located, range, trailers }
+        Self { inner, located, range, pieces: Bytes::new(), trailers }
     }
 
     /// Has `read` done with the body. What is damaged is forgotten.
@@ -150,14 +152,24 @@ impl BodyReader for DiskReader {
     async fn next(&mut self) -> Result<Option<Frame<Bytes>>, Error> {
         if !self.range.is_empty() {
             let range = self.range.clone();
-            let bytes = match self.located.body.read(range.clone(), Patience::Never) {
+            let cached = self.located.body.read(range.clone(), &mut self.pieces, Patience::Never);
+            let bytes = match cached {
                 Ok(bytes) => bytes,
                 Err(_) => {
-                    let read = move |located: &Located| located.body.read(range, Patience::Wait);
-                    self.with_body(read).await?
+                    let mut pieces = std::mem::take(&mut self.pieces);
+                    let read = move |located: &Located| {
+                        let bytes = located.body.read(range, &mut pieces, Patience::Wait)?;
+                        Ok((bytes, pieces))
+                    };
+                    let (bytes, pieces) = self.with_body(read).await?;
+                    self.pieces = pieces;
+                    bytes
                 }
             };
             self.range.start += bytes.len() as u64;
+            if self.range.is_empty() {
+                self.pieces = Bytes::new();
+            }
             return Ok(Some(Frame::data(bytes)));
         }
         if std::mem::take(&mut self.trailers) {

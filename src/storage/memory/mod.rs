@@ -1,4 +1,3 @@
-mod fence;
 mod record;
 mod siblings;
 mod store;
@@ -9,11 +8,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use self::{
-    fence::Ticket,
     record::Body,
     store::{Limits, Store, Taken},
 };
-use super::{CacheManager, Entry, EntryWriter, Error, Found, StoredBody};
+use super::{CacheManager, Entry, EntryWriter, Error, Found, StoredBody, Ticket};
 use crate::{
     policy::{CacheKey, Placement, Secret, StoredHead, StoredResponse, Wanted},
     purge::PurgeLog,
@@ -111,17 +109,13 @@ impl CacheManager for MemoryManager {
 
     fn read(&self, entry: &Entry<MemoryHandle>, range: Range<u64>) -> StoredBody {
         let MemoryHandle(stored) = entry.handle();
-        let length = stored.bytes.len();
-        let end = usize::try_from(range.end).unwrap_or(length).min(length);
-        let start = usize::try_from(range.start).unwrap_or(end).min(end);
-        let trailers = if end == length { stored.trailers.clone() } else { None };
-        StoredBody::from_bytes(stored.bytes.slice(start..end), trailers)
+        StoredBody::from_range(&stored.bytes, range, stored.trailers.as_ref())
     }
 
     async fn put(&self, placement: Placement, head: StoredHead) -> Result<MemoryWriter, Error> {
-        let ticket = Ticket::new(self.store.clone(), placement.key().clone());
-        let taken = Taken::new(self.store.clone());
-        Ok(MemoryWriter { ticket, placement, head, chunks: Vec::new(), taken })
+        let (store, ticket) = (self.store.clone(), self.store.fences().enter(placement.key()));
+        let taken = Taken::new(store.clone());
+        Ok(MemoryWriter { store, ticket, placement, head, chunks: Vec::new(), taken })
     }
 
     async fn update(&self, entry: &Entry<MemoryHandle>, head: StoredHead) -> Result<bool, Error> {
@@ -158,6 +152,7 @@ pub struct MemoryHandle(Arc<Body>);
 
 /// Writes one response into a [`MemoryManager`].
 pub struct MemoryWriter {
+    store: Arc<Store>,
     ticket: Ticket,
     placement: Placement,
     head: StoredHead,
@@ -176,10 +171,10 @@ impl EntryWriter for MemoryWriter {
 
     async fn finish(self, trailers: Option<HeaderMap>) -> Result<(), Error> {
         self.taken.fits()?;
-        let Self { ticket, placement, head, chunks, taken: _taken } = self;
+        let Self { store, ticket, placement, head, chunks, taken: _taken } = self;
         // The only copy of the body, into memory of exact size.
         let body = Bytes::from(chunks.concat());
         drop(chunks);
-        ticket.pass(|store| store.commit(&placement, head, body, trailers))
+        ticket.commit(|| store.commit(&placement, head, body, trailers))
     }
 }

@@ -9,7 +9,6 @@ use quick_cache::{OptionsBuilder, Weighter, sync::Cache};
 
 use super::{
     MemoryHandle,
-    fence::Fences,
     record::{Body, ByWeight, Record, RecordKey, RecordRef, Resource},
     siblings::Siblings,
 };
@@ -17,7 +16,7 @@ use crate::{
     Error,
     policy::{CacheKey, Placement, Secret, StoredHead, StoredResponse, Wanted},
     purge::PurgeLog,
-    storage::{Entry, Found},
+    storage::{Entry, Fences, Found},
 };
 
 /// What the clones of a [`MemoryManager`](super::MemoryManager) share.
@@ -205,8 +204,15 @@ impl Store {
         old: &Arc<Body>,
         new: impl FnOnce() -> Option<Body>,
     ) -> Result<bool, Error> {
+        self.fences.change(&old.record.resource, || self.replace_now(old, new))
+    }
+
+    fn replace_now(
+        &self,
+        old: &Arc<Body>,
+        new: impl FnOnce() -> Option<Body>,
+    ) -> Result<bool, Error> {
         let key = &old.record.resource;
-        let _lock = self.fences.lock(key);
         let Some(resource) = self.resource(key) else { return Ok(false) };
         let index = resource.siblings.index();
         // A variant outlives its resource until the cache evicts it.
@@ -246,11 +252,11 @@ impl Store {
     }
 
     pub(super) fn delete(&self, key: &CacheKey) {
-        self.fences.raise(key, || self.cache.remove(&RecordRef::resource(key)));
+        self.fences.delete(key, || self.cache.remove(&RecordRef::resource(key)));
     }
 
     pub(super) fn clear(&self) {
-        self.fences.raise_all(|| self.cache.clear());
+        self.fences.clear(|| self.cache.clear());
     }
 
     /// A new variant must leave room for other resources.

@@ -91,11 +91,18 @@ pub async fn delete_refuses_the_first_writer<M: CacheManager>(make: impl AsyncFn
 
 /// A delete refuses no writer of another resource.
 pub async fn delete_refuses_nobody_else<M: CacheManager>(make: impl AsyncFn() -> M) {
-    let (store, visitor) = (make().await, Visitor::of("/a"));
-    let writer = visitor.begin(&store, &Page::new("")).await;
+    let store = make().await;
+    // Many, since a store may keep resources in parts.
+    let visitors: Vec<_> = (0..100).map(|n| Visitor::of(&format!("/{n}"))).collect();
+    let mut writers = Vec::new();
+    for visitor in &visitors {
+        writers.push(visitor.begin(&store, &Page::new("")).await);
+    }
     delete(&store, &Visitor::of("/b")).await;
-    writer.finish(None).await.expect("finish");
-    assert_eq!(visitor.bodies(&store).await, [""]);
+    for (visitor, writer) in visitors.iter().zip(writers) {
+        writer.finish(None).await.expect("finish");
+        assert_eq!(visitor.bodies(&store).await, [""]);
+    }
 }
 
 /// To clear a store is to forget every resource, and what is stored then is found.
@@ -135,7 +142,8 @@ pub async fn clear_refuses_whoever_is_writing<M: CacheManager>(make: impl AsyncF
 pub async fn an_open_body_ends_well_or_fails<M: CacheManager>(make: impl AsyncFn() -> M) {
     let (store, visitor) = (make().await, Visitor::of("/"));
     let length = store.max_entry_bytes().min(60_000) as usize;
-    let old = Page::chunks([vec![b'o'; length].into()]);
+    let page = |byte: u8| Page::chunks([vec![byte; length].into()]);
+    let old = page(b'o');
     for change in 0..4 {
         visitor.put(&store, &old).await;
         let entry = visitor.entry(&store).await.expect("the response is found");
@@ -143,11 +151,13 @@ pub async fn an_open_body_ends_well_or_fails<M: CacheManager>(make: impl AsyncFn
             .map(|start| (length - start as usize, store.read(&entry, start..length as u64)));
         match change {
             0 => delete(&store, &visitor).await,
-            1 => visitor.put(&store, &Page::new("new")).await,
+            1 => visitor.put(&store, &page(b'n')).await,
             2 => store.clear().await.expect("clear"),
             _ => assert!(store.remove(&entry).await.expect("remove")),
         }
-        for (expected, body) in bodies {
+        // Found before, and read only now.
+        let late = (length, store.read(&entry, 0..length as u64));
+        for (expected, body) in bodies.into_iter().chain([late]) {
             if let Ok((bytes, _)) = collect(body).await {
                 assert_eq!(bytes.len(), expected);
                 assert!(bytes.iter().all(|byte| *byte == b'o'), "bytes of another entry");
