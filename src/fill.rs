@@ -160,13 +160,12 @@ impl Fill {
                 held_up = None;
                 self.log.cut_off_the_stalled();
             }
-            match &mut self.recorder {
-                Some(recorder) => match recorder.poll_room(&*self.means.clock, cx) {
+            if let Some(recorder) = &mut self.recorder {
+                match recorder.poll_room(&*self.means.clock, cx) {
                     Poll::Ready(true) => {}
                     Poll::Ready(false) => self.give_up_storing(),
                     Poll::Pending => return Poll::Pending,
-                },
-                None => {}
+                }
             }
             Poll::Ready(())
         })

@@ -115,8 +115,8 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    /// A request that is about to be made, and its first passenger.
-    pub(crate) fn new(
+    /// The first passenger of a request that is about to be made.
+    pub(crate) fn prepare(
         executor: Arc<dyn Executor>,
         disconnect: Disconnect,
         began: Timestamp,
@@ -131,6 +131,7 @@ impl Flight {
         self.task.begin(future);
     }
 
+    /// Where it is announced.
     pub(crate) fn board(&self) -> &Arc<Board> {
         &self.board
     }

@@ -361,3 +361,75 @@ impl Drop for Fetching {
         drop(unlisted);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::SystemTime};
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{Disconnect, NoExecutor};
+
+    fn key(path: &'static [u8]) -> CacheKey {
+        let mut bytes = vec![1, 0, 0, 0, 0, path.len() as u8];
+        bytes.extend_from_slice(path);
+        CacheKey::from_bytes(Bytes::from(bytes)).unwrap()
+    }
+
+    fn enter(inflight: &Arc<Inflight>, key: &CacheKey, role: Role) -> Entered {
+        let now = Timestamp::from_wall(SystemTime::UNIX_EPOCH);
+        let asker = Asker {
+            key,
+            role,
+            now,
+            tried: &[],
+            waited_for: &[],
+            patience: Duration::from_secs(10),
+            ended: None,
+            names: None,
+            variant: &|_| unreachable!("nothing varies"),
+        };
+        let prepare = || Flight::prepare(Arc::new(NoExecutor), Disconnect::Abandon, now);
+        inflight.enter(&asker, prepare)
+    }
+
+    fn ask(inflight: &Arc<Inflight>, key: &CacheKey, role: Role) -> (Fetching, Passenger) {
+        match enter(inflight, key, role) {
+            Entered::Asking(fetching, passenger) => (fetching, passenger),
+            _ => panic!("not asking"),
+        }
+    }
+
+    /// RFC 9111 §4.4: marked are those on their way and nobody else, and who comes later does not wait
+    /// for them.
+    #[test]
+    fn an_invalidation_marks_those_that_are_on_their_way_and_nobody_else() {
+        let inflight = Arc::new(Inflight::default());
+        let (before, _leader) = ask(&inflight, &key(b"/a"), Role::Either);
+        assert!(matches!(enter(&inflight, &key(b"/a"), Role::Either), Entered::Waiting(..)));
+        let (other, _other) = ask(&inflight, &key(b"/b"), Role::Either);
+        inflight.invalidate(&key(b"/a"));
+        inflight.invalidate(&key(b"/c"));
+        let (after, _after) = ask(&inflight, &key(b"/a"), Role::Either);
+        assert!(before.is_invalidated());
+        assert!(!after.is_invalidated());
+        assert!(!other.is_invalidated());
+        drop((before, after, other));
+        assert_eq!((inflight.len(), inflight.ended()), (0, 3));
+    }
+
+    /// Who has to ask for himself is there to be marked, and nobody waits for him.
+    #[test]
+    fn nobody_waits_for_those_who_ask_alone() {
+        let inflight = Arc::new(Inflight::default());
+        let alone: Vec<_> = (0..3).map(|_| ask(&inflight, &key(b"/"), Role::Alone)).collect();
+        let follower = ask(&inflight, &key(b"/"), Role::Follow);
+        let (leader, _passenger) = ask(&inflight, &key(b"/"), Role::Either);
+        assert!(matches!(enter(&inflight, &key(b"/"), Role::Follow), Entered::Waiting(..)));
+        inflight.invalidate(&key(b"/"));
+        assert!(leader.is_invalidated() && alone.iter().all(|(one, _)| one.is_invalidated()));
+        drop((alone, follower, leader));
+        assert_eq!(inflight.len(), 0);
+    }
+}

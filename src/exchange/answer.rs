@@ -13,7 +13,7 @@ use crate::{
 pub(crate) enum Answer<H, ResB> {
     Ready(Response<CacheBody<ResB>>),
     /// Ready, and the origin is to be asked in the background.
-    Refresh(Response<CacheBody<ResB>>, Box<(Refresh, Found<H>)>),
+    Refresh(Response<CacheBody<ResB>>, (Box<Refresh>, Found<H>)),
     Ask(Ask<H>),
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn answer<M: CacheManager, ResB>(
         Decision::Serve(serve) => Answer::Ready(send_stored(core, serve, found)),
         Decision::Refresh(serve, refresh) => {
             let response = send_stored(core, serve, found.clone());
-            Answer::Refresh(response, Box::new((refresh, found)))
+            Answer::Refresh(response, (refresh, found))
         }
         Decision::Forward(fetch) => Answer::Ask(Ask { fetch, found }),
         Decision::GatewayTimeout(status) => {

@@ -111,7 +111,7 @@ where
         };
         core.purges
             .inflight()
-            .enter(&asker, || Flight::new(core.executor.clone(), core.waits.disconnect, now))
+            .enter(&asker, || Flight::prepare(core.executor.clone(), core.waits.disconnect, now))
     }
 
     /// Asks, for itself and for whoever waits.

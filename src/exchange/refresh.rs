@@ -28,7 +28,7 @@ pub(crate) struct Refreshment<S, M: CacheManager, B> {
     pub(crate) inner: S,
     pub(crate) request: Request<B>,
     pub(crate) since: Since,
-    pub(crate) refresh: Box<(Refresh, Found<M::Handle>)>,
+    pub(crate) refresh: (Box<Refresh>, Found<M::Handle>),
 }
 
 /// A refresh that nobody can do in the background.
@@ -58,8 +58,7 @@ where
 
     /// Begins it, unless it has begun already.
     pub(crate) fn begin(self) -> Option<Foreground<M>> {
-        let Self { core, inner, request, since, refresh } = self;
-        let (refresh, found) = *refresh;
+        let Self { core, inner, request, since, refresh: (refresh, found) } = self;
         let (mut head, body) = request.into_parts();
         let (now, secret) = (core.clock.now(), core.manager.secret());
         let variant = |names: &NameSet| names.select(&head.headers, secret);
@@ -75,7 +74,7 @@ where
             variant: &variant,
         };
         let (fetching, passenger) = core.purges.inflight().enter_refresh(&asker, || {
-            Flight::new(core.executor.clone(), core.waits.disconnect, now)
+            Flight::prepare(core.executor.clone(), core.waits.disconnect, now)
         })?;
         let (original, authority) = (head.clone(), refresh.key().authority().to_owned());
         let fetch = refresh.into_fetch(&mut head, now);

@@ -35,7 +35,7 @@ pub enum Decision {
     /// Answer from the store.
     Serve(Serve),
     /// Answer from the store at once, and ask the origin in the background (RFC 5861 §3).
-    Refresh(Serve, Refresh),
+    Refresh(Serve, Box<Refresh>),
     /// Ask the origin, with the request as it now is, and give the answer to
     /// [`Fetch::on_response`].
     Forward(Fetch),
@@ -81,7 +81,9 @@ impl Lookup<'_> {
                 let (head, content) = self.answer(&request.headers, response.head(), age, now);
                 let serve = Serve { index, head, content, status };
                 return match refresh {
-                    Some(candidate) => Decision::Refresh(serve, Refresh::new(self, *candidate)),
+                    Some(candidate) => {
+                        Decision::Refresh(serve, Box::new(Refresh::new(self, *candidate)))
+                    }
                     None => Decision::Serve(serve),
                 };
             }
