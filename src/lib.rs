@@ -70,6 +70,15 @@
 //!   [`Policy::shared`] for servers and proxies, [`Policy::private`] for clients.
 //! - Bodies stream: the first byte goes on at once, while the response is being stored. What is not
 //!   stored is not touched. What did not arrive whole is not kept.
+//! - Of a thousand requests for the same thing at the same time the origin sees one. Each client gets
+//!   the first byte as soon as there is one, and only what it may have: what is for one user alone
+//!   releases the others at once, and for a while nobody waits for the likes of it
+//!   ([`Policy::collapse`], [`CacheLayer::collapse_timeout`]).
+//! - What is stale is served while it is refreshed in the background, where the response or the
+//!   policy allows it, and where the origin fails ([`Policy::stale_while_revalidate`],
+//!   [`Policy::stale_if_error`], [`Policy::stale_on_disconnect`]; RFC 5861). A refresh carries nothing
+//!   of the user's who caused it, and refreshes are limited ([`CacheLayer::refresh_limits`]).
+//! - A body whose client has gone is fetched to its end or not ([`Disconnect`]).
 //! - A resource has any number of variants (`Vary`); a hit reads one of them.
 //! - A store that fails is a miss, and never a failed request. Errors are those of the inner
 //!   service.
@@ -81,7 +90,7 @@
 //! # What it does not do
 //!
 //! Responses to `Range` requests pass by the cache, and so do requests with a body, `CONNECT`, and
-//! upgrades. Concurrent misses each ask the origin.
+//! upgrades.
 //!
 //! # Coverage of RFC 9111
 //!
@@ -94,7 +103,8 @@
 //! | 3.3, 3.4 | partial responses | pass by |
 //! | 3.5 | `Authorization` in a shared cache | yes |
 //! | 4.2 | age, lifetime, heuristics | yes |
-//! | 4.2.4 | stale responses | by the client's `max-stale`, and by [`CacheMode`] |
+//! | 4 | concurrent requests answered by one | yes |
+//! | 4.2.4, RFC 5861 | stale responses | `stale-while-revalidate`, `stale-if-error`, the policy's own windows, the client's `max-stale`, [`CacheMode`] |
 //! | 4.3.1 – 4.3.3 | validation | yes |
 //! | 4.3.5 | freshening by HEAD | no; HEAD is answered from a stored GET |
 //! | 4.4 | invalidation by unsafe methods | yes |

@@ -6,6 +6,8 @@
 mod clients;
 #[path = "stack/codings.rs"]
 mod codings;
+#[path = "stack/cut.rs"]
+mod cut;
 #[path = "stack/net.rs"]
 mod net;
 #[path = "stack/raw.rs"]
