@@ -75,6 +75,25 @@ struct Listed {
     variant: Option<VariantKey>,
 }
 
+/// How often a request may still look into the store again because another has come back.
+pub(crate) struct Rechecks(usize);
+
+impl Default for Rechecks {
+    fn default() -> Self {
+        Self(3)
+    }
+}
+
+impl Rechecks {
+    pub(crate) fn are_left(&self) -> bool {
+        self.0 > 0
+    }
+
+    pub(crate) fn spend(&mut self) {
+        self.0 = self.0.saturating_sub(1);
+    }
+}
+
 /// Somebody who is about to ask.
 pub(crate) struct Asker<'a> {
     pub(crate) key: &'a CacheKey,

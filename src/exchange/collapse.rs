@@ -21,7 +21,7 @@ use crate::{
     body::Reader,
     clock::{BoxFuture, Clock},
     flight::{Flight, Landing, Passenger, Sharing},
-    inflight::{Asker, Entered, Fetching},
+    inflight::{Asker, Entered, Fetching, Rechecks},
     policy::{Content, Failure, Fetch, Join, NameSet, Reason, Role, Timestamp},
     shared::Core,
     storage::CacheManager,
@@ -38,6 +38,7 @@ enum Next<S, M: CacheManager, ReqB, ResB> {
 struct Seen {
     waiting: Vec<(u64, Passenger)>,
     tried: Vec<u64>,
+    rechecks: Rechecks,
     has_asked_for_stale: bool,
     has_looked_again: bool,
     is_alone: bool,
@@ -69,7 +70,10 @@ where
                     drop(seen);
                     return self.lead(fetching, passenger).await;
                 }
-                Entered::LookAgain => self.look_up().await,
+                Entered::LookAgain => {
+                    seen.rechecks.spend();
+                    self.look_up().await
+                }
                 Entered::KeepWaiting => self.wait(&mut seen).await,
                 Entered::Arrived(id, sharing) => {
                     seen.tried.push(id);
@@ -105,7 +109,9 @@ where
             tried: &seen.tried,
             waited_for: &waited_for,
             patience: core.waits.collapse_timeout,
-            ended: matches!(self.known, Known::Miss(_)).then_some(self.since.ended),
+            // Under load somebody always comes back meanwhile.
+            ended: (matches!(self.known, Known::Miss(_)) && seen.rechecks.are_left())
+                .then_some(self.since.ended),
             names,
             variant: &|names: &NameSet| names.select(request, secret),
         };
