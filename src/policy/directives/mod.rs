@@ -211,7 +211,7 @@ fn scan(
             let (name, rest) = split_name(member);
             let argument = Argument::parse(rest);
             each(lower(name, &mut buffer), argument);
-            if let Argument::Malformed = argument {
+            if name.is_empty() || matches!(argument, Argument::Malformed) {
                 hidden(name, rest)
                     .for_each(|name| each(lower(name, &mut buffer), Argument::Malformed));
             }
@@ -227,6 +227,7 @@ fn hidden<'a>(name: &[u8], rest: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + u
         // Closed, though not in its place: text like that of any quoted argument. Without a name it
         // is nobody's argument.
         [b'"', text @ .., b'"'] if !name.is_empty() && is_quotable(text) => &[],
+        _ if name.is_empty() => rest,
         _ => skip(rest, |byte| !b"\";".contains(&byte)),
     };
     let pieces = text.split(|byte| b",;".contains(byte));

@@ -210,6 +210,9 @@ fn quoted_text_is_no_directive() {
         // Nobody's argument.
         r#""private", "no-store, max-age=1""#,
         r#"max-age=10, ", no-store, x=""#,
+        "=no-store",
+        "max-age=10, (no-store)",
+        ": no-store=x",
         r#"x=a"b, no-store""#,
         r#"x="a"b", no-store""#,
         "x=\"a\nno-store",
