@@ -1,0 +1,58 @@
+//! A second opinion on `larder::policy`: random exchanges, decided by it and by an oracle that was
+//! written from RFC 9111 alone.
+//!
+//! `LARDER_CASES` says how many, `LARDER_SEED` which.
+
+mod compare;
+mod generate;
+mod oracle;
+mod tape;
+mod wire;
+
+use std::cell::RefCell;
+
+use proptest::{
+    collection::vec,
+    prelude::*,
+    test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
+};
+
+use self::{compare::Tally, tape::Tape};
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+/// RFC 9111 §3 to §5: what is stored, what answers, what is asked of the origin, what a 304 leaves
+/// and what an unsafe method takes away.
+#[test]
+fn the_policy_agrees_with_the_text() {
+    let cases = setting("LARDER_CASES", 20_000);
+    let config = Config {
+        cases: cases as u32,
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..Config::default()
+    };
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&setting("LARDER_SEED", 9111).to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+    let tally = RefCell::new(Tally::new());
+    let outcome = TestRunner::new_with_rng(config, rng).run(&vec(any::<u16>(), 0..400), |tape| {
+        let case = generate::case(&mut Tape::new(&tape));
+        compare::run(&case, &mut tally.borrow_mut())
+            .map_err(|problem| TestCaseError::fail(format!("{problem}\n{case:?}")))
+    });
+    match outcome {
+        Ok(()) => {}
+        // The tape itself tells nobody anything.
+        Err(TestError::Fail(problem, _)) => panic!("{problem}"),
+        Err(problem) => panic!("{problem}"),
+    }
+    let tally = tally.into_inner();
+    println!("{tally:?}");
+    for what in ["served", "stored", "freshened", "removed", "dropped", "invalidated", "504"] {
+        let count = tally.get(what).copied().unwrap_or(0);
+        assert!(count * 2_000 >= cases, "only {count} times {what}");
+    }
+}
