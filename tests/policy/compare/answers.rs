@@ -1,6 +1,7 @@
 use http_body::SizeHint;
 use larder::policy::{
-    CacheKey, Failure, Fetch, Index, Outcome, Secret, Serve, Store, StoredResponse, Update,
+    Begin, CacheKey, Failure, Fetch, Index, Join, Outcome, Reason, Secret, Serve, Store,
+    StoredResponse, Update,
 };
 
 use super::{
@@ -132,6 +133,7 @@ impl Pair<'_> {
     ) -> Result<(), String> {
         let now = step.at + step.delay;
         let id = self.oracle.keep(&step.request, response, step.at, now);
+        self.share(&store, &key, id, now)?;
         let (placement, head) = store.into_parts();
         same_stored(&wire::fields(head.headers()), &self.oracle.get(id).fields)?;
         if placement.key() != &key {
@@ -157,6 +159,34 @@ impl Pair<'_> {
                 Ok(())
             }
             None => Ok(()),
+        }
+    }
+
+    /// RFC 9111 §4, "collapse": who waits gets what it would get from the store.
+    fn share(&mut self, store: &Store, key: &CacheKey, id: Id, now: Millis) -> Result<(), String> {
+        let Some(request) = self.follower.clone() else { return Ok(()) };
+        let head = wire::request(&request);
+        let Begin::Lookup(lookup) = self.policy.begin(&head, &SizeHint::with_exact(0)) else {
+            return Ok(());
+        };
+        if lookup.key() != key {
+            return Ok(());
+        }
+        let stored = self.oracle.get(id).clone();
+        let ask = self.oracle.alone_with(&stored).ask(&request, now);
+        let (secret, at) = (Secret::from_bytes(SECRET), wire::timestamp(now, self.began));
+        match lookup.join(&head.headers, &store.running(), Reason::UriMiss, &secret, at) {
+            Join::Alone(why) if ask.must_serve && ask.fresh == [id] => {
+                Err(format!("{request:?} does not share it, {why}: {ask:?}"))
+            }
+            Join::Alone(_) => Ok(()),
+            Join::Share { .. } if ask.serve != [id] => Err(format!("shared with {request:?}")),
+            Join::Share { head, .. } => {
+                self.count("shared");
+                let fields = wire::fields(&head.headers);
+                let sent = (head.status.as_u16(), &fields);
+                self.oracle.check_served(&stored, &request, sent, now, None)
+            }
         }
     }
 

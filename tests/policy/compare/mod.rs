@@ -32,9 +32,11 @@ pub fn run(case: &Case, tally: &mut Tally) -> Result<(), String> {
         oracle: Oracle::new(case.options.clone()),
         store: HashMap::new(),
         began: (case.steps[0].at, Instant::now()),
+        follower: None,
         tally,
     };
     for (number, step) in case.steps.iter().enumerate() {
+        pair.follower = case.steps.get(number + 1).map(|next| next.request.clone());
         pair.step(step).and_then(|()| pair.same_store()).map_err(|problem| {
             let stored = &pair.oracle.stored;
             format!("step {number}: {problem}\nthe oracle's store: {stored:?}")
@@ -84,6 +86,8 @@ struct Pair<'a> {
     oracle: Oracle,
     store: HashMap<CacheKey, Resource>,
     began: (Millis, Instant),
+    /// The next request, as if it waited for what is just being fetched.
+    follower: Option<Request>,
     tally: &'a mut Tally,
 }
 
@@ -192,13 +196,14 @@ impl Pair<'_> {
                 self.count("served");
                 self.check_served(self.oracle.get(id), step, &serve, step.at, None)
             }
-            Decision::Refresh(serve, fetch) => {
+            Decision::Refresh(serve, refresh) => {
                 let id = selected[serve.index].id;
                 if !ask.serve.contains(&id) || ask.fresh.contains(&id) {
                     return Err(format!("{id} was served and refreshed: {ask:?}"));
                 }
                 self.count("served while it is refreshed");
                 self.check_served(self.oracle.get(id), step, &serve, step.at, None)?;
+                let fetch = refresh.into_fetch(&mut head, wire::timestamp(step.at, self.began));
                 self.refresh(fetch, key, (&selected, id), &head, step)
             }
             Decision::GatewayTimeout(_) if ask.must_serve || ask.only_if_cached == Tri::No => {

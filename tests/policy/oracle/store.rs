@@ -71,6 +71,11 @@ impl Oracle {
         Oracle { options, stored: Vec::new(), next: 0 }
     }
 
+    /// One that has nothing else.
+    pub fn alone_with(&self, stored: &Stored) -> Oracle {
+        Oracle { options: self.options.clone(), stored: vec![stored.clone()], next: self.next }
+    }
+
     pub fn get(&self, id: Id) -> &Stored {
         self.stored.iter().find(|stored| stored.id == id).expect("an id that was given out")
     }

@@ -46,7 +46,11 @@ fn same(name: &str, a: &Fields, b: &Fields) -> Tri {
         return Tri::Yes;
     }
     // Whitespace around commas, in any field (Behaviour 22); a comma may stand in a quoted string.
-    let plain = |text: &str| text.split(',').map(trim).collect::<Vec<_>>().join(",");
+    let plain = |text: &str| {
+        let text = text.split(',').map(trim).collect::<Vec<_>>().join(",");
+        // Letter case says nothing in a language range (Behaviour 22).
+        if name == "accept-language" { text.to_ascii_lowercase() } else { text }
+    };
     if plain(&a) == plain(&b) {
         return Tri::Yes.unless_odd(a.contains('"') || b.contains('"'));
     }
