@@ -133,6 +133,7 @@ impl RequestDirectives {
             _ => {}
         });
         found.no_cache |= !read;
+        found.no_store |= !read;
         if !headers.contains_key(CACHE_CONTROL) {
             let read = scan(headers, &PRAGMA, |name, _| found.no_cache |= name == b"no-cache");
             found.no_cache |= !read;
