@@ -5,6 +5,7 @@
 
 mod compare;
 mod generate;
+mod invariants;
 mod oracle;
 mod tape;
 mod wire;
@@ -23,13 +24,11 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
-/// RFC 9111 §3 to §5: what is stored, what answers, what is asked of the origin, what a 304 leaves
-/// and what an unsafe method takes away.
-#[test]
-fn the_policy_agrees_with_the_text() {
-    let cases = setting("LARDER_CASES", 20_000);
+/// Gives `check` so many tapes, and says with the simplest that it can find what fails.
+fn run(cases: &str, default: u64, check: impl Fn(&mut Tape) -> Result<(), String>) -> u64 {
+    let cases = setting(cases, default);
     let config = Config {
-        cases: cases as u32,
+        cases: u32::try_from(cases).unwrap_or(u32::MAX),
         failure_persistence: None,
         max_shrink_iters: 20_000,
         ..Config::default()
@@ -37,22 +36,32 @@ fn the_policy_agrees_with_the_text() {
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&setting("LARDER_SEED", 9111).to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
-    let tally = RefCell::new(Tally::new());
     let outcome = TestRunner::new_with_rng(config, rng).run(&vec(any::<u16>(), 0..400), |tape| {
-        let case = generate::case(&mut Tape::new(&tape));
-        compare::run(&case, &mut tally.borrow_mut())
-            .map_err(|problem| TestCaseError::fail(format!("{problem}\n{case:?}")))
+        check(&mut Tape::new(&tape)).map_err(TestCaseError::fail)
     });
     match outcome {
-        Ok(()) => {}
+        Ok(()) => cases,
         // The tape itself tells nobody anything.
         Err(TestError::Fail(problem, _)) => panic!("{problem}"),
         Err(problem) => panic!("{problem}"),
     }
+}
+
+/// RFC 9111 §3 to §5: what is stored, what answers, what is asked of the origin, what a 304 leaves
+/// and what an unsafe method takes away.
+#[test]
+fn the_policy_agrees_with_the_text() {
+    let tally = RefCell::new(Tally::new());
+    let cases = run("LARDER_CASES", 20_000, |tape| {
+        let case = generate::case(tape);
+        compare::run(&case, &mut tally.borrow_mut())
+            .map_err(|problem| format!("{problem}\n{case:?}"))
+    });
     let tally = tally.into_inner();
     println!("{tally:?}");
-    for what in ["served", "stored", "freshened", "removed", "dropped", "invalidated", "504"] {
+    // A run in which it hardly ever happens has shown nothing.
+    for what in ["served", "shared", "stored", "freshened", "removed", "invalidated", "504"] {
         let count = tally.get(what).copied().unwrap_or(0);
-        assert!(count * 2_000 >= cases, "only {count} times {what}");
+        assert!(count * 1_000 >= cases, "only {count} times {what}");
     }
 }
