@@ -1,50 +1,13 @@
 //! What must hold whatever comes: fields of odd bytes, and restrictions in every broken form.
 
-use std::time::{Duration, SystemTime};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use larder::policy::Policy;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
-use http_body::SizeHint;
-use larder::policy::{Begin, Decision, Outcome, Policy, Secret, Stored, StoredResponse, Timestamp};
-
-use super::{run, tape::Tape};
-
-fn at(seconds: u64) -> Timestamp {
-    Timestamp::from_wall(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_345_207 + seconds))
-}
-
-/// What the policy keeps of a response to a GET with these fields.
-fn kept(policy: &Policy, request: &HeaderMap, response: &HeaderMap) -> Option<StoredResponse> {
-    let (mut parts, ()) = Request::get("http://a.example/").body(()).unwrap().into_parts();
-    parts.headers = request.clone();
-    let Begin::Lookup(lookup) = policy.begin(&parts, &SizeHint::with_exact(0)) else { return None };
-    let Decision::Forward(fetch) = lookup.decide(&mut parts, Stored::Nothing, at(0)) else {
-        return None;
-    };
-    let (mut head, ()) = Response::new(()).into_parts();
-    head.headers = response.clone();
-    let secret = Secret::from_bytes([3; 32]);
-    match fetch.on_response(&mut head, &SizeHint::with_exact(5), at(0), 0, &secret) {
-        Outcome::Store(store) => Some(StoredResponse::new(store.into_parts().1, 5)),
-        _ => None,
-    }
-}
-
-/// The head that a GET with these fields gets of what is stored, unless the origin is asked.
-fn served(
-    policy: &Policy,
-    request: &HeaderMap,
-    stored: &StoredResponse,
-    seconds: u64,
-) -> Option<HeaderMap> {
-    let (mut parts, ()) = Request::get("http://a.example/").body(()).unwrap().into_parts();
-    parts.headers = request.clone();
-    let Begin::Lookup(lookup) = policy.begin(&parts, &SizeHint::with_exact(0)) else { return None };
-    let stored = std::slice::from_ref(stored);
-    match lookup.decide(&mut parts, Stored::Responses(stored), at(seconds)) {
-        Decision::Serve(serve) | Decision::Refresh(serve, _) => Some(serve.head.headers),
-        _ => None,
-    }
-}
+use super::{
+    alone::{kept, served},
+    run,
+    tape::Tape,
+};
 
 fn lines(lines: &[(HeaderName, String)]) -> HeaderMap {
     let value = |text: &str| HeaderValue::from_bytes(text.as_bytes());
@@ -76,7 +39,8 @@ fn a_restriction_holds_in_every_broken_form() {
         // A list of field names makes `private` and `no-cache` speak of those fields only.
         let qualifies = broken.split_once(&name).is_some_and(|(before, after)| {
             let list = after.strip_prefix('=').unwrap_or("");
-            before.trim_matches([',', ' ']).is_empty() && list.starts_with(|c: char| c == '"' || c.is_ascii_alphanumeric())
+            before.trim_matches([',', ' ']).is_empty()
+                && list.starts_with(|c: char| c == '"' || c.is_ascii_alphanumeric())
         });
         let control = match tape.below(4) {
             0 => vec![format!("max-age=60, {broken}")],

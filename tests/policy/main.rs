@@ -3,10 +3,13 @@
 //!
 //! `LARDER_CASES` says how many, `LARDER_SEED` which.
 
+mod alone;
+mod citations;
 mod compare;
 mod generate;
 mod invariants;
 mod oracle;
+mod rules;
 mod tape;
 mod wire;
 
