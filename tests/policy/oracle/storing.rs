@@ -139,12 +139,11 @@ pub fn is_dated(fields: &Fields, received_at: Millis) -> bool {
 /// What is not stored.
 pub fn excepted(fields: &Fields, options: &Options) -> Vec<String> {
     let mut names = hop_by_hop(fields);
-    if options.shared {
-        if let Reach::Fields(listed) | Reach::FieldsOrAll(listed) =
-            Directives::of(fields).reach("private")
-        {
-            names.extend(listed);
-        }
+    if let Reach::Fields(listed) | Reach::FieldsOrAll(listed) =
+        Directives::of(fields).reach("private")
+        && options.shared
+    {
+        names.extend(listed);
     }
     if options.set_cookie == SetCookie::Strip {
         names.push("set-cookie".to_string());

@@ -186,11 +186,7 @@ pub fn updated(
     for name in storing::excepted(&new.fields, options) {
         new.fields.remove(&name);
     }
-    if !response.fields.has("age") && old.fields.has("age") {
-        new.age_is_old = true;
-    } else {
-        new.age_is_old = false;
-    }
+    new.age_is_old = !response.fields.has("age") && old.fields.has("age");
     new.authorized |= request.fields.has("authorization");
     new.date_is_ours = !storing::is_dated(&response.fields, received_at);
     if new.fields.members("vary") != old.fields.members("vary") {
