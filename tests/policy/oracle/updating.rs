@@ -7,6 +7,7 @@ use super::{
     message::{Fields, Millis, Request, Response},
     preconditions::{etag, strongly_equal, tags, weakly_equal},
     reuse::Ask,
+    serving::LENGTH,
     store::{Id, Options, Oracle, Stored},
     storing,
     tri::Tri,
@@ -150,7 +151,11 @@ impl Oracle {
         let agrees = |stored: &Stored| {
             ["etag", "last-modified", "content-length"].iter().all(|name| {
                 let new = response.fields.lines(name);
-                new.is_empty() || new == stored.fields.lines(name)
+                let mut old = stored.fields.lines(name);
+                if old.is_empty() && *name == "content-length" {
+                    old.push(LENGTH);
+                }
+                new.is_empty() || new == old
             })
         };
         ask.candidates
@@ -212,6 +217,7 @@ impl Oracle {
         let response = Response { status: updated.status, fields: updated.fields.clone() };
         let request = Request { method: updated.request.method.clone(), ..request.clone() };
         storing::may_store(&request, &response, &self.options)
+            .unless_odd(!self.is_useful(updated))
             // A cookie that the 304 brings and that is not to be stored with it.
             .unless_odd(by.fields.has("set-cookie") && !updated.fields.has("set-cookie"))
     }
