@@ -3,7 +3,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, header, response};
 
 use super::{
     CacheStatus, Cached, Content, Outcome, Reason, Scope, Serve, Update,
@@ -159,21 +159,26 @@ fn is_strong_time(modified: Option<SystemTime>, stored: &HeaderMap, received: Sy
 /// (RFC 9111 §5.2.2.7).
 fn withdraw(merged: &mut HeaderMap, not_modified: &HeaderMap) {
     if let Some(Reach::Fields(names)) = ResponseDirectives::parse(merged).private {
-        for name in names.iter().filter(|name| !not_modified.contains_key(*name)) {
+        let brings = |name| not_modified.contains_key(name) && !nominates(not_modified, name);
+        for name in names.iter().filter(|name| !brings(name)) {
             merged.remove(name);
         }
     }
+}
+
+/// Whether `Connection` keeps a field to this hop (RFC 9110 §7.6.1).
+fn nominates(headers: &HeaderMap, name: &HeaderName) -> bool {
+    fields::list(headers, &header::CONNECTION)
+        .any(|option| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
 
 /// The stored fields with those of the 304 in their place (RFC 9111 §3.2).
 fn merge(stored: &HeaderMap, not_modified: &HeaderMap, received: Timestamp) -> HeaderMap {
     let mut merged = stored.clone();
     merged.remove(header::AGE);
-    let nominated: Vec<_> = fields::list(not_modified, &header::CONNECTION).collect();
     for name in not_modified.keys() {
-        let excluded = *name == header::CONTENT_LENGTH
-            || is_hop_by_hop(name)
-            || nominated.iter().any(|other| other.eq_ignore_ascii_case(name.as_str().as_bytes()));
+        let excluded =
+            *name == header::CONTENT_LENGTH || is_hop_by_hop(name) || nominates(not_modified, name);
         if excluded {
             continue;
         }

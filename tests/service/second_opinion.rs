@@ -98,4 +98,12 @@ async fn a_field_that_becomes_private_is_withdrawn() {
     let unchanged = &[("cache-control", "no-store, private=\"x-user\""), ("x-user", "bob")];
     let cache = stale(Policy::shared(), &[("etag", "\"1\""), ("x-user", "alice")], unchanged).await;
     assert_eq!(cache.get("/").await.assert_revalidated().field("x-user"), Some("bob"));
+    // A field of this hop brings nothing.
+    let unchanged = &[
+        ("cache-control", "no-store, private=\"x-user\""),
+        ("connection", "x-user"),
+        ("x-user", "alice"),
+    ];
+    let cache = stale(Policy::shared(), &[("etag", "\"1\""), ("x-user", "alice")], unchanged).await;
+    assert_eq!(cache.get("/").await.assert_revalidated().field("x-user"), None);
 }
