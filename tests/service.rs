@@ -40,6 +40,8 @@ mod query;
 mod refresh;
 #[path = "service/requests.rs"]
 mod requests;
+#[path = "service/second_opinion.rs"]
+mod second_opinion;
 #[path = "service/security.rs"]
 mod security;
 #[path = "service/sharing.rs"]

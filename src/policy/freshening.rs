@@ -1,11 +1,15 @@
-use std::{borrow::Cow, time::Duration};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
-use http::{HeaderMap, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, header, response};
 
 use super::{
-    CacheStatus, Cached, Content, Outcome, Reason, Serve, Update,
+    CacheStatus, Cached, Content, Outcome, Reason, Scope, Serve, Update,
     age::{self, Timestamp},
     date,
+    directives::{Reach, ResponseDirectives},
     etag::EntityTag,
     fields,
     head::{Asked, is_hop_by_hop},
@@ -29,7 +33,9 @@ impl Asking {
         let unfit = if head.extensions.get::<RedirectedInside>().is_some() {
             Some(Reason::RedirectedInside)
         } else {
-            (!selects(&head.headers, stored.headers())).then_some(Reason::ValidatorMismatch)
+            let received = asked.received.wall();
+            (!selects(&head.headers, stored.headers(), received))
+                .then_some(Reason::ValidatorMismatch)
         };
         let nominates = storing::nominates_rules(&head.headers);
         let unfit = unfit.or(nominates.then_some(Reason::ConnectionOption));
@@ -42,7 +48,10 @@ impl Asking {
             let serve = self.serve(candidate, fields, age, asked.received, status.detailed(unfit));
             return Outcome::Freshen { update: Update::Remove, serve };
         }
-        let merged = merge(stored.headers(), &head.headers, asked.received);
+        let mut merged = merge(stored.headers(), &head.headers, asked.received);
+        if self.lookup.policy.scope() == Scope::Shared {
+            withdraw(&mut merged, &head.headers);
+        }
         // What the handler once said holds until the 304 says something of its own.
         let says = |name| head.headers.contains_key(name);
         let is_silent = !says(header::CACHE_CONTROL) && !says(header::EXPIRES);
@@ -70,7 +79,10 @@ impl Asking {
             }
             Err(reason) => {
                 let fields = storing::sendable(&merged);
-                let age = fields::age(&merged).unwrap_or_default();
+                let received = asked.received.wall();
+                let date = date::field(&merged, &header::DATE, received).unwrap_or(received);
+                let said = fields::age(&merged);
+                let age = age::initial_age(date, said, asked.requested, asked.received);
                 let update = match reason {
                     Reason::RequestNoStore | Reason::Authorization => Update::Keep,
                     _ => Update::Remove,
@@ -105,9 +117,25 @@ impl Asking {
 }
 
 /// Whether a 304 is about the stored response whose validators were sent (RFC 9111 §4.3.4).
-fn selects(not_modified: &HeaderMap, stored: &HeaderMap) -> bool {
-    let Some(theirs) = not_modified.get(header::ETAG) else { return true };
-    let Some(ours) = stored.get(header::ETAG) else { return true };
+fn selects(not_modified: &HeaderMap, stored: &HeaderMap, received: SystemTime) -> bool {
+    let time = |headers| date::field(headers, &header::LAST_MODIFIED, received);
+    let (theirs, ours) = (not_modified.get(header::ETAG), stored.get(header::ETAG));
+    let modified = not_modified.get(header::LAST_MODIFIED);
+    let same_time = modified.is_some()
+        && (modified == stored.get(header::LAST_MODIFIED)
+            || time(not_modified).is_some_and(|at| time(stored) == Some(at)));
+    match (theirs, ours) {
+        (Some(theirs), Some(ours)) => is_same_tag(theirs, ours),
+        // A strong tag that nobody has seen says that it may be another version of the same second.
+        (Some(theirs), None) => {
+            let is_weak = EntityTag::parse(theirs.as_bytes()).is_some_and(|tag| tag.is_weak());
+            same_time && (is_weak || is_strong_time(time(stored), stored, received))
+        }
+        (None, _) => same_time || modified.is_none(),
+    }
+}
+
+fn is_same_tag(theirs: &HeaderValue, ours: &HeaderValue) -> bool {
     match (EntityTag::parse(theirs.as_bytes()), EntityTag::parse(ours.as_bytes())) {
         (Some(theirs), Some(ours)) if theirs.is_weak() => theirs.weak_eq(&ours),
         // Many servers weaken the tag of what they compress and not that of its 304.
@@ -118,15 +146,39 @@ fn selects(not_modified: &HeaderMap, stored: &HeaderMap) -> bool {
     }
 }
 
+/// Whether a modification date tells versions apart: it is a second or more before the `Date`
+/// (RFC 9110 §8.8.2.2).
+fn is_strong_time(modified: Option<SystemTime>, stored: &HeaderMap, received: SystemTime) -> bool {
+    let date = date::field(stored, &header::DATE, received);
+    modified.zip(date).is_some_and(|(modified, date)| {
+        date.duration_since(modified).is_ok_and(|before| before >= Duration::from_secs(1))
+    })
+}
+
+/// Takes out what the 304 says to be for one user, and what another user had brought
+/// (RFC 9111 §5.2.2.7).
+fn withdraw(merged: &mut HeaderMap, not_modified: &HeaderMap) {
+    if let Some(Reach::Fields(names)) = ResponseDirectives::parse(merged).private {
+        let brings = |name| not_modified.contains_key(name) && !nominates(not_modified, name);
+        for name in names.iter().filter(|name| !brings(name)) {
+            merged.remove(name);
+        }
+    }
+}
+
+/// Whether `Connection` keeps a field to this hop (RFC 9110 §7.6.1).
+fn nominates(headers: &HeaderMap, name: &HeaderName) -> bool {
+    fields::list(headers, &header::CONNECTION)
+        .any(|option| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
+}
+
 /// The stored fields with those of the 304 in their place (RFC 9111 §3.2).
 fn merge(stored: &HeaderMap, not_modified: &HeaderMap, received: Timestamp) -> HeaderMap {
     let mut merged = stored.clone();
     merged.remove(header::AGE);
-    let nominated: Vec<_> = fields::list(not_modified, &header::CONNECTION).collect();
     for name in not_modified.keys() {
-        let excluded = *name == header::CONTENT_LENGTH
-            || is_hop_by_hop(name)
-            || nominated.iter().any(|other| other.eq_ignore_ascii_case(name.as_str().as_bytes()));
+        let excluded =
+            *name == header::CONTENT_LENGTH || is_hop_by_hop(name) || nominates(not_modified, name);
         if excluded {
             continue;
         }
@@ -135,7 +187,7 @@ fn merge(stored: &HeaderMap, not_modified: &HeaderMap, received: Timestamp) -> H
             merged.append(name.clone(), value.clone());
         }
     }
-    if !not_modified.contains_key(header::DATE) {
+    if date::field(not_modified, &header::DATE, received.wall()).is_none() {
         merged.insert(header::DATE, date::format(received.wall()));
     }
     merged

@@ -19,6 +19,9 @@ pub(super) fn is_not_modified(
     if let Some(condition_holds) = etag::none_match(request, tag) {
         return !condition_holds; // and If-Modified-Since is not looked at (§13.1.3)
     }
+    if request.get_all(header::IF_MODIFIED_SINCE).iter().nth(1).is_some() {
+        return false; // more than one date is none (§13.1.3)
+    }
     let Some(since) = date::field(request, &header::IF_MODIFIED_SINCE, now) else { return false };
     // RFC 9111 §4.3.2: without Last-Modified, Date stands for it.
     date::field(stored, &header::LAST_MODIFIED, now)
@@ -74,7 +77,7 @@ mod tests {
         const LATE_850: &str = "Thursday, 01-Jan-26 00:00:01 GMT";
         const LATE_C: &str = "Thu Jan  1 00:00:01 2026";
         type Lines = &'static [(&'static str, &'static str)];
-        let table: [(u16, Lines, Lines, bool); 20] = [
+        let table: [(u16, Lines, Lines, bool); 21] = [
             (200, &[("etag", "\"a\"")], &[("if-none-match", "\"a\"")], true),
             (200, &[("etag", "\"a\"")], &[("if-none-match", "W/\"a\"")], true),
             (200, &[("etag", "W/\"a\"")], &[("if-none-match", "\"a\"")], true),
@@ -97,6 +100,12 @@ mod tests {
             (200, &[("last-modified", EARLY)], &[("if-modified-since", LATE_C)], true),
             (200, &[("last-modified", LATE)], &[("if-modified-since", EARLY)], false),
             (200, &[("last-modified", EARLY)], &[("if-modified-since", "yesterday")], false),
+            (
+                200,
+                &[("last-modified", EARLY)],
+                &[("if-modified-since", EARLY), ("if-modified-since", LATE)],
+                false,
+            ),
             (200, &[("date", EARLY)], &[("if-modified-since", LATE)], true),
             (200, &[("date", LATE)], &[("if-modified-since", EARLY)], false),
             (

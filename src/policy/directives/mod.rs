@@ -133,6 +133,7 @@ impl RequestDirectives {
             _ => {}
         });
         found.no_cache |= !read;
+        found.no_store |= !read;
         if !headers.contains_key(CACHE_CONTROL) {
             let read = scan(headers, &PRAGMA, |name, _| found.no_cache |= name == b"no-cache");
             found.no_cache |= !read;
@@ -211,7 +212,7 @@ fn scan(
             let (name, rest) = split_name(member);
             let argument = Argument::parse(rest);
             each(lower(name, &mut buffer), argument);
-            if let Argument::Malformed = argument {
+            if name.is_empty() || matches!(argument, Argument::Malformed) {
                 hidden(name, rest)
                     .for_each(|name| each(lower(name, &mut buffer), Argument::Malformed));
             }
@@ -227,6 +228,7 @@ fn hidden<'a>(name: &[u8], rest: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + u
         // Closed, though not in its place: text like that of any quoted argument. Without a name it
         // is nobody's argument.
         [b'"', text @ .., b'"'] if !name.is_empty() && is_quotable(text) => &[],
+        _ if name.is_empty() => rest,
         _ => skip(rest, |byte| !b"\";".contains(&byte)),
     };
     let pieces = text.split(|byte| b",;".contains(byte));
