@@ -64,7 +64,6 @@ mod refresh;
 mod request;
 mod reuse;
 mod stale;
-mod stale_options;
 mod status;
 mod storing;
 mod validation;

@@ -1,0 +1,73 @@
+use std::{borrow::Cow, sync::Arc};
+
+use http::{Uri, request};
+
+use super::Policy;
+use crate::policy::QueryKey;
+
+/// What responses are kept under.
+impl Policy {
+    /// Keeps a cache of its own for each value that `partition` gives, such as the user's id.
+    /// `None` is the common part.
+    ///
+    /// The parts know nothing of each other: an unsafe request invalidates its own part only, as if
+    /// each user had a browser's cache.
+    pub fn partition(
+        self,
+        partition: impl Fn(&request::Parts) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.rules(|rules| rules.partition = Some(Arc::new(partition)))
+    }
+
+    /// Keeps this cache's responses apart from those of other namespaces in the same store.
+    pub fn namespace(self, namespace: impl Into<String>) -> Self {
+        self.rules(|rules| rules.namespace = Some(namespace.into()))
+    }
+
+    /// Which parameters of the query belong to the key. Default: all of them, as they stand.
+    pub fn query(self, query: QueryKey) -> Self {
+        self.rules(|rules| rules.query = query)
+    }
+
+    /// Where to find the URI that the client asked for, if the request no longer says it: an axum
+    /// layer inside of `nest` sees a URI without its prefix.
+    ///
+    /// `None` means the request's own.
+    ///
+    /// ```
+    /// use axum::extract::OriginalUri;
+    /// use larder::Policy;
+    ///
+    /// let policy = Policy::shared()
+    ///     .target(|head| head.extensions.get::<OriginalUri>().map(|uri| uri.0.clone()));
+    /// ```
+    pub fn target(
+        self,
+        target: impl Fn(&request::Parts) -> Option<Uri> + Send + Sync + 'static,
+    ) -> Self {
+        self.rules(|rules| rules.target = Some(Arc::new(target)))
+    }
+
+    /// The scheme of requests whose URI is only a path. Default: `http`.
+    ///
+    /// Behind TLS say `https`: an HTTP/2 request names its scheme and an HTTP/1 request does not, and
+    /// both must have one key.
+    pub fn default_scheme(self, scheme: impl Into<String>) -> Self {
+        self.rules(|rules| rules.default_scheme = scheme.into().to_ascii_lowercase())
+    }
+
+    /// The authority of requests that name none. Default: they pass by the cache.
+    pub fn default_authority(self, authority: impl Into<String>) -> Self {
+        self.rules(|rules| rules.default_authority = Some(authority.into()))
+    }
+
+    /// How many variants of one URL a shared cache keeps, oldest replaced. Default: 64.
+    pub fn max_variants(self, count: usize) -> Self {
+        self.rules(|rules| rules.max_variants = count.max(1))
+    }
+
+    /// What of a query is part of the key.
+    pub(crate) fn keyed_query<'a>(&self, query: Option<&'a str>) -> Option<Cow<'a, str>> {
+        self.rules.query.apply(query)
+    }
+}

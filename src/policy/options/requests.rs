@@ -1,0 +1,50 @@
+use std::sync::Arc;
+
+use super::{ClientMaxStale, ClientReload, Policy};
+
+/// What requests may ask for, and which pass by.
+impl Policy {
+    /// What a request's `no-cache` and `max-age` do (RFC 9111 §5.2.1). Default: `Collapse` over one
+    /// second when shared, `Honour` when private.
+    pub fn client_reload(self, choice: ClientReload) -> Self {
+        self.rules(|rules| rules.client_reload = choice)
+    }
+
+    /// What a request's `max-stale` does (RFC 9111 §5.2.1.2). Default: `Ignore` when shared,
+    /// `Honour` when private.
+    pub fn client_max_stale(self, choice: ClientMaxStale) -> Self {
+        self.rules(|rules| rules.client_max_stale = choice)
+    }
+
+    /// Whether a fresh response with `immutable` is used although the request asks for validation
+    /// (RFC 8246 §2). Default: `false`.
+    pub fn immutable(self, trust: bool) -> Self {
+        self.rules(|rules| rules.immutable = trust)
+    }
+
+    /// Whether requests with a `Cookie` pass by the cache. Default: `false`.
+    ///
+    /// The line to add where a session cookie says who the user is.
+    pub fn bypass_cookies(self, bypass: bool) -> Self {
+        self.rules(|rules| rules.bypass_cookies = bypass)
+    }
+
+    /// Lets requests pass by that have an extension of type `T`, such as the user that an
+    /// authentication layer outside of the cache has put there.
+    pub fn bypass_if_extension<T: Send + Sync + 'static>(self) -> Self {
+        self.rules(|rules| {
+            let before = rules.pass.take();
+            rules.pass = Some(Arc::new(move |extensions| {
+                extensions.get::<T>().is_some()
+                    || before.as_ref().is_some_and(|before| before(extensions))
+            }));
+        })
+    }
+
+    /// Whether requests for the same thing wait for one another, so that the origin sees one of them
+    /// (RFC 9111 §4). Default: `true`. A single request says no by the extension
+    /// [`Uncollapsed`](crate::Uncollapsed).
+    pub fn collapse(self, collapse: bool) -> Self {
+        self.rules(|rules| rules.collapse = collapse)
+    }
+}
