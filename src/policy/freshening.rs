@@ -3,10 +3,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
 
 use super::{
-    CacheStatus, Cached, Content, Outcome, Reason, Scope, Serve, Update,
+    CacheStatus, Cached, Content, Outcome, Reason, Scope, Serve, StoredResponse, Update,
     age::{self, Timestamp},
     date,
     directives::{Reach, ResponseDirectives},
@@ -94,6 +94,28 @@ impl Asking {
         Outcome::Freshen { update, serve }
     }
 
+    /// RFC 9111 §4.3.5: a 200 to HEAD freshens the stored response that it describes. If it
+    /// describes another, what is stored is outdated.
+    pub(super) fn compare(
+        &self,
+        candidate: &Candidate,
+        head: &response::Parts,
+        asked: Asked,
+        cached: Option<&Cached>,
+    ) -> Outcome {
+        let is_fit = head.extensions.get::<RedirectedInside>().is_none()
+            && !storing::nominates_rules(&head.headers);
+        if is_fit && describes(&head.headers, &candidate.response) {
+            return self.freshen(candidate, head, asked, cached);
+        }
+        // A request that is kept out of the cache says nothing about what others get.
+        let is_alone =
+            asked.no_store || (asked.authorization && self.lookup.policy.scope() == Scope::Shared);
+        let drop = (is_fit && !is_alone).then_some(candidate.index);
+        let status = CacheStatus::forwarded(self.reason).detailed(Reason::Head);
+        Outcome::Pass { drop, status }
+    }
+
     fn serve(
         &self,
         candidate: &Candidate,
@@ -170,6 +192,23 @@ fn withdraw(merged: &mut HeaderMap, not_modified: &HeaderMap) {
 fn nominates(headers: &HeaderMap, name: &HeaderName) -> bool {
     fields::list(headers, &header::CONNECTION)
         .any(|option| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
+}
+
+/// Whether a 200 to HEAD is about a stored response (RFC 9111 §4.3.5): by every validator that it
+/// has, by the length of the content, and by its coding.
+fn describes(head: &HeaderMap, stored: &StoredResponse) -> bool {
+    let fields = stored.head().headers();
+    let is_same = |name| !head.contains_key(&name) || head.get(&name) == fields.get(&name);
+    let has_length = |length: &HeaderValue| {
+        length.to_str().is_ok_and(|length| length.parse() == Ok(stored.length()))
+    };
+    stored.head().status() == StatusCode::OK
+        && head.get(header::ETAG).is_none_or(|theirs| {
+            fields.get(header::ETAG).is_some_and(|ours| is_same_tag(theirs, ours))
+        })
+        && is_same(header::LAST_MODIFIED)
+        && is_same(header::CONTENT_ENCODING)
+        && head.get(header::CONTENT_LENGTH).is_none_or(has_length)
 }
 
 /// The stored fields with those of the 304 in their place (RFC 9111 §3.2).

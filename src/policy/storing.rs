@@ -155,7 +155,7 @@ fn may_store(
         return Err(Reason::Streaming);
     }
     // §5.2.2.3: who understands the status code stores in spite of no-store, who does not must not.
-    if directives.must_understand && !is_understood(status) {
+    if directives.must_understand && rules.understood.binary_search(&status).is_err() {
         return Err(Reason::Status);
     }
     if directives.no_store && !directives.must_understand {
@@ -209,14 +209,6 @@ fn revalidate(rules: &StoringRules, directives: &ResponseDirectives) -> Revalida
     } else {
         Revalidate::MayBeStale
     }
-}
-
-/// The status codes whose caching rules this cache knows.
-fn is_understood(status: StatusCode) -> bool {
-    matches!(
-        status.as_u16(),
-        200 | 203 | 204 | 300 | 301 | 302 | 303 | 307 | 308 | 404 | 405 | 410 | 414 | 451 | 501
-    )
 }
 
 fn is_stream(headers: &HeaderMap) -> bool {

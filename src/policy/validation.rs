@@ -198,6 +198,12 @@ impl Asking {
         {
             return self.freshen(candidate, head, asked, cached.as_ref());
         }
+        if self.lookup.is_head
+            && head.status == StatusCode::OK
+            && let Some(candidate) = &self.candidate
+        {
+            return self.compare(candidate, head, asked, cached.as_ref());
+        }
         match self.storable(head, size, asked, cached.as_ref()) {
             Ok((length, Storable { head: stored, names })) => {
                 if date::field(&head.headers, &header::DATE, now.wall()).is_none() {

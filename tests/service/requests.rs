@@ -7,7 +7,7 @@ use larder::{
     policy::{ClientReload, Forward, Reason},
 };
 
-use crate::support::{Cache, cache, ok, request, status};
+use crate::support::{Cache, cache, ok, request, status, with};
 
 /// A cache that has `/`, fresh for 100 seconds and `age` seconds old.
 async fn holding(policy: Policy, age: u64, cc: &'static str) -> Cache {
@@ -198,6 +198,59 @@ async fn head_validates_a_stale_get() {
     assert_eq!(head.field("content-length"), Some("5"));
     assert_eq!(cache.origin.last().field("if-none-match"), Some("\"1\""));
     assert_eq!(cache.get("/").await.assert_hit().text(), "hello");
+}
+
+/// Behaviour 40; RFC 9111 §4.3.5: a 200 to HEAD freshens the GET that it describes, and ends another.
+#[tokio::test]
+async fn head_freshens_or_ends_a_stored_get() {
+    type Fields = &'static [(&'static str, &'static str)];
+    // What the answer to HEAD says beside `x-new`, and whether the stored GET is good again.
+    let table: [(Fields, bool); 9] = [
+        (&[("etag", "\"1\""), ("content-length", "5")], true),
+        (&[("etag", "\"1\"")], true),
+        (&[("content-length", "5")], true),
+        (&[], true),
+        (&[("etag", "\"2\""), ("content-length", "5")], false),
+        (&[("etag", "\"1\""), ("content-length", "6")], false),
+        (&[("content-length", "6")], false),
+        (&[("etag", "\"1\""), ("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT")], false),
+        (&[("etag", "\"1\""), ("content-encoding", "br")], false),
+    ];
+    for (fields, is_same) in table {
+        let cache = holding(Policy::shared(), 100, "max-age=100").await;
+        cache.origin.on(move |_| {
+            let reply = ok().cache_control("max-age=50").header("x-new", "1");
+            fields.iter().fold(reply, |reply, (name, value)| reply.header(name, value)).text("")
+        });
+        let head = cache.send(request("HEAD", "/")).await;
+        assert_eq!((head.status.as_u16(), head.text()), (200, ""), "{fields:?}");
+        assert_eq!(head.field("x-new"), Some("1"), "{fields:?}");
+        let get = cache.get("/").await;
+        assert_eq!(get.cache.is_hit(), is_same, "{fields:?}");
+        if is_same {
+            assert_eq!((get.text(), get.field("x-new")), ("hello", Some("1")), "{fields:?}");
+            cache.clock.advance_secs(49);
+            cache.get("/").await.assert_hit();
+            cache.clock.advance_secs(1);
+            cache.get("/").await.assert_forwarded();
+        } else {
+            assert_eq!(cache.origin.last().field("if-none-match"), None, "it is gone");
+        }
+    }
+}
+
+/// RFC 9111 §4.3.5: a HEAD that is kept out of the cache says nothing about what others get.
+#[tokio::test]
+async fn a_private_head_ends_nothing() {
+    for fields in [("cache-control", "no-store"), ("authorization", "x")] {
+        let cache = holding(Policy::shared(), 100, "max-age=100").await;
+        cache.origin.on(|request| match request.method().as_str() {
+            "HEAD" => ok().cache_control("max-age=50").header("etag", "\"2\"").text(""),
+            _ => status(304).text(""),
+        });
+        cache.send(with(request("HEAD", "/"), &[fields])).await.assert_forwarded();
+        cache.get("/").await.assert_revalidated();
+    }
 }
 
 /// RFC 9110 §9.2.1, §14.2, §13.1.1, §7.8: requests that the cache has no part in.

@@ -106,6 +106,24 @@ async fn restrictions_hold_whatever_else_is_present() {
     }
 }
 
+/// Behaviour 4; RFC 9111 §5.2.2.3: which codes are understood is a choice.
+#[tokio::test]
+async fn understood_codes_can_be_chosen() {
+    use http::StatusCode;
+    for policy in both() {
+        let policy = policy.understood([StatusCode::IM_USED, StatusCode::CREATED]);
+        for (code, is_understood) in [(226, true), (201, true), (200, false), (404, false)] {
+            for cc in ["must-understand, max-age=60", "no-store, must-understand, max-age=60"] {
+                let expected = if is_understood { Fate::Fresh } else { Fate::Unstored };
+                let reply = move || status(code).cache_control(cc).text("");
+                assert_eq!(fate(policy.clone(), &[], reply).await, expected, "{code} {cc}");
+            }
+            let reply = move || status(code).cache_control("max-age=60").text("");
+            assert_eq!(fate(policy.clone(), &[], reply).await, Fate::Fresh, "{code}");
+        }
+    }
+}
+
 /// RFC 9111 §3: each answer that is not kept says why.
 #[tokio::test]
 async fn what_is_not_stored_says_why() {

@@ -7,7 +7,7 @@ mod storing;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::{Extensions, Uri, request};
+use http::{Extensions, StatusCode, Uri, request};
 
 pub use self::choices::{ClientMaxStale, ClientReload, Scope, SetCookie, VaryOnCredentials};
 use super::{query::QueryKey, stale::StaleRules};
@@ -70,6 +70,8 @@ pub(super) struct StoringRules {
     pub(super) negative_max: Duration,
     pub(super) default_ttl: Option<Duration>,
     pub(super) strict_s_maxage: bool,
+    /// Sorted.
+    pub(super) understood: Arc<[StatusCode]>,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -119,6 +121,7 @@ impl Policy {
             negative_max: Duration::from_secs(60),
             default_ttl: None,
             strict_s_maxage: false,
+            understood: storing::usual_codes(),
         };
         let fingerprint = storing.fingerprint();
         Self {

@@ -1,3 +1,7 @@
+use std::sync::Arc;
+
+use http::StatusCode;
+
 use super::{Policy, SetCookie, VaryOnCredentials};
 
 /// What is stored.
@@ -13,4 +17,28 @@ impl Policy {
     pub fn vary_on_credentials(self, choice: VaryOnCredentials) -> Self {
         self.storing(|storing| storing.vary_on_credentials = choice)
     }
+
+    /// The status codes that this cache understands, in the sense of `must-understand` (RFC 9111
+    /// §5.2.2.3): a response with that directive is stored if its code is one of these, even beside
+    /// `no-store`, and not stored otherwise, even beside `max-age`.
+    ///
+    /// Default: 200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 405, 410, 414, 451 and 501. 206
+    /// and 304 are never among them.
+    pub fn understood(self, codes: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.storing(|storing| storing.understood = sorted(codes))
+    }
+}
+
+/// The status codes whose caching rules are those of RFC 9110 §15.
+pub(super) fn usual_codes() -> Arc<[StatusCode]> {
+    const CODES: [u16; 15] =
+        [200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 405, 410, 414, 451, 501];
+    sorted(CODES.into_iter().filter_map(|code| StatusCode::from_u16(code).ok()))
+}
+
+fn sorted(codes: impl IntoIterator<Item = StatusCode>) -> Arc<[StatusCode]> {
+    let mut codes: Vec<StatusCode> = codes.into_iter().collect();
+    codes.sort_unstable();
+    codes.dedup();
+    codes.into()
 }
