@@ -211,6 +211,17 @@ impl Inflight {
         Some((Fetching { inflight: self.clone(), key, hash, id, seen, kind }, passenger))
     }
 
+    /// Enters a request that writes, and whose response may be stored; nobody waits for it.
+    pub(crate) fn enter_write(self: &Arc<Self>, key: &CacheKey) -> Fetching {
+        let hash = self.hasher.hash_one(key);
+        let mut shard = self.shard(hash);
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let group = shard.groups.entry(key.clone()).or_default();
+        group.fetches += 1;
+        let (kind, seen) = (Kind::Unlisted, group.invalidations);
+        Fetching { inflight: self.clone(), key: key.clone(), hash, id, seen, kind }
+    }
+
     fn has_changed(&self, asker: &Asker<'_>) -> bool {
         asker.ended.is_some_and(|ended| ended != self.ended())
     }
@@ -326,6 +337,21 @@ enum Kind {
 }
 
 impl Fetching {
+    /// Marks all others that are on their way to the same resource, as
+    /// [`Inflight::invalidate`] does, and not this one.
+    pub(crate) fn invalidate_others(&mut self) {
+        let unlisted = match self.inflight.shard(self.hash).groups.get_mut(&self.key) {
+            Some(group) => {
+                // Whoever was marked before stays marked.
+                self.seen += u64::from(self.seen == group.invalidations);
+                group.invalidations += 1;
+                std::mem::take(&mut group.flights)
+            }
+            None => Vec::new(),
+        };
+        drop(unlisted);
+    }
+
     /// Whether an unsafe request has come since this fetch began.
     pub(crate) fn is_invalidated(&self) -> bool {
         let shard = self.inflight.shard(self.hash);

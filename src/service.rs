@@ -75,12 +75,14 @@ where
             }
             Begin::Invalidate(unsafe_request) => {
                 let request = Request::from_parts(head, body);
+                let began = core.purges.position();
                 let (core, inner) = (core.clone(), self.inner.clone());
                 return ResponseFuture::boxed(exchange::write_through(
                     core,
                     inner,
                     request,
                     unsafe_request,
+                    began,
                 ));
             }
         };

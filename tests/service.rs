@@ -32,6 +32,8 @@ mod key;
 mod mixed;
 #[path = "service/modes.rs"]
 mod modes;
+#[path = "service/posting.rs"]
+mod posting;
 #[path = "service/purging.rs"]
 mod purging;
 #[path = "service/query.rs"]

@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     BoxError, CacheBody,
-    body::size_of_body,
+    body::{Reader, size_of_body},
     fill::Fill,
-    flight::{Board, Landing, Pilot, Sharing},
+    flight::{Board, Landing, Passenger, Pilot, Sharing},
     inflight::{Fetching, Lapse},
     log::{Cursor, Log, Writer},
     policy::{CacheStatus, Failure, Outcome, Reason, Store, Update},
@@ -63,6 +63,21 @@ impl<T> Bringer<T> {
         // With nobody at the other end it would hold on to what holds on to it.
         if let Some(slot) = self.place.upgrade() {
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(brought);
+        }
+    }
+}
+
+/// The answer of the one who asked, who reads along.
+pub(super) fn seat<ResB>(
+    brought: Brought<ResB>,
+    passenger: Passenger,
+) -> Response<CacheBody<ResB>> {
+    match brought {
+        Brought::Response(response) => response,
+        Brought::Filling(filling) => {
+            let (head, cursor, status) = *filling;
+            let reader = Reader::new(cursor, Some(passenger));
+            Response::from_parts(head, CacheBody::filling(reader, status))
         }
     }
 }
@@ -190,7 +205,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
     }
 }
 
-async fn store_and_send<M, ResB, E>(
+pub(super) async fn store_and_send<M, ResB, E>(
     core: Arc<Core<M>>,
     mut head: response::Parts,
     body: ResB,

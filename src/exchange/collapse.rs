@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::{
     Answer, Answered, Ask, Exchange, Known, Since, answer,
     answer::send_stored,
-    ask::{Brought, Report, Slot, ask},
+    ask::{Report, Slot, ask, seat},
     find,
     refresh::Refreshment,
 };
@@ -126,14 +126,8 @@ where
         let flight = passenger.flight();
         let report = Report { fetching, board: flight.board().clone(), slot: slot.bringer() };
         flight.begin(Box::pin(ask(self, report)));
-        match passenger.wait(|| slot.take()).await? {
-            Brought::Response(response) => Ok(response),
-            Brought::Filling(filling) => {
-                let (head, cursor, status) = *filling;
-                let reader = Reader::new(cursor, Some(passenger));
-                Ok(Response::from_parts(head, CacheBody::filling(reader, status)))
-            }
-        }
+        let brought = passenger.wait(|| slot.take()).await?;
+        Ok(seat(brought, passenger))
     }
 
     /// Waits for the first of those it waits for.

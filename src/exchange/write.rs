@@ -6,14 +6,23 @@ use std::{
     },
 };
 
-use http::{Request, Response};
+use bytes::Bytes;
+use http::{Request, Response, response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{Answered, pass};
+use super::{
+    Answered,
+    ask::{Brought, Report, Slot, seat, store_and_send},
+    pass,
+};
 use crate::{
+    BoxError,
+    body::size_of_body,
     executor::Persistent,
-    policy::{CacheKey, CacheStatus, Reason, Unsafe},
+    flight::{Flight, Pilot},
+    inflight::Fetching,
+    policy::{CacheKey, CacheStatus, Reason, Store, Unsafe},
     purge::Purge,
     shared::Core,
     storage::CacheManager,
@@ -24,27 +33,71 @@ pub(crate) async fn write_through<S, M, ReqB, ResB>(
     core: Arc<Core<M>>,
     mut inner: S,
     request: Request<ReqB>,
-    unsafe_request: Unsafe,
+    mut unsafe_request: Unsafe,
+    began: u64,
 ) -> Answered<ResB, S::Error>
 where
     S: Service<Request<ReqB>, Response = Response<ResB>>,
-    ResB: Body,
+    S::Error: Send + 'static,
+    ResB: Body<Data = Bytes> + Send + 'static,
+    ResB::Error: Into<BoxError>,
     M: CacheManager,
 {
+    let own = unsafe_request.key().clone();
+    let requested = core.clock.now();
+    let may_be_kept = unsafe_request.may_be_kept();
+    let mut kept = may_be_kept.then(|| core.purges.inflight().enter_write(&own));
     poll_fn(|cx| inner.poll_ready(cx)).await?;
-    let (head, body) = inner.call(request).await?.into_parts();
+    let (mut head, body) = inner.call(request).await?.into_parts();
     let mut status = CacheStatus::forwarded(Reason::UnsafeMethod);
+    let (size, times) = (size_of_body(&body), (requested, core.clock.now()));
+    let store = unsafe_request.store(&mut head, &size, times, began, core.manager.secret());
     let keys = unsafe_request.on_response(&head);
     // First those on their way, then the store: what slips between is refused by the store.
-    keys.iter().for_each(|key| core.purges.inflight().invalidate(key));
+    for key in &keys {
+        match &mut kept {
+            Some(fetching) if *key == own => fetching.invalidate_others(),
+            _ => core.purges.inflight().invalidate(key),
+        }
+    }
     let failed = Arc::new(AtomicBool::new(false));
     let deleting = delete_all(core.clone(), keys, failed.clone());
     // The origin has changed, even for a client that is gone before the store knows.
     Persistent::new(Box::pin(deleting), core.executor.clone()).await;
     if failed.load(Ordering::Acquire) {
         status = status.detailed(Reason::StoreError);
+    } else if let (Some(store), Some(fetching)) = (store, kept)
+        && !fetching.is_invalidated()
+    {
+        return keep(core, head, body, store, fetching).await;
     }
     Ok(pass(&core.emit, Response::from_parts(head, body), false, status))
+}
+
+/// Stores the response to a POST as it streams by (RFC 9110 §9.3.3).
+async fn keep<M, ResB, E>(
+    core: Arc<Core<M>>,
+    head: response::Parts,
+    body: ResB,
+    store: Store,
+    fetching: Fetching,
+) -> Answered<ResB, E>
+where
+    E: Send + 'static,
+    ResB: Body<Data = Bytes> + Send + 'static,
+    ResB::Error: Into<BoxError>,
+    M: CacheManager,
+{
+    let slot = Slot::<Result<Brought<ResB>, E>>::new();
+    let (executor, began) = (core.executor.clone(), core.clock.now());
+    let passenger = Flight::prepare(executor, core.waits.disconnect, began);
+    let flight = passenger.flight();
+    let board = flight.board().clone();
+    let pilot = Pilot::new(board.clone());
+    let report = Report { fetching, board, slot: slot.bringer() };
+    flight.begin(Box::pin(store_and_send(core, head, body, store, pilot, report)));
+    let brought = passenger.wait(|| slot.take()).await?;
+    Ok(seat(brought, passenger))
 }
 
 async fn delete_all<M: CacheManager>(

@@ -1,6 +1,11 @@
-use http::{HeaderMap, HeaderName, Uri, header, response};
+use http::{HeaderMap, HeaderName, StatusCode, Uri, header, response};
 
-use super::{CacheKey, Policy};
+use http_body::SizeHint;
+
+use super::{
+    CacheKey, Cached, Lookup, Policy, Reason, Store, Timestamp, storing, validation::Asking,
+    variants::Secret,
+};
 
 /// A request with an unsafe method, on its way to the origin.
 #[derive(Debug)]
@@ -8,11 +13,71 @@ use super::{CacheKey, Policy};
 pub struct Unsafe {
     key: CacheKey,
     policy: Policy,
+    post: Option<Box<Post>>,
+}
+
+/// What is kept of a POST until its response comes.
+#[derive(Debug)]
+pub(super) struct Post {
+    pub(super) lookup: Lookup<'static>,
+    pub(super) request: HeaderMap,
 }
 
 impl Unsafe {
     pub(super) fn new(key: CacheKey, policy: &Policy) -> Self {
-        Self { key, policy: policy.clone() }
+        Self { key, policy: policy.clone(), post: None }
+    }
+
+    pub(super) fn writing(self, post: Option<Post>) -> Self {
+        Self { post: post.map(Box::new), ..self }
+    }
+
+    /// The resource that is written to.
+    pub fn key(&self) -> &CacheKey {
+        &self.key
+    }
+
+    /// Whether [`store`](Self::store) may have an answer.
+    pub fn may_be_kept(&self) -> bool {
+        self.post.is_some()
+    }
+
+    /// What later GET requests may get of the response to a POST (RFC 9110 §9.3.3): all of it, if it
+    /// says how long it is fresh, and by `Content-Location` that it is what a GET of the same URI
+    /// would bring. To be stored after what [`on_response`](Self::on_response) names is gone.
+    ///
+    /// `requested` is when the request went out; the rest is as for
+    /// [`Fetch::on_response`](super::Fetch::on_response).
+    pub fn store(
+        &mut self,
+        head: &mut response::Parts,
+        size: &SizeHint,
+        (requested, now): (Timestamp, Timestamp),
+        began: u64,
+        secret: &Secret,
+    ) -> Option<Store> {
+        let post = self.post.take()?;
+        let is_content =
+            matches!(head.status, StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION);
+        let mut lines = head.headers.get_all(header::CONTENT_LOCATION).iter();
+        let is_one = lines.next().is_some() && lines.next().is_none();
+        let named = self.named_by(&head.headers, &header::CONTENT_LOCATION);
+        if !is_content || !is_one || named.as_ref() != Some(&self.key) {
+            return None;
+        }
+        let asking = Asking {
+            lookup: post.lookup,
+            request: post.request,
+            requested,
+            reason: Reason::UnsafeMethod,
+            candidate: None,
+        };
+        let cached = head.extensions.remove::<Cached>();
+        let asked = asking.asked(head, now, began);
+        if !storing::says_how_long(&self.policy.rules, asked, head, cached.as_ref()) {
+            return None;
+        }
+        asking.store(head, size, asked, cached.as_ref(), secret).ok()
     }
 
     /// What its response invalidates (RFC 9111 §4.4): after a success or a redirect the target URI,

@@ -5,7 +5,7 @@ use http_body::SizeHint;
 
 use super::{
     CacheKey, CacheMode, Policy, Reason, Uncollapsed, Unsafe, directives::RequestDirectives,
-    fields, index::Wanted, variants::Secret,
+    fields, index::Wanted, invalidation::Post, variants::Secret,
 };
 
 /// The answer to the first question: what a request has to do with the cache.
@@ -66,6 +66,10 @@ impl Policy {
             Method::OPTIONS | Method::TRACE => Begin::Bypass(Reason::Method),
             // A method that nobody has registered may be unsafe, and is taken to be.
             _ => match CacheKey::of(&self.rules, head) {
+                Ok(key) if head.method == Method::POST => {
+                    let post = self.post(head, &key).ok();
+                    Begin::Invalidate(Unsafe::new(key, self).writing(post))
+                }
                 Ok(key) => Begin::Invalidate(Unsafe::new(key, self)),
                 Err(reason) => Begin::Bypass(reason),
             },
@@ -76,13 +80,8 @@ impl Policy {
         let headers = &head.headers;
         let rules = &*self.rules;
         let mode = CacheMode::of(&head.extensions);
-        if mode == CacheMode::NoStore {
-            return Err(Reason::Mode);
-        }
         let fields = Fields::scan(headers);
-        if fields.upgrade {
-            return Err(Reason::Upgrade);
-        }
+        self.admit(head, &fields)?;
         // A cache that ignores the body of a GET answers with what another body brought.
         if body.exact() != Some(0) {
             return Err(Reason::RequestBody);
@@ -93,15 +92,6 @@ impl Policy {
         if fields.precondition {
             return Err(Reason::Precondition);
         }
-        if fields.connection && nominates_more_than_the_connection(headers) {
-            return Err(Reason::ConnectionOption);
-        }
-        if rules.bypass_cookies && fields.cookie {
-            return Err(Reason::Cookie);
-        }
-        if rules.pass.as_ref().is_some_and(|pass| pass(&head.extensions)) {
-            return Err(Reason::Extension);
-        }
         Ok(Lookup {
             policy: Borrowed::Policy(self),
             key: CacheKey::of(rules, head)?,
@@ -110,12 +100,46 @@ impl Policy {
             authorization: fields.authorization,
             is_conditional: fields.conditional,
             collapses: rules.collapse && head.extensions.get::<Uncollapsed>().is_none(),
-            directives: if fields.directives {
-                RequestDirectives::parse(headers)
-            } else {
-                RequestDirectives::default()
-            },
+            directives: fields.directives(headers),
         })
+    }
+
+    /// What is kept of a POST whose response may be kept (RFC 9110 §9.3.3).
+    fn post(&self, head: &request::Parts, key: &CacheKey) -> Result<Post, Reason> {
+        let fields = Fields::scan(&head.headers);
+        self.admit(head, &fields)?;
+        let lookup = Lookup {
+            policy: Borrowed::Own(self.clone()),
+            key: key.clone(),
+            mode: CacheMode::of(&head.extensions),
+            is_head: false,
+            authorization: fields.authorization,
+            is_conditional: false,
+            collapses: false,
+            directives: fields.directives(&head.headers),
+        };
+        Ok(Post { lookup, request: head.headers.clone() })
+    }
+
+    /// Whether the cache has a part in requests like this one, whatever their method.
+    fn admit(&self, head: &request::Parts, fields: &Fields) -> Result<(), Reason> {
+        let rules = &*self.rules;
+        if CacheMode::of(&head.extensions) == CacheMode::NoStore {
+            return Err(Reason::Mode);
+        }
+        if fields.upgrade {
+            return Err(Reason::Upgrade);
+        }
+        if fields.connection && nominates_more_than_the_connection(&head.headers) {
+            return Err(Reason::ConnectionOption);
+        }
+        if rules.bypass_cookies && fields.cookie {
+            return Err(Reason::Cookie);
+        }
+        if rules.pass.as_ref().is_some_and(|pass| pass(&head.extensions)) {
+            return Err(Reason::Extension);
+        }
+        Ok(())
     }
 }
 
@@ -184,6 +208,14 @@ impl Fields {
             *mark = true;
         }
         fields
+    }
+
+    fn directives(&self, headers: &HeaderMap) -> RequestDirectives {
+        if self.directives {
+            RequestDirectives::parse(headers)
+        } else {
+            RequestDirectives::default()
+        }
     }
 }
 

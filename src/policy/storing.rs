@@ -1,4 +1,4 @@
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header, response};
 
 use super::{
     Reason, age, date,
@@ -119,6 +119,26 @@ pub(super) fn facts(
         },
         rules: rules.fingerprint,
     }
+}
+
+/// Whether a response says by itself how long it is fresh (RFC 9111 §4.2.1).
+pub(super) fn says_how_long(
+    rules: &Rules,
+    asked: Asked,
+    head: &response::Parts,
+    cached: Option<&Cached>,
+) -> bool {
+    let received = asked.received.wall();
+    let headers = &head.headers;
+    let directives = match cached {
+        Some(_) => ResponseDirectives::default(),
+        None => ResponseDirectives::parse(headers),
+    };
+    let date = date::field(headers, &header::DATE, received).unwrap_or(received);
+    let (rules, status, last_modified) = (&rules.storing, head.status, None);
+    let freshness =
+        Freshness { rules, status, headers, directives: &directives, cached, date, last_modified };
+    freshness.explicit().is_some_and(|lifetime| !lifetime.is_zero())
 }
 
 /// The facts of a stored head by other rules than those that stored it, or why these rules would

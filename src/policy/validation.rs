@@ -204,26 +204,8 @@ impl Asking {
         {
             return self.compare(candidate, head, asked, cached.as_ref());
         }
-        match self.storable(head, size, asked, cached.as_ref()) {
-            Ok((length, Storable { head: stored, names })) => {
-                if date::field(&head.headers, &header::DATE, now.wall()).is_none() {
-                    head.headers.insert(header::DATE, date::format(now.wall()));
-                }
-                let wanted = Wanted { key: &self.lookup.key, request: &self.request, secret };
-                let facts = stored.facts();
-                let ttl = seconds(facts.lifetime) - seconds(facts.initial_age);
-                let stored = match length {
-                    Some(length) => StoredResponse::new(stored, length).head().clone(),
-                    None => stored,
-                };
-                Outcome::Store(Store {
-                    placement: Placement::new(wanted, names, self.bound()),
-                    length,
-                    announces_trailers: head.headers.contains_key(header::TRAILER),
-                    status: status.stored(ttl),
-                    head: stored,
-                })
-            }
+        match self.store(head, size, asked, cached.as_ref(), secret) {
+            Ok(store) => Outcome::Store(store),
             Err(reason) => {
                 let drop = self.outdated(head.status, reason);
                 Outcome::Pass { drop, status: status.detailed(reason) }
@@ -231,7 +213,38 @@ impl Asking {
         }
     }
 
-    fn asked(&self, head: &response::Parts, now: Timestamp, began: u64) -> Asked {
+    /// How the response is stored, or why it is not. One that is gets a `Date` if it has none.
+    pub(super) fn store(
+        &self,
+        head: &mut response::Parts,
+        size: &SizeHint,
+        asked: Asked,
+        cached: Option<&Cached>,
+        secret: &Secret,
+    ) -> Result<Store, Reason> {
+        let now = asked.received.wall();
+        let (length, Storable { head: stored, names }) =
+            self.storable(head, size, asked, cached)?;
+        if date::field(&head.headers, &header::DATE, now).is_none() {
+            head.headers.insert(header::DATE, date::format(now));
+        }
+        let wanted = Wanted { key: &self.lookup.key, request: &self.request, secret };
+        let facts = stored.facts();
+        let ttl = seconds(facts.lifetime) - seconds(facts.initial_age);
+        let stored = match length {
+            Some(length) => StoredResponse::new(stored, length).head().clone(),
+            None => stored,
+        };
+        Ok(Store {
+            placement: Placement::new(wanted, names, self.bound()),
+            length,
+            announces_trailers: head.headers.contains_key(header::TRAILER),
+            status: CacheStatus::forwarded(self.reason).stored(ttl),
+            head: stored,
+        })
+    }
+
+    pub(super) fn asked(&self, head: &response::Parts, now: Timestamp, began: u64) -> Asked {
         Asked {
             authorization: self.lookup.authorization,
             no_store: self.lookup.directives.no_store,
