@@ -56,6 +56,8 @@ mod spy;
 mod stale;
 #[path = "service/storing.rs"]
 mod storing;
+#[path = "service/targeted.rs"]
+mod targeted;
 #[path = "service/users.rs"]
 mod users;
 #[path = "service/validation.rs"]

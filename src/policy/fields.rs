@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::header::{AGE, HeaderMap, HeaderName};
 
 /// The greatest delta-seconds; every greater one counts as this (RFC 9111 §1.2.2).
-const FOREVER: u64 = 1 << 31;
+pub(crate) const FOREVER: u64 = 1 << 31;
 
 /// RFC 9110 §5.6.1: the members of one field line, without the empty ones. A comma inside a
 /// quoted-string (§5.6.4) belongs to its member; an open one reaches to the end of the line.

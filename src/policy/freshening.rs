@@ -54,7 +54,10 @@ impl Asking {
         }
         // What the handler once said holds until the 304 says something of its own.
         let says = |name| head.headers.contains_key(name);
-        let is_silent = !says(header::CACHE_CONTROL) && !says(header::EXPIRES);
+        let targets = &self.lookup.policy.rules.storing.targets;
+        let is_silent = !says(header::CACHE_CONTROL)
+            && !says(header::EXPIRES)
+            && !targets.iter().any(|target| says(target.clone()));
         let cached = cached.or(stored.cached().filter(|_| is_silent));
         // Whoever had marked it as private did so for the body.
         let asked = Asked {

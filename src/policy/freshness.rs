@@ -4,9 +4,9 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::{
     date,
-    directives::{Delta, ResponseDirectives},
-    mode::Cached,
+    directives::Delta,
     options::{Scope, StoringRules},
+    targeted::Said,
 };
 
 /// What a response says about its lifetime, gathered once.
@@ -14,8 +14,7 @@ pub(super) struct Freshness<'a> {
     pub(super) rules: &'a StoringRules,
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
-    pub(super) directives: &'a ResponseDirectives,
-    pub(super) cached: Option<&'a Cached>,
+    pub(super) said: &'a Said<'a>,
     pub(super) date: SystemTime,
     pub(super) last_modified: Option<SystemTime>,
 }
@@ -28,20 +27,21 @@ impl Freshness<'_> {
 
     /// The lifetime that the origin gave, if it gave one (RFC 9111 §4.2.1).
     pub(super) fn explicit(&self) -> Option<Duration> {
-        if let Some(cached) = self.cached {
+        if let Some(cached) = self.said.cached() {
             return Some(cached.lifetime());
         }
+        let directives = &self.said.directives;
         let shared = match self.rules.scope {
-            Scope::Shared => self.directives.s_maxage, // §5.2.2.10
+            Scope::Shared => directives.s_maxage, // §5.2.2.10
             Scope::Private => None,
         };
-        shared.or(self.directives.max_age).map(Delta::lifetime).or_else(|| self.expires())
+        shared.or(directives.max_age).map(Delta::lifetime).or_else(|| self.expires())
     }
 
     /// `Expires` minus `Date`. One in the past, or one that is no date, is a lifetime of zero and
     /// not the absence of one (RFC 9111 §5.3).
     fn expires(&self) -> Option<Duration> {
-        if !self.headers.contains_key(header::EXPIRES) {
+        if !self.said.hears_expires() || !self.headers.contains_key(header::EXPIRES) {
             return None;
         }
         let at = date::field(self.headers, &header::EXPIRES, self.date);
@@ -50,7 +50,7 @@ impl Freshness<'_> {
 
     /// A tenth of the time since the last modification (RFC 9111 §4.2.2).
     fn heuristic(&self) -> Option<Duration> {
-        if !self.directives.public && !is_heuristically_cacheable(self.rules, self.status) {
+        if !self.said.directives.public && !is_heuristically_cacheable(self.rules, self.status) {
             return None;
         }
         let unchanged = self.date.duration_since(self.last_modified?).ok()?;
@@ -59,8 +59,9 @@ impl Freshness<'_> {
 
     fn default(&self) -> Option<Duration> {
         let ttl = self.rules.default_ttl?;
-        (self.directives.no_cache.is_none() && is_heuristically_cacheable(self.rules, self.status))
-            .then(|| self.capped(ttl))
+        (self.said.directives.no_cache.is_none()
+            && is_heuristically_cacheable(self.rules, self.status))
+        .then(|| self.capped(ttl))
     }
 
     /// What vanished once may be back soon.
@@ -116,8 +117,7 @@ mod tests {
                 rules: &policy.rules.storing,
                 status: StatusCode::from_u16(self.status).unwrap(),
                 headers: &headers,
-                directives: &ResponseDirectives::parse(&headers),
-                cached: None,
+                said: &Said::of(&[], &headers, None),
                 date,
                 last_modified: date::field(&headers, &header::LAST_MODIFIED, date),
             }

@@ -66,6 +66,8 @@ mod reuse;
 mod stale;
 mod status;
 mod storing;
+mod structured;
+mod targeted;
 mod validation;
 mod variants;
 

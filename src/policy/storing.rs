@@ -9,6 +9,7 @@ use super::{
     mode::Cached,
     options::{Rules, Scope, SetCookie, StoringRules, VaryOnCredentials},
     stale::Windows,
+    targeted::Said,
     variants::NameSet,
 };
 
@@ -30,13 +31,10 @@ pub(super) fn evaluate(
     cached: Option<&Cached>,
 ) -> Result<Storable, Reason> {
     let storing = &rules.storing;
-    let directives = match cached {
-        // As with a targeted field, Cache-Control is then not looked at (RFC 9213 §2.1).
-        Some(_) => ResponseDirectives::default(),
-        None => ResponseDirectives::parse(headers),
-    };
-    may_store(storing, asked, status, headers, &directives, cached)?;
-    if nominates_rules(headers) {
+    let said = Said::of(&storing.targets, headers, cached);
+    let directives = &said.directives;
+    may_store(storing, asked, status, headers, &said)?;
+    if nominates_rules(headers) || nominates(headers, &storing.targets) {
         return Err(Reason::ConnectionOption);
     }
     if headers.len() > MAX_FIELDS {
@@ -47,7 +45,7 @@ pub(super) fn evaluate(
         return Err(Reason::VaryCredentials);
     }
 
-    let facts = facts(rules, asked, status, headers, &directives, cached);
+    let facts = facts(rules, asked, status, headers, &said);
     let has_validator =
         headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED);
     let is_useful = has_validator
@@ -83,8 +81,12 @@ pub(super) fn nominates_rules(headers: &HeaderMap) -> bool {
         header::SET_COOKIE,
         header::VARY,
     ];
+    nominates(headers, &RULES)
+}
+
+fn nominates(headers: &HeaderMap, names: &[HeaderName]) -> bool {
     fields::list(headers, &header::CONNECTION).any(|option| {
-        RULES.iter().any(|name| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
+        names.iter().any(|name| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
     })
 }
 
@@ -97,22 +99,21 @@ pub(super) fn facts(
     asked: Asked,
     status: StatusCode,
     headers: &HeaderMap,
-    directives: &ResponseDirectives,
-    cached: Option<&Cached>,
+    said: &Said<'_>,
 ) -> Facts {
+    let directives = &said.directives;
     let received = asked.received.wall();
     let date = date::field(headers, &header::DATE, received).unwrap_or(received);
     let last_modified = date::field(headers, &header::LAST_MODIFIED, received);
     let storing = &rules.storing;
-    let freshness =
-        Freshness { rules: storing, status, headers, directives, cached, date, last_modified };
+    let freshness = Freshness { rules: storing, status, headers, said, date, last_modified };
     Facts {
         date,
         initial_age: age::initial_age(date, fields::age(headers), asked.requested, asked.received),
         lifetime: freshness.lifetime(),
         revalidate: revalidate(storing, directives),
         immutable: directives.immutable,
-        windows: Windows::of(storing, directives, cached),
+        windows: Windows::of(storing, directives, said.cached()),
         withheld: match &directives.no_cache {
             Some(Reach::Fields(names)) => names.clone(),
             _ => Vec::new(),
@@ -130,14 +131,10 @@ pub(super) fn says_how_long(
 ) -> bool {
     let received = asked.received.wall();
     let headers = &head.headers;
-    let directives = match cached {
-        Some(_) => ResponseDirectives::default(),
-        None => ResponseDirectives::parse(headers),
-    };
+    let said = Said::of(&rules.storing.targets, headers, cached);
     let date = date::field(headers, &header::DATE, received).unwrap_or(received);
     let (rules, status, last_modified) = (&rules.storing, head.status, None);
-    let freshness =
-        Freshness { rules, status, headers, directives: &directives, cached, date, last_modified };
+    let freshness = Freshness { rules, status, headers, said: &said, date, last_modified };
     freshness.explicit().is_some_and(|lifetime| !lifetime.is_zero())
 }
 
@@ -159,9 +156,9 @@ fn may_store(
     asked: Asked,
     status: StatusCode,
     headers: &HeaderMap,
-    directives: &ResponseDirectives,
-    cached: Option<&Cached>,
+    said: &Said<'_>,
 ) -> Result<(), Reason> {
+    let directives = &said.directives;
     let shared = rules.scope == Scope::Shared;
     match status.as_u16() {
         206 => return Err(Reason::Partial),
@@ -184,7 +181,7 @@ fn may_store(
     if shared && (asked.marked_private || directives.private == Some(Reach::Whole)) {
         return Err(Reason::Private);
     }
-    if shared && asked.authorization && !is_for_everybody(headers, directives, cached) {
+    if shared && asked.authorization && !is_for_everybody(headers, said) {
         return Err(Reason::Authorization);
     }
     if rules.set_cookie == SetCookie::Bypass && headers.contains_key(header::SET_COOKIE) {
@@ -192,30 +189,21 @@ fn may_store(
     }
     let allowed = directives.public
         || (!shared && directives.private.is_some())
-        || cached.is_some()
+        || said.cached().is_some()
         || directives.max_age.is_some()
         || (shared && directives.s_maxage.is_some())
-        || headers.contains_key(header::EXPIRES)
+        || (said.hears_expires() && headers.contains_key(header::EXPIRES))
         || is_heuristically_cacheable(rules, status);
     if allowed { Ok(()) } else { Err(Reason::Status) }
 }
 
 /// RFC 9111 §3.5. A malformed directive restricts, but it permits nothing.
-fn is_for_everybody(
-    headers: &HeaderMap,
-    directives: &ResponseDirectives,
-    cached: Option<&Cached>,
-) -> bool {
-    if let Some(cached) = cached {
-        return cached.is_public();
-    }
-    let must_revalidate = || {
-        fields::list(headers, &header::CACHE_CONTROL)
-            .any(|member| member.eq_ignore_ascii_case(b"must-revalidate"))
-    };
-    directives.public
+fn is_for_everybody(headers: &HeaderMap, said: &Said<'_>) -> bool {
+    let directives = &said.directives;
+    said.cached().is_some_and(Cached::is_public)
+        || directives.public
         || matches!(directives.s_maxage, Some(Delta::Valid(_)))
-        || (directives.must_revalidate && must_revalidate())
+        || said.must_revalidate_properly(headers)
 }
 
 fn revalidate(rules: &StoringRules, directives: &ResponseDirectives) -> Revalidate {

@@ -8,7 +8,7 @@ use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, PRAGMA};
 use super::fields;
 
 /// How many bytes of a field are read. A longer one counts as the strictest there is.
-const MAX_BYTES: usize = 64 * 1024;
+pub(super) const MAX_BYTES: usize = 64 * 1024;
 /// How many names a qualified directive may list; with more it counts as unqualified.
 const MAX_NAMES: usize = 64;
 /// The length of `stale-while-revalidate`, the longest name that is known.
@@ -294,6 +294,12 @@ fn widen(reach: &mut Option<Reach>, argument: Argument<'_>) {
     if add_names(&mut names, &text) {
         *reach = Some(Reach::Fields(names));
     }
+}
+
+/// How far a qualified directive reaches whose argument is `text`.
+pub(super) fn reach_of(text: &[u8]) -> Reach {
+    let mut names = Vec::new();
+    if add_names(&mut names, text) { Reach::Fields(names) } else { Reach::Whole }
 }
 
 /// Adds the field names that `text` lists. False if there are none or too many, or one is no name.

@@ -7,7 +7,7 @@ mod storing;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::{Extensions, StatusCode, Uri, request};
+use http::{Extensions, HeaderName, StatusCode, Uri, request};
 
 pub use self::choices::{ClientMaxStale, ClientReload, Scope, SetCookie, VaryOnCredentials};
 use super::{query::QueryKey, stale::StaleRules};
@@ -70,6 +70,7 @@ pub(super) struct StoringRules {
     pub(super) negative_max: Duration,
     pub(super) default_ttl: Option<Duration>,
     pub(super) strict_s_maxage: bool,
+    pub(super) targets: Arc<[HeaderName]>,
     /// Sorted.
     pub(super) understood: Arc<[StatusCode]>,
 }
@@ -121,6 +122,7 @@ impl Policy {
             negative_max: Duration::from_secs(60),
             default_ttl: None,
             strict_s_maxage: false,
+            targets: Arc::new([]),
             understood: storing::usual_codes(),
         };
         let fingerprint = storing.fingerprint();

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use super::{Policy, SetCookie, VaryOnCredentials};
 
@@ -16,6 +16,31 @@ impl Policy {
     /// `Proxy-Authorization`. Default: `Bypass` when shared, `Store` when private.
     pub fn vary_on_credentials(self, choice: VaryOnCredentials) -> Self {
         self.storing(|storing| storing.vary_on_credentials = choice)
+    }
+
+    /// The targeted fields that this cache goes by, the most applicable first (RFC 9213 §2.2).
+    /// Default: none.
+    ///
+    /// The first that a response has, and that is not empty and parses, counts in place of
+    /// `Cache-Control` and `Expires`; other fields of this kind mean nothing. All of them go on to the
+    /// client as they came, unless [`downstream`](Self::downstream) says otherwise.
+    ///
+    /// ```
+    /// use larder::Policy;
+    ///
+    /// let policy = Policy::shared().targets(["My-App-Cache-Control", "CDN-Cache-Control"]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If a name is no field name.
+    pub fn targets(self, names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let name = |name: &str| match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) => name,
+            Err(_) => panic!("{name:?} is no field name"),
+        };
+        let names = names.into_iter().map(|text| name(text.as_ref())).collect();
+        self.storing(|storing| storing.targets = names)
     }
 
     /// The status codes that this cache understands, in the sense of `must-understand` (RFC 9111
