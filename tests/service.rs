@@ -24,6 +24,8 @@ mod failing;
 mod fill;
 #[path = "service/freshness.rs"]
 mod freshness;
+#[path = "service/hooks.rs"]
+mod hooks;
 #[path = "service/invalidation.rs"]
 mod invalidation;
 #[path = "service/key.rs"]

@@ -113,7 +113,7 @@ where
             ended: (matches!(self.known, Known::Miss(_)) && seen.rechecks.are_left())
                 .then_some(self.since.ended),
             names,
-            variant: &|names: &NameSet| names.select(request, secret),
+            variant: &|names: &NameSet| lookup.variant(request, names, secret),
         };
         core.purges
             .inflight()

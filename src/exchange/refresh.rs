@@ -61,7 +61,7 @@ where
         let Self { core, inner, request, since, refresh: (refresh, found) } = self;
         let (mut head, body) = request.into_parts();
         let (now, secret) = (core.clock.now(), core.manager.secret());
-        let variant = |names: &NameSet| names.select(&head.headers, secret);
+        let variant = |names: &NameSet| refresh.variant(&head.headers, names, secret);
         let asker = Asker {
             key: refresh.key(),
             role: Role::Either,

@@ -1,8 +1,6 @@
-use http::HeaderMap;
-
 use super::{
     CacheKey,
-    variants::{NameSet, Secret, VariantId, VariantKey},
+    variants::{NameSet, Selecting, VariantId, VariantKey},
 };
 
 /// How many variants of one resource may be kept.
@@ -75,7 +73,7 @@ impl Index {
             self.sets.truncate(MAX_SETS);
         }
         let VariantBound::Count(bound) = placement.bound else { return Vec::new() };
-        if names.is_empty() {
+        if placement.variant.is_plain() {
             return Vec::new();
         }
         let id = placement.variant.id();
@@ -92,8 +90,7 @@ impl Index {
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     pub(super) key: &'a CacheKey,
-    pub(super) request: &'a HeaderMap,
-    pub(super) secret: &'a Secret,
+    pub(super) selecting: Selecting<'a>,
 }
 
 impl<'a> Wanted<'a> {
@@ -104,8 +101,15 @@ impl<'a> Wanted<'a> {
 
     /// At most one variant for each name set of `index`, in its order.
     pub fn select<'i>(&self, index: &'i Index) -> impl Iterator<Item = VariantKey> + use<'i, 'a> {
-        let Self { request, secret, .. } = *self;
-        index.sets.iter().map(move |names| names.select(request, secret))
+        let Self { selecting, .. } = *self;
+        index.sets.iter().map(move |names| names.select(&selecting))
+    }
+
+    /// Whether a response that is the only one of its resource, and has no `Vary`, is selected
+    /// without looking at the request.
+    #[cfg(feature = "memory")]
+    pub(crate) fn takes_plain(&self) -> bool {
+        self.selecting.apart.is_none()
     }
 }
 
@@ -120,7 +124,7 @@ pub struct Placement {
 
 impl Placement {
     pub(super) fn new(wanted: Wanted<'_>, names: NameSet, bound: VariantBound) -> Self {
-        let variant = names.select(wanted.request, wanted.secret);
+        let variant = names.select(&wanted.selecting);
         Self { key: wanted.key.clone(), names, variant, bound }
     }
 
@@ -146,9 +150,9 @@ impl Placement {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue, header};
+    use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-    use super::*;
+    use super::{super::variants::Secret, *};
 
     fn placement(vary: &'static str, value: &str, bound: VariantBound) -> Placement {
         let mut request = HeaderMap::new();
@@ -158,7 +162,8 @@ mod tests {
         let vary = HeaderMap::from_iter([(header::VARY, HeaderValue::from_static(vary))]);
         let names = NameSet::of(&vary).unwrap();
         let secret = Secret::from_bytes([1; 32]);
-        Placement::new(Wanted { key: &key, request: &request, secret: &secret }, names, bound)
+        let selecting = Selecting::plain(&request, &secret);
+        Placement::new(Wanted { key: &key, selecting }, names, bound)
     }
 
     #[test]

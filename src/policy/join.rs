@@ -125,7 +125,7 @@ impl Lookup<'_> {
         if self.mode == CacheMode::Reload {
             return Join::Alone(Reason::Reload);
         }
-        if running.names.select(request, secret) != running.variant {
+        if running.names.select(&self.selecting(request, secret)) != running.variant {
             return Join::Alone(Reason::VaryMiss);
         }
         let rules = &*self.policy.rules;
@@ -148,5 +148,10 @@ impl Lookup<'_> {
             Ok(Use::Refreshing) => Join::Alone(Reason::Stale),
             Err(reason) => Join::Alone(reason),
         }
+    }
+
+    /// The variant that the request selects where `Vary` names `names`.
+    pub fn variant(&self, request: &HeaderMap, names: &NameSet, secret: &Secret) -> VariantKey {
+        names.select(&self.selecting(request, secret))
     }
 }

@@ -52,11 +52,13 @@ mod fields;
 mod freshening;
 mod freshness;
 mod head;
+mod hooks;
 mod index;
 mod invalidation;
 mod join;
 mod key;
 mod mode;
+mod normal;
 mod options;
 mod precondition;
 mod query;
@@ -77,6 +79,7 @@ pub(crate) use self::validation::RedirectedInside;
 pub use self::{
     age::Timestamp,
     head::{StoredHead, StoredResponse},
+    hooks::Bypass,
     index::{Index, Placement, VariantBound, Wanted},
     invalidation::Unsafe,
     join::{Join, Role, Running, Uncollapsed},

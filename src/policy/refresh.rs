@@ -10,10 +10,11 @@ use super::{
     age::{self, Timestamp},
     directives::RequestDirectives,
     head::Revalidate,
+    hooks::Apart,
     reuse::{self, Candidate, seconds},
     stale::{self, Occasion},
     validation::Asking,
-    variants::NameSet,
+    variants::{NameSet, Secret, VariantKey},
 };
 
 /// The answer where the inner service failed.
@@ -55,13 +56,19 @@ impl Refresh {
         NameSet::of(self.candidate.response.head().headers()).ok()
     }
 
+    /// The variant that the request selects where `Vary` names `names`.
+    pub fn variant(&self, request: &HeaderMap, names: &NameSet, secret: &Secret) -> VariantKey {
+        self.lookup.variant(request, names, secret)
+    }
+
     /// Makes it out of the request that was served: a GET with what selects the stored response and
     /// nothing that says who asked.
     pub fn into_fetch(self, request: &mut request::Parts, now: Timestamp) -> Fetch {
         let Self { lookup, candidate } = self;
         let mut selected = HeaderMap::new();
         let names = NameSet::of(candidate.response.head().headers());
-        let names = names.iter().flat_map(NameSet::iter).chain([&header::HOST]);
+        let apart = lookup.policy.rules.apart.iter().filter_map(Apart::field);
+        let names = names.iter().flat_map(NameSet::iter).chain([&header::HOST]).chain(apart);
         for name in names.filter(|name| **name != header::RANGE) {
             for value in request.headers.get_all(name) {
                 selected.append(name.clone(), value.clone());

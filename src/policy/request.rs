@@ -4,8 +4,13 @@ use http::{HeaderMap, Method, header, request};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, CacheMode, Policy, Reason, Uncollapsed, Unsafe, directives::RequestDirectives,
-    fields, index::Wanted, invalidation::Post, variants::Secret,
+    CacheKey, CacheMode, Policy, Reason, Uncollapsed, Unsafe,
+    directives::RequestDirectives,
+    fields,
+    hooks::Apart,
+    index::Wanted,
+    invalidation::Post,
+    variants::{Secret, Selecting},
 };
 
 /// The answer to the first question: what a request has to do with the cache.
@@ -29,6 +34,8 @@ pub enum Begin<'p> {
 pub struct Lookup<'p> {
     pub(super) policy: Borrowed<'p>,
     pub(super) key: CacheKey,
+    /// What tells the request apart beside what `Vary` names.
+    pub(super) apart: Option<Box<[u8]>>,
     pub(super) mode: CacheMode,
     pub(super) is_head: bool,
     pub(super) authorization: bool,
@@ -95,6 +102,7 @@ impl Policy {
         Ok(Lookup {
             policy: Borrowed::Policy(self),
             key: CacheKey::of(rules, head)?,
+            apart: Apart::all(&rules.apart, head)?,
             mode,
             is_head: head.method == Method::HEAD,
             authorization: fields.authorization,
@@ -111,6 +119,7 @@ impl Policy {
         let lookup = Lookup {
             policy: Borrowed::Own(self.clone()),
             key: key.clone(),
+            apart: Apart::all(&self.rules.apart, head)?,
             mode: CacheMode::of(&head.extensions),
             is_head: false,
             authorization: fields.authorization,
@@ -139,6 +148,7 @@ impl Policy {
         if rules.pass.as_ref().is_some_and(|pass| pass(&head.extensions)) {
             return Err(Reason::Extension);
         }
+        rules.on_request.iter().try_for_each(|hook| hook(head))?;
         Ok(())
     }
 }
@@ -150,6 +160,7 @@ impl Lookup<'_> {
         Lookup {
             policy,
             key: self.key,
+            apart: self.apart,
             mode: self.mode,
             is_head: self.is_head,
             authorization: self.authorization,
@@ -166,7 +177,17 @@ impl Lookup<'_> {
 
     /// What to get from the store, for the request with these `headers`.
     pub fn wanted<'a>(&'a self, headers: &'a HeaderMap, secret: &'a Secret) -> Wanted<'a> {
-        Wanted { key: &self.key, request: headers, secret }
+        Wanted { key: &self.key, selecting: self.selecting(headers, secret) }
+    }
+
+    /// What of the request with these `headers` selects among variants.
+    pub(super) fn selecting<'a>(
+        &'a self,
+        request: &'a HeaderMap,
+        secret: &'a Secret,
+    ) -> Selecting<'a> {
+        let (languages, apart) = (self.policy.rules.languages, self.apart.as_deref());
+        Selecting { request, secret, languages, apart }
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     age::{self, Timestamp},
     directives::MaxStale,
     head::{Facts, Revalidate},
-    precondition,
+    normal, precondition,
     stale::{self, Occasion},
     storing,
 };
@@ -94,6 +94,7 @@ impl Lookup<'_> {
         }
         // What is asked for is what was keyed.
         self.policy.rules.query.rewrite(&mut request.uri);
+        normal::mend_codings(&mut request.headers);
         Decision::Forward(Fetch::new(self, request, reason, candidate, now))
     }
 
@@ -137,9 +138,12 @@ impl Lookup<'_> {
         match self.may_use(&facts, age, resident) {
             _ if self.mode == CacheMode::Reload => Chosen::ask(Reason::Reload),
             Ok(Use::AsItIs) => Chosen::Use { index, response, age, lifetime, refresh: None },
-            // Another user's credentials are not ours to ask with (RFC 9111 §3.5).
+            // Another user's credentials are not ours to ask with (RFC 9111 §3.5), and without what
+            // tells this request apart another answer would come.
             Ok(Use::Refreshing)
-                if response.head().asked().authorization || self.key.partition().is_some() =>
+                if response.head().asked().authorization
+                    || self.key.partition().is_some()
+                    || rules.apart.iter().any(|part| part.field().is_none()) =>
             {
                 Chosen::Ask { reason: Reason::Stale, candidate: Some(candidate(facts)) }
             }

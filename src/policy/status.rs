@@ -2,6 +2,8 @@ use std::fmt;
 
 use http::{HeaderValue, StatusCode};
 
+use super::fields;
+
 /// Why a request was not answered from the cache, or its answer not kept.
 ///
 /// The one list that `Cache-Status`, logs and counters draw from, so that they never disagree. Its
@@ -93,6 +95,8 @@ pub enum Reason {
     SlowOrigin,
     /// Too many bytes are on their way from the origin already.
     Overload,
+    /// A hook of the policy said so, for a reason of its own ([`Bypass`](super::Bypass)).
+    Hook(&'static str),
 }
 
 impl Reason {
@@ -140,6 +144,7 @@ impl Reason {
             Reason::Disconnected => "disconnected",
             Reason::SlowOrigin => "slow-origin",
             Reason::Overload => "overload",
+            Reason::Hook(reason) => reason,
         }
     }
 
@@ -338,15 +343,10 @@ impl CacheStatus {
     /// A name that is not a token is written as a string (RFC 9211 §2); `None` if it has bytes that
     /// neither can hold.
     pub fn to_member(&self, name: &str) -> Option<HeaderValue> {
-        let is_token = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*')
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&b));
-        let text = if is_token {
-            format!("{name}; {self}")
-        } else {
-            let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
-            format!("\"{quoted}\"; {self}")
-        };
-        HeaderValue::try_from(text).ok()
+        if name.chars().any(|c| !matches!(c, ' '..='~')) {
+            return None;
+        }
+        HeaderValue::try_from(format!("{}; {self}", Item(name))).ok()
     }
 }
 
@@ -382,9 +382,33 @@ impl fmt::Display for CacheStatus {
             parameter(f, format_args!("collapsed"))?;
         }
         if let Some(reason) = detail {
-            parameter(f, format_args!("detail={reason}"))?;
+            parameter(f, format_args!("detail={}", Item(reason.token())))?;
         }
         Ok(())
+    }
+}
+
+/// A text as a Token, or else as a String (RFC 9651 §4.1.6, §4.1.7). What a String cannot hold shows as
+/// `?`.
+struct Item<'a>(&'a str);
+
+impl fmt::Display for Item<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(text) = self;
+        let is_token = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*')
+            && text.bytes().all(|b| fields::is_tchar(b) || b":/".contains(&b));
+        if is_token {
+            return f.write_str(text);
+        }
+        f.write_str("\"")?;
+        for c in text.chars() {
+            match c {
+                '"' | '\\' => write!(f, "\\{c}")?,
+                ' '..='~' => write!(f, "{c}")?,
+                _ => f.write_str("?")?,
+            }
+        }
+        f.write_str("\"")
     }
 }
 
@@ -395,7 +419,7 @@ mod tests {
     /// RFC 9211 §2.
     #[test]
     fn members_are_items_with_parameters() {
-        let table: [(CacheStatus, &str, &str); 6] = [
+        let table: [(CacheStatus, &str, &str); 8] = [
             (CacheStatus::hit(30), "larder", "larder; hit; ttl=30"),
             (CacheStatus::hit(-3), "larder", "larder; hit; ttl=-3"),
             (
@@ -412,6 +436,16 @@ mod tests {
                 CacheStatus::forwarded(Reason::UriMiss).detailed(Reason::SetCookie),
                 "larder",
                 "larder; fwd=uri-miss; detail=set-cookie",
+            ),
+            (
+                CacheStatus::forwarded(Reason::Hook("admin")),
+                r#"a "b" \"#,
+                r#""a \"b\" \\"; fwd=bypass; detail=admin"#,
+            ),
+            (
+                CacheStatus::forwarded(Reason::Hook("no \"way\", \u{e9}")),
+                "larder",
+                r#"larder; fwd=bypass; detail="no \"way\", ?""#,
             ),
             (CacheStatus::forwarded(Reason::Range), "larder", "larder; fwd=bypass; detail=range"),
         ];

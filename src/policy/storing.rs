@@ -143,7 +143,9 @@ pub(super) fn says_how_long(
 pub(super) fn evaluate_again(rules: &Rules, head: &StoredHead) -> Result<Facts, Reason> {
     let again = evaluate(rules, head.asked(), head.status(), head.headers(), head.cached())?;
     // What other rules have kept, these may have to hold back.
-    if again.head.headers().len() < head.headers().len() {
+    let withheld = &again.head.facts().withheld;
+    let is_shown = |name| !head.facts().withheld.contains(name);
+    if again.head.headers().len() < head.headers().len() || withheld.iter().any(is_shown) {
         return Err(Reason::Private);
     }
     // The `Age` that came is no longer there; what it said is in the initial age.

@@ -7,7 +7,7 @@ use super::{
     age::Timestamp,
     date, fields,
     head::Asked,
-    index::{Placement, VariantBound, Wanted},
+    index::{Placement, VariantBound},
     options::Scope,
     reuse::{Candidate, seconds},
     storing::{self, Storable},
@@ -228,7 +228,7 @@ impl Asking {
         if date::field(&head.headers, &header::DATE, now).is_none() {
             head.headers.insert(header::DATE, date::format(now));
         }
-        let wanted = Wanted { key: &self.lookup.key, request: &self.request, secret };
+        let wanted = self.lookup.wanted(&self.request, secret);
         let facts = stored.facts();
         let ttl = seconds(facts.lifetime) - seconds(facts.initial_age);
         let stored = match length {

@@ -3,7 +3,10 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
 
-use super::{Reason, fields};
+use super::{
+    Reason, fields,
+    normal::{self, Languages},
+};
 
 /// The secret under which a store's variant keys hide credentials.
 ///
@@ -78,12 +81,18 @@ impl NameSet {
         self.0.iter().any(is_credential)
     }
 
-    /// The normalised values that `request` has for these names (RFC 9111 §4.1).
-    pub fn select(&self, request: &HeaderMap, secret: &Secret) -> VariantKey {
-        if self.is_empty() {
+    /// The normalised values that the request has for these names (RFC 9111 §4.1), and what tells it
+    /// apart beside them.
+    pub(super) fn select(&self, selecting: &Selecting<'_>) -> VariantKey {
+        if self.is_empty() && selecting.apart.is_none() {
             return VariantKey(Bytes::new());
         }
+        let Selecting { request, secret, .. } = *selecting;
         let mut out = Vec::with_capacity(64);
+        if let Some(apart) = selecting.apart {
+            out.extend_from_slice(&Value::APART);
+            out.extend_from_slice(&secret.digest(apart));
+        }
         for name in self.iter() {
             push(&mut out, name.as_str().as_bytes());
             if !request.contains_key(name) {
@@ -98,7 +107,7 @@ impl NameSet {
                 out.push(Value::PLAIN);
                 let at = out.len();
                 out.extend_from_slice(&[0; 4]);
-                normalise(request, name, &mut out);
+                normal::write(request, name, selecting.languages, &mut out);
                 let length = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX);
                 out[at..at + 4].copy_from_slice(&length.to_le_bytes());
             }
@@ -114,6 +123,25 @@ impl Value {
     const ABSENT: u8 = 0;
     const PLAIN: u8 = 1;
     const DIGEST: u8 = 2;
+    /// Where the length of a name would stand, and none is so long.
+    const APART: [u8; 4] = [0xff; 4];
+}
+
+/// What of a request selects among variants.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Selecting<'a> {
+    pub(super) request: &'a HeaderMap,
+    pub(super) secret: &'a Secret,
+    pub(super) languages: Languages,
+    /// What tells the request apart beside what `Vary` names.
+    pub(super) apart: Option<&'a [u8]>,
+}
+
+impl<'a> Selecting<'a> {
+    #[cfg(test)]
+    pub(super) fn plain(request: &'a HeaderMap, secret: &'a Secret) -> Self {
+        Self { request, secret, languages: Languages::InOrder, apart: None }
+    }
 }
 
 fn is_credential(name: &HeaderName) -> bool {
@@ -123,21 +151,6 @@ fn is_credential(name: &HeaderName) -> bool {
 fn push(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
     out.extend_from_slice(bytes);
-}
-
-/// Lines joined and white space round commas dropped: what RFC 9111 §4.1 allows for any field.
-fn normalise(request: &HeaderMap, name: &HeaderName, out: &mut Vec<u8>) {
-    let start = out.len();
-    for member in fields::list(request, name) {
-        if out.len() > start {
-            out.push(b',');
-        }
-        out.extend_from_slice(member);
-    }
-    if *name == header::ACCEPT_LANGUAGE {
-        // Language ranges are case-insensitive (RFC 9110 §12.5.4).
-        out[start..].make_ascii_lowercase();
-    }
 }
 
 /// What tells one variant of a resource from another: the names that `Vary` gave and the request's
@@ -198,7 +211,7 @@ mod tests {
 
     fn variant(vary: &'static str, request: &[(&'static str, &'static str)]) -> VariantKey {
         let names = NameSet::of(&headers(&[("vary", vary)])).unwrap();
-        names.select(&headers(request), &Secret::from_bytes([1; 32]))
+        names.select(&Selecting::plain(&headers(request), &Secret::from_bytes([1; 32])))
     }
 
     /// RFC 9110 §12.5.5.
@@ -231,7 +244,19 @@ mod tests {
     /// RFC 9111 §4.1: absent matches absent only, and values match after normalisation.
     #[test]
     fn values_match_after_normalisation() {
-        let table: [(&str, Lines, Lines, bool); 11] = [
+        let table: [(&str, Lines, Lines, bool); 13] = [
+            (
+                "accept-encoding",
+                &[("accept-encoding", "gzip, br")],
+                &[("accept-encoding", "BR;q=1.0"), ("accept-encoding", "x-gzip")],
+                true,
+            ),
+            (
+                "accept-encoding",
+                &[("accept-encoding", "gzip, br")],
+                &[("accept-encoding", "gzip")],
+                false,
+            ),
             ("accept", &[("accept", "a, b")], &[("accept", "a ,b")], true),
             ("accept", &[("accept", "a"), ("accept", "b")], &[("accept", "a,b")], true),
             ("accept", &[("accept", "a,b")], &[("accept", "b,a")], false),
@@ -263,9 +288,33 @@ mod tests {
     fn credentials_leave_only_a_keyed_digest() {
         let request = headers(&[("authorization", "Bearer token-1"), ("cookie", "session-1")]);
         let names = NameSet::of(&headers(&[("vary", "cookie, authorization")])).unwrap();
-        let key = names.select(&request, &Secret::from_bytes([1; 32]));
+        let key = names.select(&Selecting::plain(&request, &Secret::from_bytes([1; 32])));
         let text = String::from_utf8_lossy(key.as_bytes()).into_owned();
         assert!(!text.contains("token") && !text.contains("session"), "{text}");
-        assert_ne!(key, names.select(&request, &Secret::from_bytes([2; 32])));
+        assert_ne!(key, names.select(&Selecting::plain(&request, &Secret::from_bytes([2; 32]))));
+    }
+
+    /// What is told apart differs from all that `Vary` can say, and leaves no trace of itself.
+    #[test]
+    fn what_is_told_apart_is_a_variant_of_its_own() {
+        let (request, secret) = (headers(&[("a", "1")]), Secret::from_bytes([1; 32]));
+        let key = |vary, apart| {
+            let names = NameSet::of(&headers(&[("vary", vary)])).unwrap();
+            names.select(&Selecting { apart, ..Selecting::plain(&request, &secret) })
+        };
+        let keys = [
+            key("", None),
+            key("", Some(&b"token"[..])),
+            key("", Some(b"")),
+            key("a", None),
+            key("a", Some(b"token")),
+        ];
+        for (i, one) in keys.iter().enumerate() {
+            assert_eq!(one.is_plain(), i == 0);
+            assert!(!String::from_utf8_lossy(one.as_bytes()).contains("token"));
+            for (j, other) in keys.iter().enumerate() {
+                assert_eq!(one == other, i == j);
+            }
+        }
     }
 }

@@ -1,9 +1,9 @@
 use std::{borrow::Cow, sync::Arc};
 
-use http::{Uri, request};
+use http::{HeaderName, Uri, request};
 
 use super::Policy;
-use crate::policy::QueryKey;
+use crate::policy::{QueryKey, hooks::Apart, normal::Languages};
 
 /// What responses are kept under.
 impl Policy {
@@ -64,6 +64,30 @@ impl Policy {
     /// How many variants of one URL a shared cache keeps, oldest replaced. Default: 64.
     pub fn max_variants(self, count: usize) -> Self {
         self.rules(|rules| rules.max_variants = count.max(1))
+    }
+
+    /// Whether `Accept-Language` selects by weight instead of by its text, where `Vary` names it: a
+    /// request for `de, en` then gets what was stored for `en, de` (RFC 9111 §4.1, RFC 9110 §12.5.4).
+    /// Default: `false`; white space and letter case never count.
+    pub fn normalise_language(self, normalise: bool) -> Self {
+        let languages = if normalise { Languages::ByWeight } else { Languages::InOrder };
+        self.rules(|rules| rules.languages = languages)
+    }
+
+    /// Keeps responses apart by these request fields, as if each `Vary` named them.
+    ///
+    /// All that is kept apart so belongs to one URL: it is invalidated and purged together, and
+    /// bounded by [`max_variants`](Self::max_variants). Stores keep only a digest of the values.
+    pub fn key_fields(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.rules(|rules| rules.apart.extend(names.into_iter().map(Apart::Field)))
+    }
+
+    /// Keeps responses apart by the values of these cookies, as
+    /// [`key_fields`](Self::key_fields) does by fields. Other cookies stay what they are: a response
+    /// that depends on one of them must say so.
+    pub fn key_cookies(self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let cookie = |name: String| Apart::Cookie(name.into());
+        self.rules(|rules| rules.apart.extend(names.into_iter().map(|name| cookie(name.into()))))
     }
 
     /// What of a query is part of the key.

@@ -1,4 +1,5 @@
 mod choices;
+mod hooks;
 mod keys;
 mod lifetimes;
 mod requests;
@@ -10,7 +11,12 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::{Extensions, HeaderName, StatusCode, Uri, request};
 
 pub use self::choices::{ClientMaxStale, ClientReload, Scope, SetCookie, VaryOnCredentials};
-use super::{query::QueryKey, stale::StaleRules};
+use super::{
+    hooks::{Apart, OnRequest},
+    normal::Languages,
+    query::QueryKey,
+    stale::StaleRules,
+};
 
 type Target = dyn Fn(&request::Parts) -> Option<Uri> + Send + Sync;
 type Partition = dyn Fn(&request::Parts) -> Option<String> + Send + Sync;
@@ -53,6 +59,9 @@ pub(super) struct Rules {
     pub(super) partition: Option<Arc<Partition>>,
     pub(super) max_variants: usize,
     pub(super) collapse: bool,
+    pub(super) languages: Languages,
+    pub(super) apart: Vec<Apart>,
+    pub(super) on_request: Vec<Arc<OnRequest>>,
     pub(super) stale: StaleRules,
     pub(super) refresh_request: Option<Arc<RefreshRequest>>,
     /// Names these rules inside a stored head, so that other rules read its fields again.
@@ -142,6 +151,9 @@ impl Policy {
                 partition: None,
                 max_variants: 64,
                 collapse: true,
+                languages: Languages::default(),
+                apart: Vec::new(),
+                on_request: Vec::new(),
                 stale: StaleRules::default(),
                 refresh_request: None,
                 fingerprint,

@@ -134,7 +134,7 @@ impl Store {
         };
         let found = |stored: Arc<Body>| Entry::new(stored.response.clone(), MemoryHandle(stored));
         let index = resource.siblings.index();
-        if let (Some(plain), [_]) = (&resource.plain, index.sets()) {
+        if let (Some(plain), [_], true) = (&resource.plain, index.sets(), wanted.takes_plain()) {
             return Found::entries([found(plain.clone())]);
         }
         Found::entries(wanted.select(index).filter_map(|variant| {
