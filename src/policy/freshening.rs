@@ -14,7 +14,7 @@ use super::{
     fields,
     head::{Asked, is_hop_by_hop},
     reuse::{self, Candidate, seconds},
-    storing::{self, Storable},
+    storing::{self, Received, Storable},
     validation::{Asking, RedirectedInside},
     variants::NameSet,
 };
@@ -64,8 +64,15 @@ impl Asking {
             marked_private: asked.marked_private || stored.asked().marked_private,
             ..asked
         };
-        let evaluated =
-            storing::evaluate(&self.lookup.policy.rules, asked, stored.status(), &merged, cached);
+        let received = Received {
+            key: &self.lookup.key,
+            asked,
+            status: stored.status(),
+            headers: &merged,
+            cached,
+            initial_age: None,
+        };
+        let evaluated = storing::evaluate(&self.lookup.policy.rules, &received);
         let (update, status, fields, age) = match evaluated {
             Ok(Storable { head, names }) => {
                 let facts = head.facts();

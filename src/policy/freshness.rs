@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, StatusCode, header};
 
 use super::{
-    date,
+    CacheKey, date,
     directives::Delta,
     options::{Scope, StoringRules},
     targeted::Said,
@@ -12,6 +12,7 @@ use super::{
 /// What a response says about its lifetime, gathered once.
 pub(super) struct Freshness<'a> {
     pub(super) rules: &'a StoringRules,
+    pub(super) key: &'a CacheKey,
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
     pub(super) said: &'a Said<'a>,
@@ -22,7 +23,8 @@ pub(super) struct Freshness<'a> {
 impl Freshness<'_> {
     /// The freshness lifetime (RFC 9111 §4.2.1): the first rule that applies.
     pub(super) fn lifetime(&self) -> Duration {
-        self.explicit().or_else(|| self.heuristic()).or_else(|| self.default()).unwrap_or_default()
+        let guess = || self.by_status().or_else(|| self.heuristic()).or_else(|| self.default());
+        self.explicit().or_else(guess).unwrap_or_default()
     }
 
     /// The lifetime that the origin gave, if it gave one (RFC 9111 §4.2.1).
@@ -48,9 +50,18 @@ impl Freshness<'_> {
         Some(at.and_then(|at| at.duration_since(self.date).ok()).unwrap_or_default())
     }
 
+    /// What the policy says for this status code.
+    fn by_status(&self) -> Option<Duration> {
+        let lifetime = self.rules.lifetimes.of_status(self.status)?;
+        self.said.directives.no_cache.is_none().then_some(lifetime)
+    }
+
     /// A tenth of the time since the last modification (RFC 9111 §4.2.2).
     fn heuristic(&self) -> Option<Duration> {
         if !self.said.directives.public && !is_heuristically_cacheable(self.rules, self.status) {
+            return None;
+        }
+        if !self.rules.heuristic_queries && self.key.path_and_query().contains('?') {
             return None;
         }
         let unchanged = self.date.duration_since(self.last_modified?).ok()?;
@@ -113,8 +124,10 @@ mod tests {
                 headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
             }
             let date = date::parse(DATE.as_bytes(), SystemTime::UNIX_EPOCH).unwrap();
+            let (head, ()) = http::Request::get("http://a.example/").body(()).unwrap().into_parts();
             Freshness {
                 rules: &policy.rules.storing,
+                key: &CacheKey::of(&policy.rules, &head).unwrap(),
                 status: StatusCode::from_u16(self.status).unwrap(),
                 headers: &headers,
                 said: &Said::of(&[], &headers, None),

@@ -1,11 +1,16 @@
 //! Closures that may keep a request or a response out of the cache, or apart from others.
 
-use std::{fmt, sync::Arc};
+use std::{
+    any::TypeId,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use http::{HeaderMap, HeaderName, header, request};
+use http::{HeaderMap, HeaderName, StatusCode, header, request};
 
 use super::{
-    Reason,
+    CacheKey, Reason, date,
     normal::{self, Languages},
 };
 
@@ -46,6 +51,143 @@ impl fmt::Display for Bypass {
 
 pub(super) type OnRequest = dyn Fn(&request::Parts) -> Result<(), Bypass> + Send + Sync;
 pub(super) type OnKey = dyn Fn(&request::Parts) -> Result<Option<String>, Bypass> + Send + Sync;
+
+/// A response as a hook sees it: before anything else has made its lifetime shorter.
+#[derive(Debug)]
+pub struct ResponseMeta<'a> {
+    pub(super) key: &'a CacheKey,
+    pub(super) status: StatusCode,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) lifetime: Duration,
+    pub(super) age: Duration,
+    pub(super) received: SystemTime,
+}
+
+impl<'a> ResponseMeta<'a> {
+    /// What was asked for.
+    pub fn key(&self) -> &'a CacheKey {
+        self.key
+    }
+
+    /// The status code.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The fields, as they came or as they are stored.
+    pub fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// How long it would be fresh from its making on (RFC 9111 §4.2.1).
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// How old it was when it was received (RFC 9111 §4.2.3).
+    pub fn age(&self) -> Duration {
+        self.age
+    }
+
+    /// How long before it was received its item was last modified, if it says so (RFC 9110 §8.8.2).
+    pub fn item_age(&self) -> Option<Duration> {
+        let modified = date::field(self.headers, &header::LAST_MODIFIED, self.received)?;
+        Some(self.received.duration_since(modified).unwrap_or_default())
+    }
+
+    /// When it was received.
+    pub fn received(&self) -> SystemTime {
+        self.received
+    }
+}
+
+/// What a hook makes of a response that may be stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Keep {
+    at_most: Option<Duration>,
+    marked: bool,
+}
+
+impl Keep {
+    /// Keeps it for as long as it says.
+    pub const fn as_it_says() -> Self {
+        Self { at_most: None, marked: false }
+    }
+
+    /// Keeps it for as long as it says, but not longer than this after its making.
+    pub const fn at_most(lifetime: Duration) -> Self {
+        Self { at_most: Some(lifetime), marked: false }
+    }
+
+    /// And marks it for a cache that [stores only what is marked](crate::Policy::store_only_marked).
+    pub const fn marked(mut self) -> Self {
+        self.marked = true;
+        self
+    }
+
+    pub(super) fn limit(&self) -> Option<Duration> {
+        self.at_most
+    }
+
+    pub(super) fn is_marked(&self) -> bool {
+        self.marked
+    }
+
+    /// What satisfies both: the shorter lifetime, and a mark of either.
+    pub(super) fn and(self, other: Self) -> Self {
+        let at_most = match (self.at_most, other.at_most) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Self { at_most, marked: self.marked || other.marked }
+    }
+}
+
+type Keeping = dyn Fn(&ResponseMeta<'_>) -> Result<Keep, Bypass> + Send + Sync;
+type Overruling = dyn Fn(&ResponseMeta<'_>) -> Option<Duration> + Send + Sync;
+
+/// A closure over responses, and which one it is: another policy's closure may want another lifetime
+/// for what this one has stored.
+#[derive(Clone)]
+pub(super) struct OnResponse(Arc<Keeping>, TypeId);
+
+impl OnResponse {
+    pub(super) fn new<F>(hook: F) -> Self
+    where
+        F: Fn(&ResponseMeta<'_>) -> Result<Keep, Bypass> + Send + Sync + 'static,
+    {
+        Self(Arc::new(hook), TypeId::of::<F>())
+    }
+
+    pub(super) fn ask(&self, meta: &ResponseMeta<'_>) -> Result<Keep, Bypass> {
+        self.0(meta)
+    }
+
+    pub(super) fn kind(&self) -> TypeId {
+        self.1
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Overrule(Arc<Overruling>, TypeId);
+
+impl Overrule {
+    pub(super) fn new<F>(hook: F) -> Self
+    where
+        F: Fn(&ResponseMeta<'_>) -> Option<Duration> + Send + Sync + 'static,
+    {
+        Self(Arc::new(hook), TypeId::of::<F>())
+    }
+
+    pub(super) fn ask(&self, meta: &ResponseMeta<'_>) -> Option<Duration> {
+        self.0(meta)
+    }
+
+    pub(super) fn kind(&self) -> TypeId {
+        self.1
+    }
+}
 
 /// What tells requests for one URL apart beside what `Vary` names.
 #[derive(Clone)]

@@ -3,7 +3,7 @@ use http::{HeaderMap, HeaderName, StatusCode, Uri, header, response};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, Cached, Lookup, Policy, Reason, Store, Timestamp, storing, validation::Asking,
+    CacheKey, Cached, Lookup, Policy, Reason, Store, Timestamp, validation::Asking,
     variants::Secret,
 };
 
@@ -74,7 +74,7 @@ impl Unsafe {
         };
         let cached = head.extensions.remove::<Cached>();
         let asked = asking.asked(head, now, began);
-        if !storing::says_how_long(&self.policy.rules, asked, head, cached.as_ref()) {
+        if !asking.received(head, asked, cached.as_ref()).says_how_long(&self.policy.rules) {
             return None;
         }
         asking.store(head, size, asked, cached.as_ref(), secret).ok()

@@ -132,7 +132,7 @@ impl Lookup<'_> {
         let facts = if head.facts().rules == rules.fingerprint {
             Cow::Borrowed(head.facts())
         } else {
-            match storing::evaluate_again(rules, head) {
+            match storing::evaluate_again(rules, &self.key, head) {
                 Ok(facts) => Cow::Owned(facts),
                 Err(reason) => return Join::Alone(reason),
             }

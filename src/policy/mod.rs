@@ -57,6 +57,7 @@ mod index;
 mod invalidation;
 mod join;
 mod key;
+mod lifetimes;
 mod mode;
 mod normal;
 mod options;
@@ -79,11 +80,12 @@ pub(crate) use self::validation::RedirectedInside;
 pub use self::{
     age::Timestamp,
     head::{StoredHead, StoredResponse},
-    hooks::Bypass,
+    hooks::{Bypass, Keep, ResponseMeta},
     index::{Index, Placement, VariantBound, Wanted},
     invalidation::Unsafe,
     join::{Join, Role, Running, Uncollapsed},
     key::CacheKey,
+    lifetimes::age_curve,
     mode::{CacheMode, Cached, Private},
     options::{ClientMaxStale, ClientReload, Policy, Scope, SetCookie, VaryOnCredentials},
     query::QueryKey,

@@ -114,7 +114,7 @@ impl Lookup<'_> {
             let facts = if facts.rules == rules.fingerprint {
                 Cow::Borrowed(facts)
             } else {
-                match storing::evaluate_again(rules, response.head()) {
+                match storing::evaluate_again(rules, &self.key, response.head()) {
                     Ok(facts) => Cow::Owned(facts),
                     Err(_) => continue,
                 }

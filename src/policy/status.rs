@@ -95,6 +95,8 @@ pub enum Reason {
     SlowOrigin,
     /// Too many bytes are on their way from the origin already.
     Overload,
+    /// Only marked responses are stored, and this one is not marked.
+    NotOptedIn,
     /// A hook of the policy said so, for a reason of its own ([`Bypass`](super::Bypass)).
     Hook(&'static str),
 }
@@ -144,6 +146,7 @@ impl Reason {
             Reason::Disconnected => "disconnected",
             Reason::SlowOrigin => "slow-origin",
             Reason::Overload => "overload",
+            Reason::NotOptedIn => "not-opted-in",
             Reason::Hook(reason) => reason,
         }
     }

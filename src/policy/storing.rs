@@ -1,7 +1,9 @@
-use http::{HeaderMap, HeaderName, StatusCode, header, response};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::{
-    Reason, age, date,
+    CacheKey, Reason, ResponseMeta, age, date,
     directives::{Delta, Reach, ResponseDirectives},
     fields,
     freshness::{Freshness, is_heuristically_cacheable},
@@ -19,17 +21,41 @@ pub(super) struct Storable {
     pub(super) names: NameSet,
 }
 
+/// A complete response, as the origin sent it, as a 304 freshened it, or as it is stored.
+#[derive(Clone, Copy)]
+pub(super) struct Received<'a> {
+    pub(super) key: &'a CacheKey,
+    pub(super) asked: Asked,
+    pub(super) status: StatusCode,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) cached: Option<&'a Cached>,
+    /// Of one that is stored: its `Age` is no longer there.
+    pub(super) initial_age: Option<Duration>,
+}
+
 /// Whether and how a response may be stored (RFC 9111 §3).
-///
-/// `status` and `headers` are those of a complete response, as the origin sent it or as a 304
-/// freshened it.
-pub(super) fn evaluate(
+pub(super) fn evaluate(rules: &Rules, received: &Received<'_>) -> Result<Storable, Reason> {
+    let lifetimes = &rules.storing.lifetimes;
+    let forced = match lifetimes.overrules.is_empty() {
+        true => None,
+        false => lifetimes.overruled(&received.meta(rules)),
+    };
+    match forced.map(|lifetime| Cached::for_duration(lifetime).public()) {
+        Some(cached) => {
+            let forced = Received { cached: Some(&cached), ..*received };
+            // What is kept with the head is what the handler said; these rules are asked again.
+            judge(rules, &forced, received.cached)
+        }
+        None => judge(rules, received, received.cached),
+    }
+}
+
+fn judge(
     rules: &Rules,
-    asked: Asked,
-    status: StatusCode,
-    headers: &HeaderMap,
-    cached: Option<&Cached>,
+    received: &Received<'_>,
+    handler: Option<&Cached>,
 ) -> Result<Storable, Reason> {
+    let Received { asked, status, headers, cached, .. } = *received;
     let storing = &rules.storing;
     let said = Said::of(&storing.targets, headers, cached);
     let directives = &said.directives;
@@ -45,7 +71,10 @@ pub(super) fn evaluate(
         return Err(Reason::VaryCredentials);
     }
 
-    let facts = facts(rules, asked, status, headers, &said);
+    let facts = received.facts(rules, &said);
+    let meta = received.meta_of(&facts);
+    let lifetime = storing.lifetimes.adjust(&meta, cached.is_some())?;
+    let facts = Facts { lifetime, ..facts };
     let has_validator =
         headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED);
     let is_useful = has_validator
@@ -65,7 +94,7 @@ pub(super) fn evaluate(
     if date::field(headers, &header::DATE, asked.received.wall()).is_none() {
         fields.insert(header::DATE, date::format(asked.received.wall()));
     }
-    let head = StoredHead::new(status, fields, asked, facts, cached.cloned());
+    let head = StoredHead::new(status, fields, asked, facts, handler.cloned());
     Ok(Storable { head, names })
 }
 
@@ -93,64 +122,86 @@ fn nominates(headers: &HeaderMap, names: &[HeaderName]) -> bool {
 /// A head with more fields than this is not stored.
 const MAX_FIELDS: usize = 256;
 
-/// What the rules read in a head, for a new response and for one stored under other rules.
-pub(super) fn facts(
-    rules: &Rules,
-    asked: Asked,
-    status: StatusCode,
-    headers: &HeaderMap,
-    said: &Said<'_>,
-) -> Facts {
-    let directives = &said.directives;
-    let received = asked.received.wall();
-    let date = date::field(headers, &header::DATE, received).unwrap_or(received);
-    let last_modified = date::field(headers, &header::LAST_MODIFIED, received);
-    let storing = &rules.storing;
-    let freshness = Freshness { rules: storing, status, headers, said, date, last_modified };
-    Facts {
-        date,
-        initial_age: age::initial_age(date, fields::age(headers), asked.requested, asked.received),
-        lifetime: freshness.lifetime(),
-        revalidate: revalidate(storing, directives),
-        immutable: directives.immutable,
-        windows: Windows::of(storing, directives, said.cached()),
-        withheld: match &directives.no_cache {
-            Some(Reach::Fields(names)) => names.clone(),
-            _ => Vec::new(),
-        },
-        rules: rules.fingerprint,
+impl<'a> Received<'a> {
+    /// What the rules read in it.
+    fn facts(&self, rules: &Rules, said: &Said<'_>) -> Facts {
+        let Self { asked, headers, .. } = *self;
+        let directives = &said.directives;
+        let freshness = self.freshness(&rules.storing, said);
+        let initial_age = || {
+            let (requested, received) = (asked.requested, asked.received);
+            age::initial_age(freshness.date, fields::age(headers), requested, received)
+        };
+        Facts {
+            date: freshness.date,
+            initial_age: self.initial_age.unwrap_or_else(initial_age),
+            lifetime: freshness.lifetime(),
+            revalidate: revalidate(&rules.storing, directives),
+            immutable: directives.immutable,
+            windows: Windows::of(&rules.storing, directives, said.cached()),
+            withheld: match &directives.no_cache {
+                Some(Reach::Fields(names)) => names.clone(),
+                _ => Vec::new(),
+            },
+            rules: rules.fingerprint,
+        }
     }
-}
 
-/// Whether a response says by itself how long it is fresh (RFC 9111 §4.2.1).
-pub(super) fn says_how_long(
-    rules: &Rules,
-    asked: Asked,
-    head: &response::Parts,
-    cached: Option<&Cached>,
-) -> bool {
-    let received = asked.received.wall();
-    let headers = &head.headers;
-    let said = Said::of(&rules.storing.targets, headers, cached);
-    let date = date::field(headers, &header::DATE, received).unwrap_or(received);
-    let (rules, status, last_modified) = (&rules.storing, head.status, None);
-    let freshness = Freshness { rules, status, headers, said: &said, date, last_modified };
-    freshness.explicit().is_some_and(|lifetime| !lifetime.is_zero())
+    fn freshness<'f>(&self, rules: &'f StoringRules, said: &'f Said<'f>) -> Freshness<'f>
+    where
+        'a: 'f,
+    {
+        let Self { key, status, headers, .. } = *self;
+        let received = self.asked.received.wall();
+        let date = date::field(headers, &header::DATE, received).unwrap_or(received);
+        let last_modified = date::field(headers, &header::LAST_MODIFIED, received);
+        Freshness { rules, key, status, headers, said, date, last_modified }
+    }
+
+    /// Whether it says by itself how long it is fresh (RFC 9111 §4.2.1).
+    pub(super) fn says_how_long(&self, rules: &Rules) -> bool {
+        let said = Said::of(&rules.storing.targets, self.headers, self.cached);
+        let lifetime = self.freshness(&rules.storing, &said).explicit();
+        lifetime.is_some_and(|lifetime| !lifetime.is_zero())
+    }
+
+    fn meta(&self, rules: &Rules) -> ResponseMeta<'a> {
+        let said = Said::of(&rules.storing.targets, self.headers, self.cached);
+        self.meta_of(&self.facts(rules, &said))
+    }
+
+    fn meta_of(&self, facts: &Facts) -> ResponseMeta<'a> {
+        let Self { key, status, headers, asked, .. } = *self;
+        let (lifetime, age, received) = (facts.lifetime, facts.initial_age, asked.received.wall());
+        ResponseMeta { key, status, headers, lifetime, age, received }
+    }
 }
 
 /// The facts of a stored head by other rules than those that stored it, or why these rules would
 /// not have stored it.
-pub(super) fn evaluate_again(rules: &Rules, head: &StoredHead) -> Result<Facts, Reason> {
-    let again = evaluate(rules, head.asked(), head.status(), head.headers(), head.cached())?;
+pub(super) fn evaluate_again(
+    rules: &Rules,
+    key: &CacheKey,
+    head: &StoredHead,
+) -> Result<Facts, Reason> {
+    let again = evaluate(
+        rules,
+        &Received {
+            key,
+            asked: head.asked(),
+            status: head.status(),
+            headers: head.headers(),
+            cached: head.cached(),
+            initial_age: Some(head.facts().initial_age),
+        },
+    )?;
     // What other rules have kept, these may have to hold back.
     let withheld = &again.head.facts().withheld;
     let is_shown = |name| !head.facts().withheld.contains(name);
     if again.head.headers().len() < head.headers().len() || withheld.iter().any(is_shown) {
         return Err(Reason::Private);
     }
-    // The `Age` that came is no longer there; what it said is in the initial age.
-    let initial_age = head.facts().initial_age;
-    Ok(Facts { initial_age, ..again.head.facts().clone() })
+    Ok(again.head.facts().clone())
 }
 
 fn may_store(
@@ -195,7 +246,8 @@ fn may_store(
         || directives.max_age.is_some()
         || (shared && directives.s_maxage.is_some())
         || (said.hears_expires() && headers.contains_key(header::EXPIRES))
-        || is_heuristically_cacheable(rules, status);
+        || is_heuristically_cacheable(rules, status)
+        || rules.lifetimes.of_status(status).is_some();
     if allowed { Ok(()) } else { Err(Reason::Status) }
 }
 

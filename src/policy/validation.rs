@@ -10,7 +10,7 @@ use super::{
     index::{Placement, VariantBound},
     options::Scope,
     reuse::{Candidate, seconds},
-    storing::{self, Storable},
+    storing::{self, Received, Storable},
     variants::Secret,
 };
 
@@ -274,8 +274,18 @@ impl Asking {
             (said, exact) => said.or(exact),
         };
         let rules = &self.lookup.policy.rules;
-        let storable = storing::evaluate(rules, asked, head.status, &head.headers, cached)?;
+        let storable = storing::evaluate(rules, &self.received(head, asked, cached))?;
         Ok((length, storable))
+    }
+
+    pub(super) fn received<'a>(
+        &'a self,
+        head: &'a response::Parts,
+        asked: Asked,
+        cached: Option<&'a Cached>,
+    ) -> Received<'a> {
+        let (key, status, headers) = (&self.lookup.key, head.status, &head.headers);
+        Received { key, asked, status, headers, cached, initial_age: None }
     }
 
     /// Whether what is stored is known to be no longer what the origin would send.

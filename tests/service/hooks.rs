@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 use larder::{
-    MemoryManager, Policy,
-    policy::{Bypass, Reason},
+    Cached, MemoryManager, Policy, Private, Purge,
+    policy::{Bypass, Keep, Reason, SetCookie, VaryOnCredentials},
 };
 
-use crate::support::{Cache, cache, cache_over, ok, request, with};
+use crate::support::{Cache, Fate, cache, cache_over, fate, ok, request, status, with};
 
 fn counting(cache: Cache) -> Cache {
     let mut served = 0;
@@ -161,4 +161,219 @@ async fn codings_that_cannot_be_read_are_identity() {
         assert_eq!(cache.get_with("/", &[("accept-encoding", accepts)]).await.text(), text);
     }
     assert_eq!(cache.origin.calls(), 2);
+}
+
+/// Scenarios 3.1 and 3.5: whether and how long to keep a response, by its head.
+#[tokio::test]
+async fn a_response_hook_refuses_and_shortens() {
+    let policy = Policy::shared()
+        .response(|response| match response.status().as_u16() {
+            404 => Err(Bypass::because("not-found")),
+            _ => Ok(Keep::as_it_says()),
+        })
+        .response(|response| match response.headers().get("content-type") {
+            Some(json) if json == "application/json" => Ok(Keep::at_most(secs(10))),
+            _ => Ok(Keep::at_most(secs(1000))),
+        });
+    let cache = cache(policy);
+    cache.origin.on(|request| match request.uri().path() {
+        "/json" => {
+            ok().header("content-type", "application/json").cache_control("max-age=60").text("")
+        }
+        "/aged" => ok()
+            .header("content-type", "application/json")
+            .header("age", "9")
+            .cache_control("max-age=60")
+            .text(""),
+        "/404" => status(404).cache_control("max-age=60").text(""),
+        "/no-store" => ok().cache_control("no-store").text(""),
+        _ => ok().cache_control("max-age=60").text(""),
+    });
+    assert_eq!(cache.get("/404").await.cache.reason(), Some(Reason::Hook("not-found")));
+    assert_eq!(cache.get("/no-store").await.cache.reason(), Some(Reason::NoStore));
+    for (path, left) in [("/", 60), ("/json", 10), ("/aged", 1)] {
+        assert_eq!(cache.get(path).await.cache.ttl(), Some(left), "{path}");
+        cache.get(path).await.assert_hit();
+        cache.clock.advance_secs(left as u64);
+        cache.get(path).await.assert_forwarded();
+    }
+}
+
+/// Requirements, "Freshness": per status, negative ones too, where nothing is said.
+#[tokio::test]
+async fn a_status_may_have_a_lifetime_of_its_own() {
+    let policy = || {
+        Policy::shared()
+            .default_ttl(secs(5))
+            .status_ttl(StatusCode::NOT_FOUND, secs(300))
+            .status_ttl(StatusCode::SERVICE_UNAVAILABLE, secs(2))
+    };
+    type Fields = &'static [(&'static str, &'static str)];
+    const LM: (&str, &str) = ("last-modified", "Wed, 01 Jan 2020 00:00:00 GMT");
+    let table: [(u16, Fields, Option<i64>); 10] = [
+        (200, &[], Some(5)),
+        (404, &[], Some(300)),
+        (404, &[LM], Some(300)),
+        (404, &[("cache-control", "max-age=7")], Some(7)),
+        (404, &[("cache-control", "no-store")], None),
+        (404, &[("expires", "0")], None),
+        (404, &[("cache-control", "no-cache")], None),
+        (503, &[], Some(2)),
+        (500, &[], None),
+        (206, &[], None),
+    ];
+    for (code, fields, ttl) in table {
+        let cache = cache(policy());
+        cache.origin.on(move |_| {
+            fields
+                .iter()
+                .fold(status(code), |reply, (name, value)| reply.header(name, value))
+                .text("")
+        });
+        assert_eq!(cache.get("/").await.cache.ttl(), ttl, "{code} {fields:?}");
+    }
+}
+
+/// Scenario 1.4: a lifetime that cannot be recalled is asked about after the greatest there is.
+#[tokio::test]
+async fn the_longest_lifetime_can_be_bounded() {
+    let cache = cache(Policy::private().max_ttl(secs(86_400)));
+    cache.origin.on(|request| match request.headers().get("if-none-match") {
+        Some(_) => status(304).text(""),
+        None => ok().cache_control("max-age=31536000, immutable").header("etag", "\"1\"").text("x"),
+    });
+    cache.get("/").await;
+    for (at, is_hit) in
+        [(86_399, true), (86_400, false), (86_401, true), (172_799, true), (172_800, false)]
+    {
+        cache.clock.set_secs(at);
+        assert_eq!(cache.get("/").await.cache.is_hit(), is_hit, "{at}");
+    }
+    let url = Purge::url("http://a.example/").unwrap();
+    cache.layer.handle().purge(url).await.unwrap();
+    cache.get("/").await.assert_forwarded();
+}
+
+/// Scenarios 2.13 and 2.14: the origin's lifetime is never exceeded.
+#[tokio::test]
+async fn curves_and_jitter_only_shorten() {
+    let cache = cache(Policy::shared().shorten_by_age(http::header::LAST_MODIFIED).jitter(0.1));
+    let (minute, old) = (cache.clock.date(-60), cache.clock.date(-86_400 * 21));
+    cache.origin.on(move |request| {
+        let (modified, age) = match request.uri().path() {
+            "/young" => (&minute, "max-age=31536000"),
+            "/old" => (&old, "max-age=31536000"),
+            _ => (&old, "max-age=60"),
+        };
+        ok().header("last-modified", modified).cache_control(age).text("")
+    });
+    for (path, longest) in [("/young", 60), ("/old", 6 * 86_400 + 44_000), ("/short", 60)] {
+        let ttl = cache.get(path).await.cache.ttl().unwrap();
+        assert!(ttl <= longest && ttl >= longest * 8 / 10, "{path}: {ttl}");
+    }
+}
+
+/// Scenario 3.13.
+#[tokio::test]
+async fn only_what_is_marked_is_stored() {
+    let policy = Policy::shared().store_only_marked().response(|response| {
+        let is_marked = response.headers().contains_key("x-keep");
+        Ok(if is_marked { Keep::as_it_says().marked() } else { Keep::as_it_says() })
+    });
+    let cache = cache(policy);
+    cache.origin.on(|request| match request.uri().path() {
+        "/marked" => ok().extension(Cached::for_secs(60)).text(""),
+        "/hooked" => ok().header("x-keep", "1").cache_control("max-age=60").text(""),
+        "/no-store" => ok().header("x-keep", "1").cache_control("no-store").text(""),
+        _ => ok().cache_control("max-age=60").text(""),
+    });
+    for (path, reason) in [
+        ("/", Some(Reason::NotOptedIn)),
+        ("/no-store", Some(Reason::NoStore)),
+        ("/marked", None),
+        ("/hooked", None),
+    ] {
+        let answer = cache.get(path).await;
+        assert_eq!(answer.cache.is_stored(), reason.is_none(), "{path}");
+        assert_eq!(cache.get(path).await.cache.is_hit(), reason.is_none(), "{path}");
+        if let Some(reason) = reason {
+            assert_eq!(answer.cache.reason(), Some(reason));
+        }
+    }
+    let member = cache.get("/").await;
+    assert!(member.field("cache-status").unwrap().ends_with("; detail=not-opted-in"));
+}
+
+/// Scenario 3.14: what is named dangerous may, and nothing else.
+#[tokio::test]
+async fn only_dangerous_options_lift_what_a_response_forbids() {
+    let forbidden = ["no-store", "private", "no-store, max-age=60", "private, max-age=60"];
+    let loose = || {
+        Policy::shared()
+            .default_ttl(secs(60))
+            .status_ttl(StatusCode::OK, secs(60))
+            .heuristic_errors(true)
+            .set_cookie(SetCookie::Store)
+            .vary_on_credentials(VaryOnCredentials::Store)
+            .understood([StatusCode::OK])
+            .response(|_| Ok(Keep::at_most(secs(600)).marked()))
+            .immutable(true)
+            .stale_while_revalidate(secs(60))
+            .stale_if_error(secs(60))
+            .stale_on_disconnect(secs(60))
+            .dangerous_min_ttl(secs(60))
+    };
+    for cc in forbidden {
+        let reply = move || ok().cache_control(cc).header("etag", "\"1\"").text("");
+        assert_eq!(fate(loose(), &[], reply).await, Fate::Unstored, "{cc}");
+        let forced = loose().dangerous_lifetime(|_| Some(secs(60)));
+        assert_eq!(fate(forced.clone(), &[], reply).await, Fate::Fresh, "{cc}");
+        assert_eq!(fate(forced, &[("authorization", "x")], reply).await, Fate::Fresh, "{cc}");
+    }
+    let forced = || Policy::shared().dangerous_lifetime(|_| Some(secs(60)));
+    let marked = || ok().extension(Private).text("");
+    assert_eq!(fate(forced(), &[], marked).await, Fate::Unstored);
+    let cookie = || ok().header("set-cookie", "a=b").text("");
+    assert_eq!(fate(forced(), &[], cookie).await, Fate::Unstored);
+    let least = || Policy::shared().dangerous_min_ttl(secs(60));
+    let stale = || ok().cache_control("max-age=0").header("etag", "\"1\"").text("");
+    assert_eq!(fate(least(), &[], stale).await, Fate::Fresh);
+    let no_cache = || ok().cache_control("no-cache").header("etag", "\"1\"").text("");
+    assert_eq!(fate(least(), &[], no_cache).await, Fate::Validated);
+    let unsaid = || ok().header("etag", "\"1\"").text("");
+    assert_eq!(fate(least(), &[], unsaid).await, Fate::Fresh);
+}
+
+/// What other rules have stored is asked about by these: a shorter hook shortens it, too.
+#[tokio::test]
+async fn a_hook_sees_what_was_stored_without_it() {
+    let manager = MemoryManager::new(1 << 20);
+    let plain = counting(cache_over(manager.clone(), Policy::shared()));
+    plain.get("/").await;
+    let strict = Policy::shared().response(|_| Ok(Keep::at_most(secs(10))));
+    let strict = cache_over(manager.clone(), strict);
+    strict.clock.set_secs(9);
+    assert_eq!(strict.get("/").await.assert_hit().cache.ttl(), Some(1));
+    strict.clock.set_secs(10);
+    strict.get("/").await.assert_forwarded();
+    let refusing = Policy::shared().response(|_| Err(Bypass::because("no")));
+    let refusing = cache_over(manager, refusing);
+    refusing.get("/").await.assert_forwarded();
+}
+
+/// RFC 9111 §4.2.2, note: no heuristics for URIs with a query.
+#[tokio::test]
+async fn heuristics_may_leave_queries_out() {
+    for (policy, is_fresh) in
+        [(Policy::shared(), true), (Policy::shared().heuristic_queries(false), false)]
+    {
+        let cache = cache(policy);
+        cache.origin.on(|_| ok().header("last-modified", "Wed, 01 Jan 2020 00:00:00 GMT").text(""));
+        assert_eq!(cache.get_twice("/?a", &[]).await.cache.is_hit(), is_fresh);
+        assert!(cache.get_twice("/", &[]).await.cache.is_hit());
+    }
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
 }

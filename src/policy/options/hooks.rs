@@ -1,9 +1,9 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::request;
 
 use super::Policy;
-use crate::policy::hooks::{Apart, Bypass};
+use crate::policy::hooks::{Apart, Bypass, Keep, OnResponse, Overrule, ResponseMeta};
 
 /// Closures of your own. They can make the cache stricter and nothing else, but for those whose name
 /// begins with `dangerous_`.
@@ -48,5 +48,46 @@ impl Policy {
         hook: impl Fn(&request::Parts) -> Result<Option<String>, Bypass> + Send + Sync + 'static,
     ) -> Self {
         self.rules(|rules| rules.apart.push(Apart::Hook(Arc::new(hook))))
+    }
+
+    /// Asks `hook` whether and how long to keep a response that may be stored. Of several hooks all
+    /// must agree, and the shortest lifetime counts.
+    ///
+    /// It is asked when a response comes or is freshened, and when a stored one is met that other
+    /// rules have stored; a hit that these rules have stored asks nothing. A lifetime is counted from the making of the response, as
+    /// HTTP counts it. A program that is built anew with another hook of the same type still finds in a
+    /// lasting store what the old one made of its responses, for as long as they are fresh.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http::header::CONTENT_TYPE;
+    /// use larder::{Policy, policy::{Bypass, Keep}};
+    ///
+    /// let policy = Policy::shared().response(|response| {
+    ///     match response.headers().get(CONTENT_TYPE).map(|value| value.as_bytes()) {
+    ///         Some(b"application/json") => Ok(Keep::at_most(Duration::from_secs(10))),
+    ///         Some(_) => Ok(Keep::as_it_says()),
+    ///         None => Err(Bypass::because("untyped")),
+    ///     }
+    /// });
+    /// ```
+    pub fn response(
+        self,
+        hook: impl Fn(&ResponseMeta<'_>) -> Result<Keep, Bypass> + Send + Sync + 'static,
+    ) -> Self {
+        self.storing(|storing| storing.lifetimes.hooks.push(OnResponse::new(hook)))
+    }
+
+    /// Keeps a response for as long as `hook` says, **whatever the response says itself**: `no-store`,
+    /// `private`, `no-cache` and the rule about `Authorization` (RFC 9111 §3.5) do not count then. `None`
+    /// leaves it as it is; of several hooks the last that says something counts.
+    ///
+    /// What it does not lift: the extension [`Private`](crate::Private), `Set-Cookie`, `Vary`, and the
+    /// request's own `no-store`. Whatever makes lifetimes shorter applies.
+    pub fn dangerous_lifetime(
+        self,
+        hook: impl Fn(&ResponseMeta<'_>) -> Option<Duration> + Send + Sync + 'static,
+    ) -> Self {
+        self.storing(|storing| storing.lifetimes.overrules.push(Overrule::new(hook)))
     }
 }

@@ -13,6 +13,7 @@ use http::{Extensions, HeaderName, StatusCode, Uri, request};
 pub use self::choices::{ClientMaxStale, ClientReload, Scope, SetCookie, VaryOnCredentials};
 use super::{
     hooks::{Apart, OnRequest},
+    lifetimes::Lifetimes,
     normal::Languages,
     query::QueryKey,
     stale::StaleRules,
@@ -77,7 +78,9 @@ pub(super) struct StoringRules {
     pub(super) heuristic_errors: bool,
     pub(super) heuristic_max: Duration,
     pub(super) negative_max: Duration,
+    pub(super) heuristic_queries: bool,
     pub(super) default_ttl: Option<Duration>,
+    pub(super) lifetimes: Lifetimes,
     pub(super) strict_s_maxage: bool,
     pub(super) targets: Arc<[HeaderName]>,
     /// Sorted.
@@ -129,7 +132,9 @@ impl Policy {
             heuristic_errors: false,
             heuristic_max: DAY,
             negative_max: Duration::from_secs(60),
+            heuristic_queries: true,
             default_ttl: None,
+            lifetimes: Lifetimes::default(),
             strict_s_maxage: false,
             targets: Arc::new([]),
             understood: storing::usual_codes(),
