@@ -16,6 +16,8 @@ mod conditions;
 mod directives;
 #[path = "service/discovery.rs"]
 mod discovery;
+#[path = "service/downstream.rs"]
+mod downstream;
 #[path = "service/edges.rs"]
 mod edges;
 #[path = "service/failing.rs"]

@@ -136,7 +136,7 @@ impl Asking {
     ) -> Serve {
         let stored = candidate.response.head();
         let (head, content): (response::Parts, Content) = reuse::answer(
-            self.lookup.is_head,
+            &self.lookup,
             Some(&self.request),
             stored.status(),
             fields,

@@ -77,7 +77,9 @@ impl Unsafe {
         if !asking.received(head, asked, cached.as_ref()).says_how_long(&self.policy.rules) {
             return None;
         }
-        asking.store(head, size, asked, cached.as_ref(), secret).ok()
+        let store = asking.store(head, size, asked, cached.as_ref(), secret).ok()?;
+        asking.lookup.rewrite(&mut head.headers);
+        Some(store)
     }
 
     /// What its response invalidates (RFC 9111 §4.4): after a success or a redirect the target URI,

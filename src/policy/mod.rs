@@ -47,6 +47,7 @@
 mod age;
 mod date;
 mod directives;
+mod downstream;
 mod etag;
 mod fields;
 mod freshening;
@@ -79,6 +80,7 @@ pub(crate) use self::head::owned_fields;
 pub(crate) use self::validation::RedirectedInside;
 pub use self::{
     age::Timestamp,
+    downstream::Downstream,
     head::{StoredHead, StoredResponse},
     hooks::{Bypass, Keep, ResponseMeta},
     index::{Index, Placement, VariantBound, Wanted},

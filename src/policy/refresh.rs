@@ -173,7 +173,7 @@ impl Asking {
             return None;
         }
         let (head, content) = reuse::answer(
-            self.lookup.is_head,
+            &self.lookup,
             Some(&self.request),
             response.head().status(),
             Cow::Borrowed(response.head().headers()),

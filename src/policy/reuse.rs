@@ -7,6 +7,7 @@ use super::{
     StoredHead, StoredResponse,
     age::{self, Timestamp},
     directives::MaxStale,
+    downstream,
     head::{Facts, Revalidate},
     normal, precondition,
     stale::{self, Occasion},
@@ -164,7 +165,7 @@ impl Lookup<'_> {
         now: Timestamp,
     ) -> (response::Parts, Content) {
         answer(
-            self.is_head,
+            self,
             self.is_conditional.then_some(request),
             stored.status(),
             Cow::Borrowed(stored.headers()),
@@ -172,6 +173,24 @@ impl Lookup<'_> {
             now,
             &stored.facts().withheld,
         )
+    }
+
+    /// What the client sees of a response that is stored, or comes from the store.
+    pub(super) fn rewrite(&self, headers: &mut HeaderMap) {
+        let rules = &*self.policy.rules;
+        rules.downstream.rewrite(headers);
+        if self.key.partition().is_some() {
+            downstream::make_private(headers, &rules.storing.targets);
+        }
+    }
+
+    /// What the client sees of a response that was not kept.
+    pub(super) fn rewrite_unkept(&self, headers: &mut HeaderMap) {
+        let rules = &*self.policy.rules;
+        rules.downstream.rewrite_unkept(headers);
+        if self.key.partition().is_some() {
+            downstream::make_private(headers, &rules.storing.targets);
+        }
     }
 
     /// RFC 9111 §4.2, §4.2.4, §5.2.1.
@@ -276,7 +295,7 @@ pub(super) struct Candidate {
 
 /// The head of an answer made of a stored response, the client's own conditions heard.
 pub(super) fn answer(
-    is_head: bool,
+    lookup: &Lookup<'_>,
     conditions: Option<&HeaderMap>,
     status: StatusCode,
     stored: Cow<'_, HeaderMap>,
@@ -295,11 +314,12 @@ pub(super) fn answer(
     } else {
         head.status = status;
         head.headers = stored.into_owned();
-        content = if is_head { Content::Nothing } else { Content::Whole };
+        content = if lookup.is_head { Content::Nothing } else { Content::Whole };
     }
     for name in withheld {
         head.headers.remove(name);
     }
+    lookup.rewrite(&mut head.headers);
     set_age(&mut head.headers, age);
     (head, content)
 }

@@ -174,7 +174,13 @@ impl Fetch {
         began: u64,
         secret: &Secret,
     ) -> Outcome {
-        self.0.on_response(head, size, now, began, secret)
+        let outcome = self.0.on_response(head, size, now, began, secret);
+        match outcome {
+            Outcome::Store(_) => self.0.lookup.rewrite(&mut head.headers),
+            Outcome::Pass { .. } => self.0.lookup.rewrite_unkept(&mut head.headers),
+            Outcome::Freshen { .. } | Outcome::ServeStale(_) => {}
+        }
+        outcome
     }
 }
 

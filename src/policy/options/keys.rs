@@ -11,7 +11,7 @@ impl Policy {
     /// `None` is the common part.
     ///
     /// The parts know nothing of each other: an unsafe request invalidates its own part only, as if
-    /// each user had a browser's cache.
+    /// each user had a browser's cache. A response of such a part goes on to its user as `private`.
     pub fn partition(
         self,
         partition: impl Fn(&request::Parts) -> Option<String> + Send + Sync + 'static,

@@ -12,6 +12,7 @@ use http::{Extensions, HeaderName, StatusCode, Uri, request};
 
 pub use self::choices::{ClientMaxStale, ClientReload, Scope, SetCookie, VaryOnCredentials};
 use super::{
+    downstream::Downstream,
     hooks::{Apart, OnRequest},
     lifetimes::Lifetimes,
     normal::Languages,
@@ -64,6 +65,7 @@ pub(super) struct Rules {
     pub(super) apart: Vec<Apart>,
     pub(super) on_request: Vec<Arc<OnRequest>>,
     pub(super) stale: StaleRules,
+    pub(super) downstream: Downstream,
     pub(super) refresh_request: Option<Arc<RefreshRequest>>,
     /// Names these rules inside a stored head, so that other rules read its fields again.
     pub(super) fingerprint: u64,
@@ -160,6 +162,7 @@ impl Policy {
                 apart: Vec::new(),
                 on_request: Vec::new(),
                 stale: StaleRules::default(),
+                downstream: Downstream::keep(),
                 refresh_request: None,
                 fingerprint,
             }),

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use http::{HeaderName, StatusCode};
 
 use super::{Policy, SetCookie, VaryOnCredentials};
+use crate::policy::Downstream;
 
 /// What is stored.
 impl Policy {
@@ -41,6 +42,14 @@ impl Policy {
         };
         let names = names.into_iter().map(|text| name(text.as_ref())).collect();
         self.storing(|storing| storing.targets = names)
+    }
+
+    /// What the client sees of the fields for caches. Default: everything as it came.
+    ///
+    /// Responses of a [`partition`](Self::partition) always go on as `private`, and without targeted
+    /// fields.
+    pub fn downstream(self, rules: Downstream) -> Self {
+        self.rules(|all| all.downstream = rules)
     }
 
     /// The status codes that this cache understands, in the sense of `must-understand` (RFC 9111
