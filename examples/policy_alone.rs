@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use http::{HeaderMap, header, request};
 use http_body::SizeHint;
 use larder::policy::{
-    Begin, Content, Decision, Index, Lookup, Outcome, Policy, Secret, Stored, StoredResponse,
-    Timestamp, Unsafe, VariantKey,
+    self, Begin, Content, Decision, Explanation, Index, Lookup, Outcome, Secret, Stored,
+    StoredResponse, Timestamp, Unsafe, VariantKey,
 };
 
 use self::exchange::Options;
@@ -19,18 +19,20 @@ use self::exchange::Options;
 fn main() {
     let options = args::or_exit(Options::parse());
     let now = SystemTime::now();
+    let explained = policy::explain(&options.policy);
     let first = options.request();
-    match ask(&options.policy, &first) {
+    match ask(&explained, &first) {
         Some(Asked::Lookup(lookup)) => {
-            let kept = fetch(&options, lookup, first, now);
+            let kept = fetch(&explained, &options, lookup, first, now);
             println!("\n{} s later", options.after.as_secs());
             let again = options.request_again();
-            if let Some(Asked::Lookup(lookup)) = ask(&options.policy, &again) {
-                reuse(lookup, again, kept, now + options.after);
+            if let Some(Asked::Lookup(lookup)) = ask(&explained, &again) {
+                reuse(&explained, lookup, again, kept, now + options.after);
             }
         }
         Some(Asked::Unsafe(request)) => {
             let keys = request.on_response(&options.response());
+            tell(&explained);
             println!("  its response invalidates {keys:?}");
         }
         None => {}
@@ -43,9 +45,11 @@ enum Asked<'a> {
 }
 
 /// The first question: is the cache to be asked?
-fn ask<'p>(policy: &'p Policy, request: &request::Parts) -> Option<Asked<'p>> {
+fn ask<'p>(explained: &'p Explanation, request: &request::Parts) -> Option<Asked<'p>> {
     println!("{} {}", request.method, request.uri);
-    match policy.begin(request, &SizeHint::with_exact(0)) {
+    let begun = explained.policy().begin(request, &SizeHint::with_exact(0));
+    tell(explained);
+    match begun {
         Begin::Lookup(lookup) => Some(Asked::Lookup(lookup)),
         Begin::Invalidate(request) => {
             println!("  written through to the origin");
@@ -65,6 +69,7 @@ const SECRET: [u8; 32] = [0; 32];
 
 /// The third question: is the response kept?
 fn fetch(
+    explained: &Explanation,
     options: &Options,
     lookup: Lookup<'_>,
     mut request: request::Parts,
@@ -75,11 +80,14 @@ fn fetch(
         println!("  answered with 504: nothing is stored, and only that was asked for");
         return None;
     };
+    tell(explained);
     println!("  forwarded: {}", fetch.reason());
     let mut response = options.response();
     let length = response.headers.get(header::CONTENT_LENGTH).cloned();
     let size = SizeHint::default();
-    match fetch.on_response(&mut response, &size, now, 0, &Secret::from_bytes(SECRET)) {
+    let outcome = fetch.on_response(&mut response, &size, now, 0, &Secret::from_bytes(SECRET));
+    tell(explained);
+    match outcome {
         Outcome::Store(store) => {
             println!("  {}: stored\n  Cache-Status: example; {}", options.status, store.status());
             let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
@@ -99,7 +107,13 @@ fn fetch(
 }
 
 /// The second question: may what is kept be used?
-fn reuse(lookup: Lookup<'_>, mut request: request::Parts, kept: Kept, at: SystemTime) {
+fn reuse(
+    explained: &Explanation,
+    lookup: Lookup<'_>,
+    mut request: request::Parts,
+    kept: Kept,
+    at: SystemTime,
+) {
     let secret = Secret::from_bytes(SECRET);
     let selected = kept.as_ref().and_then(|(index, variant, response)| {
         let wanted = lookup.wanted(&request.headers, &secret);
@@ -110,7 +124,9 @@ fn reuse(lookup: Lookup<'_>, mut request: request::Parts, kept: Kept, at: System
         (Some(_), None) => Stored::OtherVariants,
         (None, None) => Stored::Nothing,
     };
-    match lookup.decide(&mut request, stored, Timestamp::from_wall(at)) {
+    let decision = lookup.decide(&mut request, stored, Timestamp::from_wall(at));
+    tell(explained);
+    match decision {
         Decision::Serve(serve) => {
             println!("  served from the cache\n  Cache-Status: example; {}", serve.status);
             let body = if serve.content == Content::Whole { "with" } else { "without" };
@@ -129,6 +145,13 @@ fn reuse(lookup: Lookup<'_>, mut request: request::Parts, kept: Kept, at: System
         Decision::GatewayTimeout(status) => {
             println!("  answered with 504\n  Cache-Status: example; {status}");
         }
+    }
+}
+
+/// The rules that have led here.
+fn tell(explained: &Explanation) {
+    for step in explained.steps() {
+        println!("    {step}");
     }
 }
 

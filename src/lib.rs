@@ -94,25 +94,40 @@
 //!
 //! # Coverage of RFC 9111
 //!
-//! | section | rule | |
+//! The rules have the names by which [`policy::explain`] shows them.
+//!
+//! | section | rules | |
 //! |---|---|---|
-//! | 2, 4.1 | key, `Vary`, variants side by side | yes |
-//! | 3 | storing by status, directives and mode; `must-understand` | yes |
-//! | 3.1 | fields that are not stored | yes |
-//! | 3.2, 4.3.4 | freshening by a 304 | yes, the variant that was asked about |
-//! | 3.3, 3.4 | partial responses | pass by |
-//! | 3.5 | `Authorization` in a shared cache | yes |
-//! | 4.2 | age, lifetime, heuristics | yes |
-//! | 4 | concurrent requests answered by one | yes |
-//! | 4.2.4, RFC 5861 | stale responses | `stale-while-revalidate`, `stale-if-error`, the policy's own windows, the client's `max-stale`, [`CacheMode`] |
-//! | 4.3.1 – 4.3.3 | validation | yes |
-//! | 4.3.5 | freshening by HEAD | no; HEAD is answered from a stored GET |
-//! | 4.4 | invalidation by unsafe methods | yes |
-//! | 5.1 | `Age` | yes |
-//! | 5.2.1 | request directives | yes; a shared cache ignores `max-stale` unless told otherwise |
-//! | 5.2.2 | response directives | yes |
-//! | 5.3, 5.4 | `Expires`, `Pragma` | yes |
-//! | 7.3 | `Set-Cookie` | not shared unless told otherwise |
+//! | 2 | `key` | scheme, authority, path, query; namespaces and partitions |
+//! | 3 | `status`, `permission`, `streaming`, `use` | any final status that says how long, or may be guessed |
+//! | 3.1 | `fields` | those of the connection are not stored |
+//! | 3.2, 4.3.4 | `freshening` | by a 304 |
+//! | 3.3, 3.4 | | partial responses pass by |
+//! | 3.5 | `authorization` | in a shared cache |
+//! | 4 | `method` | GET and HEAD are answered, concurrent ones by one; unsafe methods are written through |
+//! | 4.1 | `selection`, `vary` | variants side by side, codings and languages normalised |
+//! | 4.2 | `fresh` | |
+//! | 4.2.1, 4.2.2 | `lifetime`, `policy` | explicit, heuristic, by status; what the policy makes of it |
+//! | 4.2.3, 5.1 | `age` | |
+//! | 4.2.4 | `stale` | `stale-while-revalidate`, `stale-if-error`, the policy's own windows, the client's `max-stale`, [`CacheMode`] |
+//! | 4.3.1 – 4.3.3 | `validation` | with all validators; the client's own conditions are answered after |
+//! | 4.3.5 | `head` | a 200 to HEAD freshens a stored GET, or ends it |
+//! | 4.4 | `invalidation` | by any method that is not known to be safe |
+//! | 5.2.1 | `request-directives` | a shared cache ignores `max-stale` unless told otherwise |
+//! | 5.2.1.5 | `request-no-store` | |
+//! | 5.2.1.7 | `only-if-cached` | |
+//! | 5.2.2.3 | `must-understand` | with a list of codes |
+//! | 5.2.2.4 | `no-cache` | also for single fields |
+//! | 5.2.2.5 | `no-store` | |
+//! | 5.2.2.7 | `private` | also for single fields |
+//! | 5.3, 5.4 | | `Expires`, `Pragma` |
+//! | 7.3 | `set-cookie` | not shared unless told otherwise |
+//! | RFC 5861 §4 | `server-error` | |
+//! | RFC 9110 §7.6 | `request` | what passes by |
+//! | RFC 9110 §7.6.1 | `connection` | |
+//! | RFC 9110 §8.6 | `length` | |
+//! | RFC 9110 §9.3.3 | `post` | what a GET would bring serves later GETs |
+//! | RFC 9213 §2.2 | `targeted` | by a list of fields |
 //!
 //! # Features
 //!

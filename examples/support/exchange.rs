@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, request, response};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, request, response};
 use larder::Policy;
 use lexopt::prelude::*;
 
 use crate::args;
 
-const HELP: &str = "Tells what a cache does with a response, and with the same request later.
+const HELP: &str =
+    "Tells what a cache does with a response, and with the same request later, and by which rules.
 
 Usage: policy_alone [OPTIONS]
 
 Options:
   --private                      a cache for one user, not for many
+  --target FIELD                 a targeted field to go by, may be repeated
   --request 'METHOD URL'         [default: 'GET http://a.example/']
   --request-header 'NAME: VALUE' a field of the request, may be repeated
   --status CODE                  of the response [default: 200]
@@ -50,10 +52,15 @@ impl Options {
             response: HeaderMap::new(),
             after: Duration::ZERO,
         };
+        let mut targets = Vec::new();
         let mut parser = lexopt::Parser::from_env();
         while let Some(arg) = parser.next()? {
             match arg {
                 Long("private") => options.policy = Policy::private(),
+                Long("target") => {
+                    let name = |text: &str| text.parse::<HeaderName>().ok();
+                    targets.push(args::value(&mut parser, "--target", "a field name", name)?);
+                }
                 Long("request") => {
                     (options.method, options.url) =
                         args::value(&mut parser, "--request", "'METHOD URL'", |text| {
@@ -82,6 +89,7 @@ impl Options {
                 _ => return Err(arg.unexpected()),
             }
         }
+        options.policy = options.policy.targets(targets);
         Ok(options)
     }
 

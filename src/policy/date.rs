@@ -251,7 +251,7 @@ mod tests {
         }
     }
 
-    /// RFC 9110 §5.6.7: more than 50 years in the future is in the past.
+    /// Behaviour 15; RFC 9110 §5.6.7: more than 50 years in the future is in the past.
     #[test]
     fn two_digits_of_a_year_are_at_most_50_years_ahead() {
         let cases = [

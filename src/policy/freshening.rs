@@ -6,12 +6,12 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
 
 use super::{
-    CacheStatus, Cached, Content, Outcome, Reason, Scope, Serve, StoredResponse, Update,
+    CacheStatus, Cached, Content, Outcome, Reason, Rule, Scope, Serve, StoredResponse, Update,
     age::{self, Timestamp},
     date,
     directives::{Reach, ResponseDirectives},
     etag::EntityTag,
-    fields,
+    explain, fields,
     head::{Asked, is_hop_by_hop},
     reuse::{self, Candidate, seconds},
     storing::{self, Received, Storable},
@@ -39,6 +39,14 @@ impl Asking {
         };
         let nominates = storing::nominates_rules(&head.headers);
         let unfit = unfit.or(nominates.then_some(Reason::ConnectionOption));
+        self.lookup.policy.rules.trail.note(Rule::Freshening, || {
+            let tags = |headers| explain::show(headers, &[header::ETAG]);
+            let told = match unfit {
+                None => "the stored response is good again".to_owned(),
+                Some(reason) => format!("good for this request alone: {reason}"),
+            };
+            (format!("stored {}, now {}", tags(stored.headers()), tags(&head.headers)), told)
+        });
         if let Some(unfit) = unfit {
             // Somebody says that what we have is good, and at the same time that it is of another
             // tag or another URI: good for this request, and for no other.
@@ -115,7 +123,14 @@ impl Asking {
     ) -> Outcome {
         let is_fit = head.extensions.get::<RedirectedInside>().is_none()
             && !storing::nominates_rules(&head.headers);
-        if is_fit && describes(&head.headers, &candidate.response) {
+        let is_same = is_fit && describes(&head.headers, &candidate.response);
+        self.lookup.policy.rules.trail.note(Rule::Head, || {
+            const TOLD: [HeaderName; 3] =
+                [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH];
+            let told = if is_same { "freshens what is stored" } else { "describes another" };
+            (explain::show(&head.headers, &TOLD), told.to_owned())
+        });
+        if is_same {
             return self.freshen(candidate, head, asked, cached);
         }
         // A request that is kept out of the cache says nothing about what others get.

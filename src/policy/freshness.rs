@@ -21,23 +21,29 @@ pub(super) struct Freshness<'a> {
 }
 
 impl Freshness<'_> {
-    /// The freshness lifetime (RFC 9111 §4.2.1): the first rule that applies.
-    pub(super) fn lifetime(&self) -> Duration {
-        let guess = || self.by_status().or_else(|| self.heuristic()).or_else(|| self.default());
-        self.explicit().or_else(guess).unwrap_or_default()
+    /// The freshness lifetime (RFC 9111 §4.2.1), and what it comes from: the first rule that applies.
+    pub(super) fn lifetime(&self) -> (Duration, &'static str) {
+        self.explicit()
+            .or_else(|| Some((self.by_status()?, "status_ttl")))
+            .or_else(|| Some((self.heuristic()?, "heuristic")))
+            .or_else(|| Some((self.default()?, "default_ttl")))
+            .unwrap_or((Duration::ZERO, "nothing said"))
     }
 
     /// The lifetime that the origin gave, if it gave one (RFC 9111 §4.2.1).
-    pub(super) fn explicit(&self) -> Option<Duration> {
+    pub(super) fn explicit(&self) -> Option<(Duration, &'static str)> {
         if let Some(cached) = self.said.cached() {
-            return Some(cached.lifetime());
+            return Some((cached.lifetime(), "the handler"));
         }
         let directives = &self.said.directives;
         let shared = match self.rules.scope {
             Scope::Shared => directives.s_maxage, // §5.2.2.10
             Scope::Private => None,
         };
-        shared.or(directives.max_age).map(Delta::lifetime).or_else(|| self.expires())
+        let of = |delta: Option<Delta>, name| Some((delta?.lifetime(), name));
+        of(shared, "s-maxage")
+            .or_else(|| of(directives.max_age, "max-age"))
+            .or_else(|| Some((self.expires()?, "expires")))
     }
 
     /// `Expires` minus `Date`. One in the past, or one that is no date, is a lifetime of zero and
@@ -135,6 +141,7 @@ mod tests {
                 last_modified: date::field(&headers, &header::LAST_MODIFIED, date),
             }
             .lifetime()
+            .0
             .as_secs()
         }
 

@@ -3,7 +3,7 @@ use http::{HeaderMap, HeaderName, StatusCode, Uri, header, response};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, Cached, Lookup, Policy, Reason, Store, Timestamp, validation::Asking,
+    CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, explain, validation::Asking,
     variants::Secret,
 };
 
@@ -62,7 +62,12 @@ impl Unsafe {
         let mut lines = head.headers.get_all(header::CONTENT_LOCATION).iter();
         let is_one = lines.next().is_some() && lines.next().is_none();
         let named = self.named_by(&head.headers, &header::CONTENT_LOCATION);
-        if !is_content || !is_one || named.as_ref() != Some(&self.key) {
+        let is_named = is_content && is_one && named.as_ref() == Some(&self.key);
+        self.policy.rules.trail.note(Rule::Post, || {
+            let told = if is_named { "what a GET would bring" } else { "not stored" };
+            (explain::show(&head.headers, &[header::CONTENT_LOCATION]), told.to_owned())
+        });
+        if !is_named {
             return None;
         }
         let asking = Asking {
@@ -85,6 +90,15 @@ impl Unsafe {
     /// What its response invalidates (RFC 9111 §4.4): after a success or a redirect the target URI,
     /// and what `Location` and `Content-Location` name on the same origin; after an error nothing.
     pub fn on_response(self, head: &response::Parts) -> Vec<CacheKey> {
+        let keys = self.invalidated(head);
+        self.policy
+            .rules
+            .trail
+            .note(Rule::Invalidation, || (head.status.to_string(), format!("{keys:?}")));
+        keys
+    }
+
+    fn invalidated(&self, head: &response::Parts) -> Vec<CacheKey> {
         if !head.status.is_success() && !head.status.is_redirection() {
             return Vec::new();
         }
@@ -94,7 +108,7 @@ impl Unsafe {
         }
         keys.retain(|key| *key != self.key);
         keys.dedup();
-        keys.push(self.key);
+        keys.push(self.key.clone());
         keys
     }
 

@@ -49,6 +49,7 @@ mod date;
 mod directives;
 mod downstream;
 mod etag;
+mod explain;
 mod fields;
 mod freshening;
 mod freshness;
@@ -81,6 +82,7 @@ pub(crate) use self::validation::RedirectedInside;
 pub use self::{
     age::Timestamp,
     downstream::Downstream,
+    explain::{Explanation, Rule, Step, explain},
     head::{StoredHead, StoredResponse},
     hooks::{Bypass, Keep, ResponseMeta},
     index::{Index, Placement, VariantBound, Wanted},

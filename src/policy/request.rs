@@ -4,9 +4,9 @@ use http::{HeaderMap, Method, header, request};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, CacheMode, Policy, Reason, Uncollapsed, Unsafe,
+    CacheKey, CacheMode, Policy, Reason, Rule, Uncollapsed, Unsafe,
     directives::RequestDirectives,
-    fields,
+    explain, fields,
     hooks::Apart,
     index::Wanted,
     invalidation::Post,
@@ -64,23 +64,62 @@ impl Deref for Borrowed<'_> {
 impl Policy {
     /// The first question. `body` is the size hint of the request's body.
     pub fn begin(&self, head: &request::Parts, body: &SizeHint) -> Begin<'_> {
+        let trail = &self.rules.trail;
+        let begun = self.begin_by_method(head, body);
+        trail.note(Rule::Request, || {
+            let told = match &begun {
+                Begin::Bypass(reason) => format!("passes by: {reason}"),
+                Begin::Invalidate(_) => "is written through".to_owned(),
+                Begin::Lookup(_) => "is looked up".to_owned(),
+            };
+            (format!("{} {}", head.method, head.uri), told)
+        });
+        begun
+    }
+
+    fn begin_by_method(&self, head: &request::Parts, body: &SizeHint) -> Begin<'_> {
+        let method = |told: &str| {
+            self.rules.trail.note(Rule::Method, || (head.method.to_string(), told.to_owned()));
+        };
         match head.method {
-            Method::GET | Method::HEAD => match self.lookup(head, body) {
-                Ok(lookup) => Begin::Lookup(lookup),
-                Err(reason) => Begin::Bypass(reason),
-            },
-            Method::CONNECT => Begin::Bypass(Reason::Upgrade),
-            Method::OPTIONS | Method::TRACE => Begin::Bypass(Reason::Method),
-            // A method that nobody has registered may be unsafe, and is taken to be.
-            _ => match CacheKey::of(&self.rules, head) {
-                Ok(key) if head.method == Method::POST => {
-                    let post = self.post(head, &key).ok();
-                    Begin::Invalidate(Unsafe::new(key, self).writing(post))
+            Method::GET | Method::HEAD => {
+                method("may be answered from the store");
+                match self.lookup(head, body) {
+                    Ok(lookup) => Begin::Lookup(lookup),
+                    Err(reason) => Begin::Bypass(reason),
                 }
-                Ok(key) => Begin::Invalidate(Unsafe::new(key, self)),
-                Err(reason) => Begin::Bypass(reason),
-            },
+            }
+            Method::CONNECT => Begin::Bypass(Reason::Upgrade),
+            Method::OPTIONS | Method::TRACE => {
+                method("safe, and its responses are not kept");
+                Begin::Bypass(Reason::Method)
+            }
+            // A method that nobody has registered may be unsafe, and is taken to be.
+            _ => {
+                method("unsafe");
+                let key = match self.key_of(head) {
+                    Ok(key) => key,
+                    Err(reason) => return Begin::Bypass(reason),
+                };
+                let post = match head.method {
+                    Method::POST => self.post(head, &key).ok(),
+                    _ => None,
+                };
+                Begin::Invalidate(Unsafe::new(key, self).writing(post))
+            }
         }
+    }
+
+    fn key_of(&self, head: &request::Parts) -> Result<CacheKey, Reason> {
+        let key = CacheKey::of(&self.rules, head);
+        self.rules.trail.note(Rule::Key, || {
+            let told = match &key {
+                Ok(key) => format!("{key:?}"),
+                Err(reason) => format!("none: {reason}"),
+            };
+            (explain::show(&head.headers, &[header::HOST]), told)
+        });
+        key
     }
 
     fn lookup(&self, head: &request::Parts, body: &SizeHint) -> Result<Lookup<'_>, Reason> {
@@ -101,7 +140,7 @@ impl Policy {
         }
         Ok(Lookup {
             policy: Borrowed::Policy(self),
-            key: CacheKey::of(rules, head)?,
+            key: self.key_of(head)?,
             apart: Apart::all(&rules.apart, head)?,
             mode,
             is_head: head.method == Method::HEAD,

@@ -3,11 +3,12 @@ use std::{borrow::Cow, time::Duration};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request, response};
 
 use super::{
-    CacheMode, CacheStatus, ClientMaxStale, ClientReload, Fetch, Lookup, Reason, Refresh,
+    CacheMode, CacheStatus, ClientMaxStale, ClientReload, Fetch, Lookup, Reason, Refresh, Rule,
     StoredHead, StoredResponse,
     age::{self, Timestamp},
+    date,
     directives::MaxStale,
-    downstream,
+    downstream, explain,
     head::{Facts, Revalidate},
     normal, precondition,
     stale::{self, Occasion},
@@ -76,7 +77,9 @@ impl Lookup<'_> {
         stored: Stored<'_>,
         now: Timestamp,
     ) -> Decision {
-        let (reason, candidate) = match self.choose(stored, now) {
+        let chosen = self.choose(stored, now);
+        self.explain(&request.headers, &chosen);
+        let (reason, candidate) = match chosen {
             Chosen::Use { index, response, age, lifetime, refresh } => {
                 let status = CacheStatus::hit(seconds(lifetime) - seconds(age));
                 let (head, content) = self.answer(&request.headers, response.head(), age, now);
@@ -91,6 +94,9 @@ impl Lookup<'_> {
             Chosen::Ask { reason, candidate } => (reason, candidate),
         };
         if self.mode == CacheMode::OnlyIfCached || self.directives.only_if_cached {
+            let told =
+                || (explain::show(&request.headers, &[header::CACHE_CONTROL]), "504".to_owned());
+            self.policy.rules.trail.note(Rule::OnlyIfCached, told);
             return Decision::GatewayTimeout(CacheStatus::generated(Reason::OnlyIfCached));
         }
         // What is asked for is what was keyed.
@@ -124,11 +130,31 @@ impl Lookup<'_> {
                 best = Some((index, response, facts));
             }
         }
+        rules.trail.note(Rule::Selection, || {
+            let told = match &best {
+                Some((index, _, facts)) => {
+                    format!("number {index}, of {:?}", date::format(facts.date))
+                }
+                None => "none that these rules would have stored".to_owned(),
+            };
+            (format!("{} stored", responses.len()), told)
+        });
         let Some((index, response, facts)) = best else { return Chosen::ask(Reason::UriMiss) };
         let received = response.head().asked().received;
         let resident = now.since(received);
         let age = age::current_age(&facts, resident);
         let lifetime = facts.lifetime;
+        rules.trail.note(Rule::Age, || {
+            let (initial, resident) = (seconds(facts.initial_age), seconds(resident));
+            (
+                format!("{initial} s old when it came, {resident} s ago"),
+                format!("{} s", seconds(age)),
+            )
+        });
+        rules.trail.note(Rule::Fresh, || {
+            let told = if lifetime > age { "fresh" } else { "stale" };
+            (format!("lifetime {} s, age {} s", seconds(lifetime), seconds(age)), told.to_owned())
+        });
         let candidate = |facts: Cow<'_, Facts>| Candidate {
             index,
             response: response.clone(),
@@ -154,6 +180,32 @@ impl Lookup<'_> {
             }
             Err(reason) => Chosen::Ask { reason, candidate: Some(candidate(facts)) },
         }
+    }
+
+    /// Why what is stored is used, or is not.
+    fn explain(&self, request: &HeaderMap, chosen: &Chosen<'_>) {
+        const ASKED: [header::HeaderName; 2] = [header::CACHE_CONTROL, header::PRAGMA];
+        let trail = &self.policy.rules.trail;
+        let (rule, told) = match chosen {
+            Chosen::Use { refresh: None, .. } => (Rule::RequestDirectives, "used"),
+            Chosen::Use { .. } => (Rule::Stale, "used while it is refreshed"),
+            Chosen::Ask { reason: Reason::NoCache, .. } => (Rule::NoCache, "to be validated"),
+            Chosen::Ask { reason: Reason::Stale, .. } => (Rule::Stale, "not to be used"),
+            Chosen::Ask { reason: Reason::Reload, .. } => {
+                (Rule::RequestDirectives, "to be validated or fetched")
+            }
+            Chosen::Ask { reason, .. } => {
+                return trail.note(Rule::Selection, || (String::new(), format!("none: {reason}")));
+            }
+        };
+        trail.note(rule, || {
+            let mode = format!("{:?}", self.mode);
+            let mode = (self.mode != CacheMode::Default).then(|| format!("mode {mode}"));
+            let asked = explain::show(request, &ASKED);
+            let inputs = [mode.unwrap_or_default(), asked];
+            let inputs: Vec<_> = inputs.into_iter().filter(|input| !input.is_empty()).collect();
+            (inputs.join(", "), told.to_owned())
+        });
     }
 
     /// The head of an answer made of a stored response that may be used as it is.

@@ -3,8 +3,9 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::{
-    CacheKey, Reason, ResponseMeta, age, date,
+    CacheKey, Reason, ResponseMeta, Rule, age, date,
     directives::{Delta, Reach, ResponseDirectives},
+    explain::{self, Trail},
     fields,
     freshness::{Freshness, is_heuristically_cacheable},
     head::{Asked, Facts, Revalidate, StoredHead, storable_fields},
@@ -59,30 +60,40 @@ fn judge(
     let storing = &rules.storing;
     let said = Said::of(&storing.targets, headers, cached);
     let directives = &said.directives;
-    may_store(storing, asked, status, headers, &said)?;
-    if nominates_rules(headers) || nominates(headers, &storing.targets) {
-        return Err(Reason::ConnectionOption);
-    }
-    if headers.len() > MAX_FIELDS {
-        return Err(Reason::TooLarge);
-    }
-    let names = NameSet::of(headers)?;
-    if storing.vary_on_credentials == VaryOnCredentials::Bypass && names.names_credentials() {
-        return Err(Reason::VaryCredentials);
-    }
+    may_store(rules, asked, status, headers, &said)?;
+    let check = Check { trail: &rules.trail, headers };
+    let is_for_hop = nominates_rules(headers) || nominates(headers, &storing.targets);
+    check.refuse(Rule::Connection, is_for_hop, Reason::ConnectionOption, &[header::CONNECTION])?;
+    check.refuse(Rule::Fields, headers.len() > MAX_FIELDS, Reason::TooLarge, &[])?;
+    let names = NameSet::of(headers);
+    let is_bypassed = |names: &NameSet| {
+        storing.vary_on_credentials == VaryOnCredentials::Bypass && names.names_credentials()
+    };
+    let names = names.and_then(|names| match is_bypassed(&names) {
+        true => Err(Reason::VaryCredentials),
+        false => Ok(names),
+    });
+    let reason = names.as_ref().err().copied();
+    check.refuse(
+        Rule::Vary,
+        reason.is_some(),
+        reason.unwrap_or(Reason::VaryStar),
+        &[header::VARY],
+    )?;
+    let names = names?;
 
     let facts = received.facts(rules, &said);
     let meta = received.meta_of(&facts);
-    let lifetime = storing.lifetimes.adjust(&meta, cached.is_some())?;
-    let facts = Facts { lifetime, ..facts };
+    let lifetime = storing.lifetimes.adjust(&meta, cached.is_some());
+    received.explain_lifetime(rules, &said, lifetime);
+    let facts = Facts { lifetime: lifetime?, ..facts };
     let has_validator =
         headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED);
     let is_useful = has_validator
         || (!facts.lifetime.is_zero() && facts.revalidate != Revalidate::Always)
         || facts.windows.are_open();
-    if !is_useful {
-        return Err(Reason::NoFreshness);
-    }
+    const VALIDATORS: [HeaderName; 2] = [header::ETAG, header::LAST_MODIFIED];
+    check.refuse(Rule::Use, !is_useful, Reason::NoFreshness, &VALIDATORS)?;
 
     let strip = storing.set_cookie == SetCookie::Strip;
     let private = ResponseDirectives {
@@ -135,7 +146,7 @@ impl<'a> Received<'a> {
         Facts {
             date: freshness.date,
             initial_age: self.initial_age.unwrap_or_else(initial_age),
-            lifetime: freshness.lifetime(),
+            lifetime: freshness.lifetime().0,
             revalidate: revalidate(&rules.storing, directives),
             immutable: directives.immutable,
             windows: Windows::of(&rules.storing, directives, said.cached()),
@@ -161,8 +172,25 @@ impl<'a> Received<'a> {
     /// Whether it says by itself how long it is fresh (RFC 9111 §4.2.1).
     pub(super) fn says_how_long(&self, rules: &Rules) -> bool {
         let said = Said::of(&rules.storing.targets, self.headers, self.cached);
-        let lifetime = self.freshness(&rules.storing, &said).explicit();
-        lifetime.is_some_and(|lifetime| !lifetime.is_zero())
+        let explicit = self.freshness(&rules.storing, &said).explicit();
+        explicit.is_some_and(|(lifetime, _)| !lifetime.is_zero())
+    }
+
+    fn explain_lifetime(&self, rules: &Rules, said: &Said<'_>, adjusted: Result<Duration, Reason>) {
+        let lifetime = || self.freshness(&rules.storing, said).lifetime();
+        rules.trail.note(Rule::Lifetime, || {
+            const FIELDS: [HeaderName; 3] = [header::DATE, header::EXPIRES, header::LAST_MODIFIED];
+            let (length, source) = lifetime();
+            let fields: Vec<_> = said.field().into_iter().chain(FIELDS).collect();
+            (explain::show(self.headers, &fields), format!("{} s, by {source}", length.as_secs()))
+        });
+        rules.trail.note(Rule::Policy, || {
+            let told = match adjusted {
+                Ok(length) => format!("{} s", length.as_secs()),
+                Err(reason) => format!("not stored: {reason}"),
+            };
+            (format!("{} s", lifetime().0.as_secs()), told)
+        });
     }
 
     fn meta(&self, rules: &Rules) -> ResponseMeta<'a> {
@@ -205,42 +233,40 @@ pub(super) fn evaluate_again(
 }
 
 fn may_store(
-    rules: &StoringRules,
+    rules: &Rules,
     asked: Asked,
     status: StatusCode,
     headers: &HeaderMap,
     said: &Said<'_>,
 ) -> Result<(), Reason> {
+    let check = Check { trail: &rules.trail, headers };
+    let rules = &rules.storing;
     let directives = &said.directives;
     let shared = rules.scope == Scope::Shared;
-    match status.as_u16() {
-        206 => return Err(Reason::Partial),
-        304 | ..200 => return Err(Reason::Status),
-        _ => {}
-    }
-    if asked.no_store {
-        return Err(Reason::RequestNoStore);
-    }
-    if is_stream(headers) {
-        return Err(Reason::Streaming);
-    }
-    // §5.2.2.3: who understands the status code stores in spite of no-store, who does not must not.
-    if directives.must_understand && rules.understood.binary_search(&status).is_err() {
-        return Err(Reason::Status);
-    }
-    if directives.no_store && !directives.must_understand {
-        return Err(Reason::NoStore);
-    }
-    if shared && (asked.marked_private || directives.private == Some(Reach::Whole)) {
-        return Err(Reason::Private);
-    }
-    if shared && asked.authorization && !is_for_everybody(headers, said) {
-        return Err(Reason::Authorization);
-    }
-    if rules.set_cookie == SetCookie::Bypass && headers.contains_key(header::SET_COOKIE) {
-        return Err(Reason::SetCookie);
-    }
-    let allowed = directives.public
+    let spoken = said.field();
+    let spoken = spoken.as_slice();
+    check.trail.note(Rule::Targeted, || (explain::show(headers, &rules.targets), said.to_string()));
+    let unfit = match status.as_u16() {
+        206 => Some(Reason::Partial),
+        304 | ..200 => Some(Reason::Status),
+        _ => None,
+    };
+    check.refuse(Rule::Status, unfit.is_some(), unfit.unwrap_or(Reason::Status), &[])?;
+    check.refuse(Rule::RequestNoStore, asked.no_store, Reason::RequestNoStore, &[])?;
+    let content_type = [header::CONTENT_TYPE];
+    check.refuse(Rule::Streaming, is_stream(headers), Reason::Streaming, &content_type)?;
+    // Who understands the status code stores in spite of no-store, who does not must not.
+    let is_foreign = directives.must_understand && rules.understood.binary_search(&status).is_err();
+    check.refuse(Rule::MustUnderstand, is_foreign, Reason::Status, spoken)?;
+    let no_store = directives.no_store && !directives.must_understand;
+    check.refuse(Rule::NoStore, no_store, Reason::NoStore, spoken)?;
+    let private = shared && (asked.marked_private || directives.private == Some(Reach::Whole));
+    check.refuse(Rule::Private, private, Reason::Private, spoken)?;
+    let is_alone = shared && asked.authorization && !is_for_everybody(headers, said);
+    check.refuse(Rule::Authorization, is_alone, Reason::Authorization, spoken)?;
+    let cookie = rules.set_cookie == SetCookie::Bypass && headers.contains_key(header::SET_COOKIE);
+    check.refuse(Rule::SetCookie, cookie, Reason::SetCookie, &[])?;
+    let is_allowed = directives.public
         || (!shared && directives.private.is_some())
         || said.cached().is_some()
         || directives.max_age.is_some()
@@ -248,7 +274,30 @@ fn may_store(
         || (said.hears_expires() && headers.contains_key(header::EXPIRES))
         || is_heuristically_cacheable(rules, status)
         || rules.lifetimes.of_status(status).is_some();
-    if allowed { Ok(()) } else { Err(Reason::Status) }
+    check.refuse(Rule::Permission, !is_allowed, Reason::Status, spoken)
+}
+
+/// Asks one rule after the other, and writes down what each says.
+struct Check<'a> {
+    trail: &'a Trail,
+    headers: &'a HeaderMap,
+}
+
+impl Check<'_> {
+    fn refuse(
+        &self,
+        rule: Rule,
+        is_refused: bool,
+        reason: Reason,
+        fields: &[HeaderName],
+    ) -> Result<(), Reason> {
+        self.trail.note(rule, || {
+            let refused = || format!("not stored: {reason}");
+            let told = if is_refused { refused() } else { "no objection".to_owned() };
+            (explain::show(self.headers, fields), told)
+        });
+        if is_refused { Err(reason) } else { Ok(()) }
+    }
 }
 
 /// RFC 9111 §3.5. A malformed directive restricts, but it permits nothing.

@@ -1,6 +1,6 @@
 //! What a response says about caching: by the field of the highest rank that it has.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -56,6 +56,15 @@ impl<'a> Said<'a> {
         }
     }
 
+    /// The field that it is said in.
+    pub(super) fn field(&self) -> Option<HeaderName> {
+        match self.by {
+            Speaker::Handler(_) => None,
+            Speaker::Target(name) => Some(name.clone()),
+            Speaker::Fields => Some(header::CACHE_CONTROL),
+        }
+    }
+
     /// Whether `Expires` counts (RFC 9213 §2.2).
     pub(super) fn hears_expires(&self) -> bool {
         matches!(self.by, Speaker::Fields)
@@ -71,6 +80,16 @@ impl<'a> Said<'a> {
                 Speaker::Fields => fields::list(headers, &header::CACHE_CONTROL)
                     .any(|member| member.eq_ignore_ascii_case(b"must-revalidate")),
             }
+    }
+}
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.by {
+            Speaker::Handler(_) => f.write_str("the handler has spoken"),
+            Speaker::Target(name) => write!(f, "{name} counts"),
+            Speaker::Fields => f.write_str("cache-control and expires count"),
+        }
     }
 }
 

@@ -2,10 +2,10 @@ use http::{HeaderMap, HeaderValue, StatusCode, header, request, response};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, CacheStatus, Cached, Lookup, Private, Reason, Running, Serve, StoredHead,
+    CacheKey, CacheStatus, Cached, Lookup, Private, Reason, Rule, Running, Serve, StoredHead,
     StoredResponse,
     age::Timestamp,
-    date, fields,
+    date, explain, fields,
     head::Asked,
     index::{Placement, VariantBound},
     options::Scope,
@@ -142,6 +142,12 @@ impl Fetch {
             is_asked_about: set_conditions(&mut request.headers, &candidate),
             ..candidate
         });
+        if candidate.is_some() {
+            lookup.policy.rules.trail.note(Rule::Validation, || {
+                let sent = explain::show(&request.headers, &CONDITIONS);
+                (String::new(), if sent.is_empty() { "nothing to ask by".to_owned() } else { sent })
+            });
+        }
         Self(Box::new(Asking {
             lookup: lookup.detach(),
             request: as_it_came,
@@ -196,7 +202,10 @@ impl Asking {
         let status = CacheStatus::forwarded(self.reason);
         let cached = head.extensions.remove::<Cached>();
         let asked = self.asked(head, now, began);
+        let trail = &self.lookup.policy.rules.trail;
         if let Some(serve) = self.instead_of(head.status, now) {
+            let told = || (head.status.to_string(), "the stored response is used".to_owned());
+            trail.note(Rule::ServerError, told);
             return Outcome::ServeStale(serve);
         }
         if head.status == StatusCode::NOT_MODIFIED
@@ -269,17 +278,28 @@ impl Asking {
         cached: Option<&Cached>,
     ) -> Result<(Option<u64>, Storable), Reason> {
         if self.lookup.is_head {
+            let told = || (String::new(), "not stored: head".to_owned());
+            self.lookup.policy.rules.trail.note(Rule::Head, told);
             return Err(Reason::Head);
         }
         if head.extensions.get::<RedirectedInside>().is_some() {
             return Err(Reason::RedirectedInside);
         }
-        let length = content_length(&head.headers)?;
-        let length = match (length, size.exact()) {
-            (Some(said), Some(exact)) if said != exact => return Err(Reason::ContentLength),
-            (said, exact) => said.or(exact),
-        };
         let rules = &self.lookup.policy.rules;
+        let length = match (content_length(&head.headers), size.exact()) {
+            (Ok(Some(said)), Some(exact)) if said != exact => Err(Reason::ContentLength),
+            (Ok(said), exact) => Ok(said.or(exact)),
+            (Err(reason), _) => Err(reason),
+        };
+        rules.trail.note(Rule::Length, || {
+            let told = match length {
+                Ok(Some(length)) => format!("{length} bytes"),
+                Ok(None) => "as long as it takes".to_owned(),
+                Err(reason) => format!("not stored: {reason}"),
+            };
+            (explain::show(&head.headers, &[header::CONTENT_LENGTH]), told)
+        });
+        let length = length?;
         let storable = storing::evaluate(rules, &self.received(head, asked, cached))?;
         Ok((length, storable))
     }
@@ -314,6 +334,8 @@ impl Asking {
         }
     }
 }
+
+const CONDITIONS: [header::HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
 
 /// Puts the stored validators in place of the client's own (RFC 9111 §4.3.1). `false`: there are
 /// none, and the client's stay.

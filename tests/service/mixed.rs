@@ -1,11 +1,13 @@
 //! One store under several policies, and heads that say two things at once.
 
+use std::time::Duration;
+
 use larder::{
     Cached, MemoryManager, Policy,
     policy::{Reason, SetCookie},
 };
 
-use crate::support::{cache, cache_over, ok, request, status};
+use crate::support::{OriginError, cache, cache_over, ok, request, status};
 
 /// What a private cache has stored, a shared one over the same store must not show: neither the
 /// fields that it would not have kept, nor what `Connection` took away.
@@ -173,5 +175,30 @@ async fn a_date_that_is_none_is_replaced() {
     let date = cache.clock.date(0);
     for _ in 0..2 {
         assert_eq!(cache.get("/").await.lines("date"), [date.as_bytes()]);
+    }
+}
+
+/// Behaviour 41; RFC 9111 §5.5: no `Warning` is made, for stale answers neither; one that came goes on.
+#[tokio::test]
+async fn no_warning_is_made() {
+    let policy = Policy::shared().stale_on_disconnect(Duration::from_secs(1000));
+    for warning in [None, Some("299 - \"x\"")] {
+        let cache = cache(policy.clone());
+        let mut is_up = true;
+        cache.origin.try_on(move |_| {
+            if !std::mem::take(&mut is_up) {
+                return Err(OriginError("down"));
+            }
+            let reply = ok().cache_control("max-age=10").header("etag", "\"1\"");
+            Ok(warning
+                .into_iter()
+                .fold(reply, |reply, text| reply.header("warning", text))
+                .text(""))
+        });
+        for seconds in [0, 5, 500] {
+            cache.clock.set_secs(seconds);
+            let answer = cache.get("/").await;
+            assert_eq!((answer.status.as_u16(), answer.field("warning")), (200, warning));
+        }
     }
 }

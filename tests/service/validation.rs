@@ -225,7 +225,7 @@ async fn a_whole_response_that_is_not_stored_ends_the_old_one() {
     }
 }
 
-/// Behaviour 28; RFC 9111 §5.2.2.4.
+/// Behaviours 6 and 28; RFC 9111 §5.2.2.4.
 #[tokio::test]
 async fn no_cache_is_validated_at_each_use() {
     for cc in ["no-cache, max-age=60", "NO-CACHE, max-age=60", "max-age=60, no-cache=\"\""] {

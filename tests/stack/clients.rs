@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use tower::{Layer, Service, ServiceExt};
 use tower_http::follow_redirect::FollowRedirectLayer;
 
 use crate::{
-    net::{Version, chunked, serve},
+    net::{Version, chunked, serve, serve_bytes},
     support::{Answer, Origin, ok, read, status},
 };
 
@@ -69,6 +69,32 @@ async fn hypers_client_asks_once() {
             assert_eq!(second.field("content-length"), Some(&*second.body.len().to_string()));
             assert_eq!(origin.calls(), 1, "{version:?} {path}");
         }
+    }
+}
+
+/// Behaviour 9; RFC 9110 §15.2, RFC 8297: interim responses reach the client's callback, once, and
+/// leave nothing in the final response or in the store.
+#[tokio::test]
+async fn interim_responses_pass_by() {
+    let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\nx-interim: 1\r\ncache-control: no-store\r\n\r\n";
+    let last = "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 5\r\n\r\nhello";
+    let address = serve_bytes(format!("{hints}{hints}{last}")).await;
+    let client = layer().layer(hyper_client(Version::Http1));
+    let seen = Arc::new(AtomicUsize::new(0));
+    for is_hit in [false, true] {
+        let mut request = get(&format!("http://{address}/"));
+        let count = seen.clone();
+        hyper::ext::on_informational(&mut request, move |response| {
+            assert_eq!(
+                (response.status().as_u16(), response.headers()["x-interim"].len()),
+                (103, 1)
+            );
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        let answer = Answer::of(client.clone().oneshot(request).await.unwrap()).await;
+        assert_eq!((answer.cache.is_hit(), answer.text()), (is_hit, "hello"));
+        assert_eq!((answer.field("link"), answer.field("x-interim")), (None, None));
+        assert_eq!(seen.load(Ordering::SeqCst), 2, "the origin's two, and none from the store");
     }
 }
 

@@ -28,7 +28,7 @@ fn only(names: &[&'static str]) -> Option<Reach> {
     Some(Reach::Fields(names.iter().copied().map(HeaderName::from_static).collect()))
 }
 
-/// RFC 9111 §5.2: names in any case, several lines, empty and unknown members.
+/// Behaviour 12; RFC 9111 §5.2: names in any case, several lines, empty and unknown members.
 #[test]
 fn every_directive_is_found() {
     let text = "Max-Age=60,, S-MAXAGE=\"9\", NO-store\n\nno-Cache , PRIVATE, x, y=1,public,\n\
@@ -126,7 +126,7 @@ fn a_list_of_fields_qualifies() {
     }
 }
 
-/// RFC 9111 §1.2.2, §4.2.1.
+/// Behaviour 13; RFC 9111 §1.2.2, §4.2.1.
 #[test]
 fn a_malformed_lifetime_is_stale() {
     let cases = [

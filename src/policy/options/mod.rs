@@ -13,6 +13,7 @@ use http::{Extensions, HeaderName, StatusCode, Uri, request};
 pub use self::choices::{ClientMaxStale, ClientReload, Scope, SetCookie, VaryOnCredentials};
 use super::{
     downstream::Downstream,
+    explain::Trail,
     hooks::{Apart, OnRequest},
     lifetimes::Lifetimes,
     normal::Languages,
@@ -66,6 +67,7 @@ pub(super) struct Rules {
     pub(super) on_request: Vec<Arc<OnRequest>>,
     pub(super) stale: StaleRules,
     pub(super) downstream: Downstream,
+    pub(super) trail: Trail,
     pub(super) refresh_request: Option<Arc<RefreshRequest>>,
     /// Names these rules inside a stored head, so that other rules read its fields again.
     pub(super) fingerprint: u64,
@@ -163,6 +165,7 @@ impl Policy {
                 on_request: Vec::new(),
                 stale: StaleRules::default(),
                 downstream: Downstream::keep(),
+                trail: Trail::default(),
                 refresh_request: None,
                 fingerprint,
             }),
@@ -174,7 +177,7 @@ impl Policy {
         self.rules.storing.scope
     }
 
-    fn rules(mut self, change: impl FnOnce(&mut Rules)) -> Self {
+    pub(super) fn rules(mut self, change: impl FnOnce(&mut Rules)) -> Self {
         change(Arc::make_mut(&mut self.rules));
         self
     }
