@@ -17,7 +17,10 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
 use larder::{
     CacheLayer, CacheManager, Error, PurgeLog,
-    policy::{CacheKey, Index, Placement, Secret, StoredHead, StoredResponse, VariantId, Wanted},
+    policy::{
+        CacheKey, Index, Placement, Secret, StoredHead, StoredResponse, VariantId, VariantKey,
+        Wanted,
+    },
     storage::{BufferedWriter, Entry, Fences, Found, StoredBody},
 };
 use tower::{Layer, Service, service_fn};
@@ -101,8 +104,15 @@ impl CacheManager for MapManager {
     async fn get(&self, wanted: &Wanted<'_>) -> Result<Found<Arc<Kept>>, Error> {
         let resources = self.lock();
         let Some((index, all)) = resources.get(wanted.key()) else { return Ok(Found::nothing()) };
-        let selected = wanted.select(index).filter_map(|variant| all.get(&variant.id()));
-        Ok(Found::entries(selected.map(|kept| Entry::new(kept.response.clone(), kept.clone()))))
+        let find = |variant: VariantKey| {
+            let kept = all.get(&variant.id())?;
+            Some(Entry::new(kept.response.clone(), kept.clone()))
+        };
+        let found = Found::entries(wanted.select(index).filter_map(find));
+        if !found.responses().is_empty() {
+            return Ok(found);
+        }
+        Ok(Found::others(wanted.others(index).filter_map(find)))
     }
 
     // Bytes that are somewhere else are read as they are asked for: `StoredBody::from_reader`.

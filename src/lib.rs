@@ -149,6 +149,7 @@
 mod background;
 mod body;
 mod clock;
+mod copying;
 mod error;
 mod exchange;
 mod executor;

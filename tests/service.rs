@@ -50,6 +50,8 @@ mod requests;
 mod second_opinion;
 #[path = "service/security.rs"]
 mod security;
+#[path = "service/selecting.rs"]
+mod selecting;
 #[path = "service/sharing.rs"]
 mod sharing;
 #[path = "service/slow_store.rs"]

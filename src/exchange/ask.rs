@@ -17,6 +17,7 @@ use super::{
 use crate::{
     BoxError, CacheBody,
     body::{Reader, size_of_body},
+    copying::copy,
     fill::Fill,
     flight::{Board, Landing, Passenger, Pilot, Sharing},
     inflight::{Fetching, Lapse},
@@ -178,11 +179,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
             store_and_send(core, head, body, store, pilot, report).await;
         }
         Outcome::Freshen { update, serve } => {
-            let is_done = freshen(&core, &found, serve.index, update, &fetching).await;
-            if !is_done {
-                fetching.is_not_shared(Lapse::ForOne, now);
-            }
-            drop(fetching);
+            let is_done = freshen(&core, &found, serve.index, update, fetching).await;
             pilot.land(if is_done { Landing::LookAgain } else { Landing::Alone });
             slot.put(Ok(Brought::Response(send_stored(&core, serve, found))));
         }
@@ -276,25 +273,38 @@ pub(super) async fn store_and_send<M, ResB, E>(
 
 /// Changes the store as a 304 says. Whether others find it there now.
 async fn freshen<M: CacheManager>(
-    core: &Core<M>,
+    core: &Arc<Core<M>>,
     found: &Found<M::Handle>,
     index: usize,
     update: Update,
-    fetching: &Fetching,
+    fetching: Fetching,
 ) -> bool {
     let Some(entry) = found.clone().into_entry(index) else { return false };
-    match update {
-        Update::Replace(head) if !fetching.is_invalidated() => {
-            let is_reusable = head.is_reusable();
-            let updated = core.within(core.manager.update(&entry, head)).await;
-            is_reusable && updated.is_ok_and(|is_updated| is_updated)
-        }
-        Update::Replace(_) | Update::Keep => false,
+    let is_done = match update {
         Update::Remove => {
             let _ = core.within(core.manager.remove(&entry)).await;
             false
         }
+        Update::Keep => false,
+        _ if fetching.is_invalidated() => false,
+        Update::Replace(head) => {
+            let is_reusable = head.is_reusable();
+            let updated = core.within(core.manager.update(&entry, head)).await;
+            is_reusable && updated.is_ok_and(|is_updated| is_updated)
+        }
+        Update::Copy(placement, head) => {
+            let _ = core.within(core.manager.update(&entry, head.clone())).await;
+            return copy(core, entry, placement, head, fetching).await;
+        }
+        Update::Move(placement, head) => {
+            let _ = core.within(core.manager.remove(&entry)).await;
+            return copy(core, entry, placement, head, fetching).await;
+        }
+    };
+    if !is_done {
+        fetching.is_not_shared(Lapse::ForOne, core.clock.now());
     }
+    is_done
 }
 
 async fn remove<M: CacheManager>(core: &Core<M>, found: &Found<M::Handle>, index: usize) {

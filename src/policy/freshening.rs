@@ -13,20 +13,59 @@ use super::{
     etag::EntityTag,
     explain, fields,
     head::{Asked, is_hop_by_hop},
+    index::Placement,
+    others::Selection,
     reuse::{self, Candidate, seconds},
     storing::{self, Received, Storable},
     validation::{Asking, RedirectedInside},
-    variants::NameSet,
+    variants::{NameSet, Secret},
 };
 
+/// Where a stored response lies that a 304 is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Where the request looks.
+    Own,
+    /// At another variant.
+    Other,
+}
+
 impl Asking {
+    /// A 304 to a request that selected nothing by itself (RFC 9111 §4.3.4).
+    pub(super) fn select(
+        &self,
+        selection: Selection<'_>,
+        head: &response::Parts,
+        asked: Asked,
+        cached: Option<&Cached>,
+        secret: &Secret,
+    ) -> Outcome {
+        match selection {
+            Selection::One(candidate) => {
+                self.freshen(candidate, Place::Other, head, asked, cached, secret)
+            }
+            Selection::Unsaid(candidate) => {
+                let stored = candidate.response.head();
+                let resident = asked.received.since(stored.asked().received);
+                let age = age::current_age(&candidate.facts, resident);
+                let status = CacheStatus::forwarded(self.reason).answered(head.status);
+                let status = status.detailed(Reason::ValidatorMismatch);
+                let fields = Cow::Borrowed(stored.headers());
+                let serve = self.serve(candidate, fields, age, asked.received, status);
+                Outcome::Freshen { update: Update::Keep, serve }
+            }
+        }
+    }
+
     /// RFC 9111 §3.2, §4.3.4.
     pub(super) fn freshen(
         &self,
         candidate: &Candidate,
+        place: Place,
         head: &response::Parts,
         asked: Asked,
         cached: Option<&Cached>,
+        secret: &Secret,
     ) -> Outcome {
         let stored = candidate.response.head();
         let status = CacheStatus::forwarded(self.reason).answered(head.status);
@@ -87,13 +126,21 @@ impl Asking {
                 let (age, ttl) =
                     (facts.initial_age, seconds(facts.lifetime) - seconds(facts.initial_age));
                 // Under another `Vary` it would be found by requests that it was not made for.
-                let is_in_place = NameSet::of(stored.headers()).is_ok_and(|before| before == names);
+                let is_same_vary =
+                    NameSet::of(stored.headers()).is_ok_and(|before| before == names);
                 let fields = head.headers().clone();
-                if is_in_place {
-                    (Update::Replace(head), status.stored(ttl), fields, age)
+                let update = if is_same_vary && place == Place::Own {
+                    Update::Replace(head)
                 } else {
-                    (Update::Remove, status.detailed(Reason::VaryMiss), fields, age)
-                }
+                    let wanted = self.lookup.wanted(&self.request, secret);
+                    let placement = Placement::new(wanted, names, self.bound());
+                    if is_same_vary {
+                        Update::Copy(placement, head)
+                    } else {
+                        Update::Move(placement, head)
+                    }
+                };
+                (update, status.stored(ttl), fields, age)
             }
             Err(reason) => {
                 let fields = storing::sendable(&merged);
@@ -120,6 +167,7 @@ impl Asking {
         head: &response::Parts,
         asked: Asked,
         cached: Option<&Cached>,
+        secret: &Secret,
     ) -> Outcome {
         let is_fit = head.extensions.get::<RedirectedInside>().is_none()
             && !storing::nominates_rules(&head.headers);
@@ -131,7 +179,7 @@ impl Asking {
             (explain::show(&head.headers, &TOLD), told.to_owned())
         });
         if is_same {
-            return self.freshen(candidate, head, asked, cached);
+            return self.freshen(candidate, Place::Own, head, asked, cached, secret);
         }
         // A request that is kept out of the cache says nothing about what others get.
         let is_alone =

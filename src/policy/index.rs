@@ -20,7 +20,19 @@ pub struct Index {
     generation: u64,
     sets: Vec<NameSet>,
     ring: Vec<VariantId>,
+    recent: Vec<Recent>,
 }
+
+/// A variant that was stored a short while ago.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Recent {
+    pub(crate) names: NameSet,
+    pub(crate) variant: VariantKey,
+}
+
+/// So many are known, of those whose key is not longer than this.
+const MAX_RECENT: usize = 4;
+const MAX_RECENT_KEY: usize = 192;
 
 /// An origin that changes its `Vary` all the time leaves older variants behind.
 const MAX_SETS: usize = 4;
@@ -28,7 +40,7 @@ const MAX_SETS: usize = 4;
 impl Index {
     /// An empty index. `generation` must be one that this resource never had in this store.
     pub fn new(generation: u64) -> Self {
-        Self { generation, sets: Vec::new(), ring: Vec::new() }
+        Self { generation, sets: Vec::new(), ring: Vec::new(), recent: Vec::new() }
     }
 
     /// An index that was kept: `None` if it has more sets than one may have.
@@ -37,8 +49,16 @@ impl Index {
         generation: u64,
         sets: Vec<NameSet>,
         ring: Vec<VariantId>,
+        recent: Vec<Recent>,
     ) -> Option<Self> {
-        (sets.len() <= MAX_SETS).then_some(Self { generation, sets, ring })
+        let fits = sets.len() <= MAX_SETS && recent.len() <= MAX_RECENT;
+        fits.then_some(Self { generation, sets, ring, recent })
+    }
+
+    /// The variants that were stored last, newest first.
+    #[cfg(feature = "codec")]
+    pub(crate) fn recent(&self) -> &[Recent] {
+        &self.recent
     }
 
     /// The variants that are counted, oldest first.
@@ -60,7 +80,12 @@ impl Index {
     /// The size of this record in bytes, as it counts towards a limit.
     pub fn weight(&self) -> usize {
         let names: usize = self.sets.iter().map(|set| 24 + 32 * set.iter().count()).sum();
-        size_of::<Self>() + names + size_of::<VariantId>() * self.ring.capacity()
+        let recent: usize = self
+            .recent
+            .iter()
+            .map(|recent| size_of::<Recent>() + recent.variant.as_bytes().len())
+            .sum();
+        size_of::<Self>() + names + recent + size_of::<VariantId>() * self.ring.capacity()
     }
 
     /// Enters the variant that is being stored, and names those that have to go for it.
@@ -72,6 +97,7 @@ impl Index {
             self.sets.insert(0, names.clone());
             self.sets.truncate(MAX_SETS);
         }
+        self.remember(placement);
         let VariantBound::Count(bound) = placement.bound else { return Vec::new() };
         if placement.variant.is_plain() {
             return Vec::new();
@@ -82,6 +108,16 @@ impl Index {
         let evicted = self.ring.drain(..surplus).collect();
         self.ring.push(id);
         evicted
+    }
+
+    fn remember(&mut self, placement: &Placement) {
+        let Placement { names, variant, .. } = placement;
+        let sets = &self.sets;
+        self.recent.retain(|recent| recent.variant != *variant && sets.contains(&recent.names));
+        if !variant.is_plain() && variant.as_bytes().len() <= MAX_RECENT_KEY {
+            self.recent.truncate(MAX_RECENT - 1);
+            self.recent.insert(0, Recent { names: names.clone(), variant: variant.clone() });
+        }
     }
 }
 
@@ -103,6 +139,21 @@ impl<'a> Wanted<'a> {
     pub fn select<'i>(&self, index: &'i Index) -> impl Iterator<Item = VariantKey> + use<'i, 'a> {
         let Self { selecting, .. } = *self;
         index.sets.iter().map(move |names| names.select(&selecting))
+    }
+
+    /// Where the request selects nothing: those of the variants stored last, at most four, that
+    /// may still be an answer to it. They are entered with
+    /// [`Found::others`](crate::storage::Found::others), and the policy sends the origin their
+    /// validators (RFC 9111 §4.3.1).
+    pub fn others<'i>(&self, index: &'i Index) -> impl Iterator<Item = VariantKey> + use<'i, 'a> {
+        let Self { selecting, .. } = *self;
+        let is_fit = move |recent: &&Recent| {
+            // Who is told apart, by credentials or by choice, gets nothing that was made for others.
+            selecting.apart.is_none()
+                && !recent.names.names_credentials()
+                && selecting.may_take(&recent.names, &recent.variant)
+        };
+        index.recent.iter().filter(is_fit).map(|recent| recent.variant.clone())
     }
 
     /// Whether a response that is the only one of its resource, and has no `Vary`, is selected

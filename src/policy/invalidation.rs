@@ -76,6 +76,7 @@ impl Unsafe {
             requested,
             reason: Reason::UnsafeMethod,
             candidate: None,
+            others: Vec::new(),
         };
         let cached = head.extensions.remove::<Cached>();
         let asked = asking.asked(head, now, began);

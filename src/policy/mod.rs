@@ -63,6 +63,7 @@ mod lifetimes;
 mod mode;
 mod normal;
 mod options;
+mod others;
 mod precondition;
 mod query;
 mod refresh;
@@ -103,5 +104,6 @@ pub use self::{
 #[cfg(feature = "codec")]
 pub(crate) use self::{
     head::{Asked, Facts, Revalidate},
+    index::Recent,
     stale::Windows,
 };

@@ -88,7 +88,7 @@ impl Refresh {
             mode: CacheMode::Default,
             ..lookup
         };
-        Fetch::new(lookup, request, Reason::Stale, Some(candidate), now)
+        Fetch::new(lookup, request, Reason::Stale, Some(candidate), Vec::new(), now)
     }
 }
 

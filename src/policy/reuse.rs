@@ -22,6 +22,9 @@ pub enum Stored<'a> {
     Nothing,
     /// Something under this key, but not for these request fields.
     OtherVariants,
+    /// The same, and these of the other variants ([`Wanted::others`](super::Wanted::others)) may
+    /// still be good.
+    Others(&'a [StoredResponse]),
     /// Something that was purged.
     Purged,
     /// The store could not say.
@@ -77,9 +80,9 @@ impl Lookup<'_> {
         stored: Stored<'_>,
         now: Timestamp,
     ) -> Decision {
-        let chosen = self.choose(stored, now);
+        let chosen = self.choose(&request.headers, stored, now);
         self.explain(&request.headers, &chosen);
-        let (reason, candidate) = match chosen {
+        let (reason, candidate, others) = match chosen {
             Chosen::Use { index, response, age, lifetime, refresh } => {
                 let status = CacheStatus::hit(seconds(lifetime) - seconds(age));
                 let (head, content) = self.answer(&request.headers, response.head(), age, now);
@@ -91,7 +94,7 @@ impl Lookup<'_> {
                     None => Decision::Serve(serve),
                 };
             }
-            Chosen::Ask { reason, candidate } => (reason, candidate),
+            Chosen::Ask { reason, candidate, others } => (reason, candidate, others),
         };
         if self.mode == CacheMode::OnlyIfCached || self.directives.only_if_cached {
             let told =
@@ -102,30 +105,51 @@ impl Lookup<'_> {
         // What is asked for is what was keyed.
         self.policy.rules.query.rewrite(&mut request.uri);
         normal::mend_codings(&mut request.headers);
-        Decision::Forward(Fetch::new(self, request, reason, candidate, now))
+        Decision::Forward(Fetch::new(self, request, reason, candidate, others, now))
     }
 
     /// The most recent of the responses (RFC 9111 §4), and whether it may be used as it is.
-    fn choose<'a>(&self, stored: Stored<'a>, now: Timestamp) -> Chosen<'a> {
-        let responses = match stored {
-            Stored::Responses(responses) => responses,
-            Stored::Nothing => return Chosen::ask(Reason::UriMiss),
-            Stored::OtherVariants => return Chosen::ask(Reason::VaryMiss),
-            Stored::Purged => return Chosen::ask(Reason::Purged),
-            Stored::Failed => return Chosen::ask(Reason::StoreError),
-        };
+    fn choose<'a>(&self, request: &HeaderMap, stored: Stored<'a>, now: Timestamp) -> Chosen<'a> {
+        match stored {
+            Stored::Responses(responses) => self
+                .choose_best(responses.iter().enumerate(), now)
+                .unwrap_or_else(|| Chosen::ask(Reason::UriMiss)),
+            Stored::Others(others) => {
+                self.choose_other(request, others, now).unwrap_or_else(|| Chosen::Ask {
+                    reason: Reason::VaryMiss,
+                    candidate: None,
+                    others: self.askable(request, others, now),
+                })
+            }
+            Stored::Nothing => Chosen::ask(Reason::UriMiss),
+            Stored::OtherVariants => Chosen::ask(Reason::VaryMiss),
+            Stored::Purged => Chosen::ask(Reason::Purged),
+            Stored::Failed => Chosen::ask(Reason::StoreError),
+        }
+    }
+
+    /// What these rules read in a stored response: `None` if they would not have stored it.
+    pub(super) fn facts_of<'a>(&self, response: &'a StoredResponse) -> Option<Cow<'a, Facts>> {
+        let rules = &*self.policy.rules;
+        let facts = response.head().facts();
+        if facts.rules == rules.fingerprint {
+            return Some(Cow::Borrowed(facts));
+        }
+        storing::evaluate_again(rules, &self.key, response.head()).ok().map(Cow::Owned)
+    }
+
+    /// The same of these. `None`: there is none that these rules would have stored.
+    pub(super) fn choose_best<'a>(
+        &self,
+        responses: impl Iterator<Item = (usize, &'a StoredResponse)>,
+        now: Timestamp,
+    ) -> Option<Chosen<'a>> {
         let rules = &*self.policy.rules;
         let mut best: Option<(usize, &StoredResponse, Cow<'_, Facts>)> = None;
-        for (index, response) in responses.iter().enumerate() {
-            let facts = response.head().facts();
-            let facts = if facts.rules == rules.fingerprint {
-                Cow::Borrowed(facts)
-            } else {
-                match storing::evaluate_again(rules, &self.key, response.head()) {
-                    Ok(facts) => Cow::Owned(facts),
-                    Err(_) => continue,
-                }
-            };
+        let mut count = 0;
+        for (index, response) in responses {
+            count += 1;
+            let Some(facts) = self.facts_of(response) else { continue };
             if best.as_ref().is_none_or(|(_, _, newest)| facts.date > newest.date) {
                 best = Some((index, response, facts));
             }
@@ -137,9 +161,9 @@ impl Lookup<'_> {
                 }
                 None => "none that these rules would have stored".to_owned(),
             };
-            (format!("{} stored", responses.len()), told)
+            (format!("{count} stored"), told)
         });
-        let Some((index, response, facts)) = best else { return Chosen::ask(Reason::UriMiss) };
+        let (index, response, facts) = best?;
         let received = response.head().asked().received;
         let resident = now.since(received);
         let age = age::current_age(&facts, resident);
@@ -162,7 +186,7 @@ impl Lookup<'_> {
             is_fresh: lifetime > age,
             is_asked_about: false,
         };
-        match self.may_use(&facts, age, resident) {
+        Some(match self.may_use(&facts, age, resident) {
             _ if self.mode == CacheMode::Reload => Chosen::ask(Reason::Reload),
             Ok(Use::AsItIs) => Chosen::Use { index, response, age, lifetime, refresh: None },
             // Another user's credentials are not ours to ask with (RFC 9111 §3.5), and without what
@@ -172,14 +196,14 @@ impl Lookup<'_> {
                     || self.key.partition().is_some()
                     || rules.apart.iter().any(|part| part.field().is_none()) =>
             {
-                Chosen::Ask { reason: Reason::Stale, candidate: Some(candidate(facts)) }
+                Chosen::about(Reason::Stale, candidate(facts))
             }
             Ok(Use::Refreshing) => {
                 let refresh = Some(Box::new(candidate(facts)));
                 Chosen::Use { index, response, age, lifetime, refresh }
             }
-            Err(reason) => Chosen::Ask { reason, candidate: Some(candidate(facts)) },
-        }
+            Err(reason) => Chosen::about(reason, candidate(facts)),
+        })
     }
 
     /// Why what is stored is used, or is not.
@@ -312,7 +336,7 @@ pub(super) enum Use {
     Refreshing,
 }
 
-enum Chosen<'a> {
+pub(super) enum Chosen<'a> {
     Use {
         index: usize,
         response: &'a StoredResponse,
@@ -324,12 +348,18 @@ enum Chosen<'a> {
     Ask {
         reason: Reason,
         candidate: Option<Candidate>,
+        /// Variants that the request does not select, to be asked about.
+        others: Vec<Candidate>,
     },
 }
 
 impl Chosen<'_> {
     fn ask(reason: Reason) -> Self {
-        Chosen::Ask { reason, candidate: None }
+        Chosen::Ask { reason, candidate: None, others: Vec::new() }
+    }
+
+    fn about(reason: Reason, candidate: Candidate) -> Self {
+        Chosen::Ask { reason, candidate: Some(candidate), others: Vec::new() }
     }
 }
 
@@ -343,6 +373,20 @@ pub(super) struct Candidate {
     pub(super) is_fresh: bool,
     /// Whether its validators went out with the request.
     pub(super) is_asked_about: bool,
+}
+
+impl Candidate {
+    /// A variant that the request does not select.
+    pub(super) fn other(
+        index: usize,
+        response: StoredResponse,
+        facts: Facts,
+        now: Timestamp,
+    ) -> Self {
+        let age = age::current_age(&facts, now.since(response.head().asked().received));
+        let is_fresh = facts.lifetime > age;
+        Self { index, response, facts, is_fresh, is_asked_about: true }
+    }
 }
 
 /// The head of an answer made of a stored response, the client's own conditions heard.

@@ -6,9 +6,11 @@ use super::{
     StoredResponse,
     age::Timestamp,
     date, explain, fields,
+    freshening::Place,
     head::Asked,
     index::{Placement, VariantBound},
     options::Scope,
+    others,
     reuse::{Candidate, seconds},
     storing::{self, Received, Storable},
     variants::Secret,
@@ -28,6 +30,8 @@ pub(super) struct Asking {
     pub(super) requested: Timestamp,
     pub(super) reason: Reason,
     pub(super) candidate: Option<Candidate>,
+    /// Variants that the request does not select, and that the origin is asked about.
+    pub(super) others: Vec<Candidate>,
 }
 
 /// The answer to the third question.
@@ -59,6 +63,10 @@ pub enum Outcome {
 pub enum Update {
     /// Its head is replaced; the body stays.
     Replace(StoredHead),
+    /// The same, and a copy of it is stored for requests like this one, which did not select it.
+    Copy(Placement, StoredHead),
+    /// It goes, and a copy of it is stored where it is found by its new `Vary` (RFC 9111 §4.1).
+    Move(Placement, StoredHead),
     /// Nothing: it is as good as it was, but this exchange may not be kept (§3.5, §5.2.1.5).
     Keep,
     /// It goes: under its new fields it may not be stored, or not there.
@@ -135,6 +143,7 @@ impl Fetch {
         request: &mut request::Parts,
         reason: Reason,
         candidate: Option<Candidate>,
+        others: Vec<Candidate>,
         now: Timestamp,
     ) -> Self {
         let as_it_came = request.headers.clone();
@@ -142,7 +151,8 @@ impl Fetch {
             is_asked_about: set_conditions(&mut request.headers, &candidate),
             ..candidate
         });
-        if candidate.is_some() {
+        others::set_conditions(request, &others);
+        if candidate.is_some() || !others.is_empty() {
             lookup.policy.rules.trail.note(Rule::Validation, || {
                 let sent = explain::show(&request.headers, &CONDITIONS);
                 (String::new(), if sent.is_empty() { "nothing to ask by".to_owned() } else { sent })
@@ -154,6 +164,7 @@ impl Fetch {
             requested: now,
             reason,
             candidate,
+            others,
         }))
     }
 
@@ -211,13 +222,18 @@ impl Asking {
         if head.status == StatusCode::NOT_MODIFIED
             && let Some(candidate) = self.candidate.as_ref().filter(|known| known.is_asked_about)
         {
-            return self.freshen(candidate, head, asked, cached.as_ref());
+            return self.freshen(candidate, Place::Own, head, asked, cached.as_ref(), secret);
+        }
+        if head.status == StatusCode::NOT_MODIFIED
+            && let Some(selection) = others::selected(&head.headers, &self.others)
+        {
+            return self.select(selection, head, asked, cached.as_ref(), secret);
         }
         if self.lookup.is_head
             && head.status == StatusCode::OK
             && let Some(candidate) = &self.candidate
         {
-            return self.compare(candidate, head, asked, cached.as_ref());
+            return self.compare(candidate, head, asked, cached.as_ref(), secret);
         }
         match self.store(head, size, asked, cached.as_ref(), secret) {
             Ok(store) => Outcome::Store(store),
@@ -325,7 +341,7 @@ impl Asking {
         (says_so && !self.lookup.is_head && !candidate.is_fresh).then_some(candidate.index)
     }
 
-    fn bound(&self) -> VariantBound {
+    pub(super) fn bound(&self) -> VariantBound {
         let Lookup { policy, key, .. } = &self.lookup;
         if policy.scope() == Scope::Shared && key.partition().is_none() {
             VariantBound::Count(policy.rules.max_variants)

@@ -138,6 +138,14 @@ pub(super) struct Selecting<'a> {
 }
 
 impl<'a> Selecting<'a> {
+    /// Whether a variant that this request does not select may still be what it wants. Where languages
+    /// are normalised, only one that differs in nothing else.
+    pub(super) fn may_take(&self, names: &NameSet, variant: &VariantKey) -> bool {
+        self.languages == Languages::InOrder
+            || !names.iter().any(|name| *name == header::ACCEPT_LANGUAGE)
+            || names.select(self).differs_only_in(variant, &header::ACCEPT_LANGUAGE)
+    }
+
     #[cfg(test)]
     pub(super) fn plain(request: &'a HeaderMap, secret: &'a Secret) -> Self {
         Self { request, secret, languages: Languages::InOrder, apart: None }
@@ -164,6 +172,23 @@ impl VariantKey {
         self.0.is_empty()
     }
 
+    /// Whether both differ in nothing but their values for `name`.
+    pub(super) fn differs_only_in(&self, other: &Self, name: &HeaderName) -> bool {
+        let without = |key: &Self| -> Option<Vec<Vec<u8>>> {
+            let components = Components::of(&key.0)?;
+            let kept = components.filter(|(own, _)| *own != name.as_str().as_bytes());
+            Some(kept.map(|(name, value)| [name, b"=", value].concat()).collect())
+        };
+        Components::apart(&self.0) == Components::apart(&other.0)
+            && matches!((without(self), without(other)), (Some(a), Some(b)) if a == b)
+    }
+
+    /// A key that was kept.
+    #[cfg(feature = "codec")]
+    pub(crate) fn restored(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+
     /// The encoding, to be compared in full.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -174,6 +199,38 @@ impl VariantKey {
         let mut id = [0; 16];
         id.copy_from_slice(&blake3::hash(&self.0).as_bytes()[..16]);
         VariantId(id)
+    }
+}
+
+/// The names of a variant key, each with its mark and value.
+struct Components<'a>(&'a [u8]);
+
+impl<'a> Components<'a> {
+    fn of(key: &'a [u8]) -> Option<Self> {
+        Some(Self(key.get(Self::apart(key).len()..)?))
+    }
+
+    /// What stands before the names.
+    fn apart(key: &'a [u8]) -> &'a [u8] {
+        let length = if key.starts_with(&Value::APART) { Value::APART.len() + 32 } else { 0 };
+        key.get(..length).unwrap_or(key)
+    }
+}
+
+impl<'a> Iterator for Components<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (length, rest) = self.0.split_first_chunk::<4>()?;
+        let (name, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        let length = match *rest.first()? {
+            Value::ABSENT => 1,
+            Value::DIGEST => 1 + 32,
+            _ => 5 + u32::from_le_bytes(*rest.get(1..)?.first_chunk()?) as usize,
+        };
+        let (value, rest) = rest.split_at_checked(length)?;
+        self.0 = rest;
+        Some((name, value))
     }
 }
 
@@ -316,5 +373,28 @@ mod tests {
                 assert_eq!(one == other, i == j);
             }
         }
+    }
+
+    #[test]
+    fn keys_can_be_compared_but_for_one_name() {
+        let name = header::ACCEPT_LANGUAGE;
+        let vary = "accept-language, a, authorization";
+        let one = [("accept-language", "de"), ("a", "1"), ("authorization", "x")];
+        type Lines = &'static [(&'static str, &'static str)];
+        let table: [(Lines, bool); 6] = [
+            (&[("accept-language", "de"), ("a", "1"), ("authorization", "x")], true),
+            (&[("accept-language", "en, fr"), ("a", "1"), ("authorization", "x")], true),
+            (&[("a", "1"), ("authorization", "x")], true),
+            (&[("accept-language", "de"), ("a", "2"), ("authorization", "x")], false),
+            (&[("accept-language", "de"), ("a", "1"), ("authorization", "y")], false),
+            (&[("accept-language", "de"), ("authorization", "x")], false),
+        ];
+        for (other, is_same) in table {
+            let (one, other_key) = (variant(vary, &one), variant(vary, other));
+            assert_eq!(one.differs_only_in(&other_key, &name), is_same, "{other:?}");
+        }
+        assert!(!variant("a", &one).differs_only_in(&variant("b", &one), &name));
+        assert!(!variant("a", &one).differs_only_in(&variant("a, b", &one), &name));
+        assert!(variant("a", &one).differs_only_in(&variant("a, accept-language", &one), &name));
     }
 }

@@ -30,6 +30,7 @@ pub struct Found<H> {
     responses: Few<StoredResponse>,
     handles: Few<H>,
     instead: Instead,
+    selected: Selected,
 }
 
 /// What there is where no entry is.
@@ -40,10 +41,22 @@ enum Instead {
     Purged,
 }
 
+/// Whether the request selects the entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Selected {
+    Yes,
+    No,
+}
+
 impl<H> Found<H> {
     /// There is no index for the resource.
     pub fn nothing() -> Self {
-        Self { responses: Few::None, handles: Few::None, instead: Instead::Nothing }
+        Self {
+            responses: Few::None,
+            handles: Few::None,
+            instead: Instead::Nothing,
+            selected: Selected::Yes,
+        }
     }
 
     /// There is an index, and these entries are what the request selects; perhaps none.
@@ -56,19 +69,29 @@ impl<H> Found<H> {
         found
     }
 
-    /// The heads that were found.
-    pub fn responses(&self) -> &[StoredResponse] {
-        self.responses.as_slice()
+    /// There is an index, and the request selects nothing; these entries are those of
+    /// [`Wanted::others`](crate::policy::Wanted::others) that are there, perhaps none.
+    pub fn others(entries: impl IntoIterator<Item = Entry<H>>) -> Self {
+        Self { selected: Selected::No, ..Self::entries(entries) }
     }
 
-    /// The entry at `index` of [`responses`](Self::responses).
+    /// The heads that the request selects.
+    pub fn responses(&self) -> &[StoredResponse] {
+        match self.selected {
+            Selected::Yes => self.responses.as_slice(),
+            Selected::No => &[],
+        }
+    }
+
+    /// The entry at `index` of those that were given, also if they are
+    /// [`others`](Self::others).
     pub fn into_entry(self, index: usize) -> Option<Entry<H>> {
         Some(Entry { response: self.responses.take(index)?, handle: self.handles.take(index)? })
     }
 
     /// Drops the entries for which `keep` says no; they have been purged.
     pub(crate) fn retain(&mut self, keep: impl Fn(&StoredResponse) -> bool) {
-        if self.responses().iter().all(&keep) {
+        if self.responses.as_slice().iter().all(&keep) {
             return;
         }
         let mut index = 0;
@@ -80,21 +103,24 @@ impl<H> Found<H> {
                 self.handles.remove(index);
             }
         }
-        self.instead = Instead::Purged;
+        if self.selected == Selected::Yes {
+            self.instead = Instead::Purged;
+        }
     }
 
     pub(crate) fn as_stored(&self) -> Stored<'_> {
-        match (self.responses(), self.instead) {
+        match (self.responses.as_slice(), self.instead) {
             ([], Instead::Nothing) => Stored::Nothing,
             ([], Instead::OtherVariants) => Stored::OtherVariants,
             ([], Instead::Purged) => Stored::Purged,
+            (responses, _) if self.selected == Selected::No => Stored::Others(responses),
             (responses, _) => Stored::Responses(responses),
         }
     }
 
     pub(super) fn map<T>(self, change: impl Fn(H) -> T) -> Found<T> {
-        let Self { responses, handles, instead } = self;
-        Found { responses, handles: handles.map(change), instead }
+        let Self { responses, handles, instead, selected } = self;
+        Found { responses, handles: handles.map(change), instead, selected }
     }
 }
 

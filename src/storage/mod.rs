@@ -8,7 +8,8 @@
 //!   trailers.
 //!
 //! A look-up reads the index, asks [`Wanted::select`] which variants the request wants, and reads
-//! the heads of those, never all of them. What an index becomes when a response is stored is
+//! the heads of those, never all of them. Where none of them is there it gives what is left of
+//! [`Wanted::others`], at most four, as [`Found::others`]. What an index becomes when a response is stored is
 //! [`Index::admit`], a pure function; the store applies it under a lock or a compare-and-set of its
 //! own. To delete a resource is to forget its index: a new one has another generation, and what
 //! the old generation kept is never found again.

@@ -106,7 +106,9 @@ impl Ask {
     pub(crate) async fn find(&self, store: &DiskManager) -> Option<Found> {
         let lookup = self.lookup();
         let wanted = lookup.wanted(&self.head.headers, store.secret());
-        store.get(&wanted).await.ok()?.into_entry(0)
+        let found = store.get(&wanted).await.ok()?;
+        let is_selected = !found.responses().is_empty();
+        found.into_entry(0).filter(|_| is_selected)
     }
 
     /// What is found: the whole body, or why it failed.

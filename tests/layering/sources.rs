@@ -108,7 +108,7 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "policy",
     "error",
     "sync",
@@ -126,6 +126,7 @@ const ORDER: [&str; 24] = [
     "background",
     "body",
     "shared",
+    "copying",
     "exchange",
     "future",
     "service",

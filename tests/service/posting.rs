@@ -45,7 +45,8 @@ async fn a_post_that_names_its_uri_and_its_lifetime_serves_later_gets() {
 /// Behaviour 8: both are needed, and everything that keeps a response to GET out.
 #[tokio::test]
 async fn any_other_post_only_invalidates() {
-    let table: [(&str, fn() -> Reply); 17] = [
+    type Replying = fn() -> Reply;
+    let table: [(&str, Replying); 17] = [
         ("no Content-Location", || ok().cache_control("max-age=60")),
         ("another URI", || ok().cache_control("max-age=60").header("content-location", "/")),
         ("two URIs", || described().header("content-location", "/")),

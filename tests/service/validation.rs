@@ -148,8 +148,12 @@ async fn a_304_with_another_vary_is_not_found_by_others() {
     let cache = stale(Policy::shared(), || status(304).header("vary", "accept").text("")).await;
     let with = [("accept", "text/plain")];
     assert_eq!(cache.get_with("/", &with).await.assert_revalidated().text(), "hello");
+    cache.get_with("/", &with).await.assert_hit();
+    // Others ask, and hear that it is good for them, too.
+    let calls = cache.origin.calls();
     let other = cache.get_with("/", &[("accept", "image/png")]).await;
-    assert_eq!(other.assert_forwarded().text(), "whole");
+    assert_eq!(other.assert_revalidated().text(), "hello");
+    assert_eq!(cache.origin.calls(), calls + 1);
 }
 
 /// RFC 9111 §4.3.4: a 304 for another representation freshens nothing.

@@ -49,7 +49,9 @@ impl Visitor {
     }
 
     pub fn entry<M: CacheManager>(&self, manager: &M) -> Option<Entry<M::Handle>> {
-        self.find(manager).into_entry(0)
+        let found = self.find(manager);
+        let is_selected = !found.responses().is_empty();
+        found.into_entry(0).filter(|_| is_selected)
     }
 
     pub fn place<M: CacheManager>(

@@ -11,7 +11,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use larder::{
     CacheManager, Error, PurgeLog,
-    policy::{CacheKey, Index, Placement, Secret, StoredHead, StoredResponse, VariantId, Wanted},
+    policy::{
+        CacheKey, Index, Placement, Secret, StoredHead, StoredResponse, VariantId, VariantKey,
+        Wanted,
+    },
     storage::{BufferedWriter, Entry, Fences, Found, StoredBody, codec},
 };
 
@@ -141,16 +144,18 @@ impl CacheManager for KeyValueManager {
     async fn get(&self, wanted: &Wanted<'_>) -> Result<Found<Place>, Error> {
         let key = wanted.key();
         let Some(index) = self.index(key) else { return Ok(Found::nothing()) };
-        let mut entries = Vec::new();
-        for variant in wanted.select(&index) {
+        let find = |variant: VariantKey| {
             let name = response_name(key, index.generation(), variant.id());
-            let Some(record) = self.record(&name) else { continue };
-            let Some(head) = codec::decode_head(&record.head) else { continue };
+            let record = self.record(&name)?;
+            let head = codec::decode_head(&record.head)?;
             let response = StoredResponse::new(head, record.body.len() as u64);
-            entries
-                .push(Entry::new(response, Place { key: key.clone(), name, stamp: record.stamp }));
+            Some(Entry::new(response, Place { key: key.clone(), name, stamp: record.stamp }))
+        };
+        let found = Found::entries(wanted.select(&index).filter_map(find));
+        if !found.responses().is_empty() {
+            return Ok(found);
         }
-        Ok(Found::entries(entries))
+        Ok(Found::others(wanted.others(&index).filter_map(find)))
     }
 
     fn read(&self, entry: &Entry<Place>, range: Range<u64>) -> StoredBody {

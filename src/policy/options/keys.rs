@@ -67,7 +67,9 @@ impl Policy {
     }
 
     /// Whether `Accept-Language` selects by weight instead of by its text, where `Vary` names it: a
-    /// request for `de, en` then gets what was stored for `en, de` (RFC 9111 §4.1, RFC 9110 §12.5.4).
+    /// request for `de, en` then gets what was stored for `en, de`, and one that rates a single
+    /// language best may get a response whose `Content-Language` is that language, whoever asked for it
+    /// first, if it is among the last four that were stored (RFC 9111 §4.1, RFC 9110 §12.5.4).
     /// Default: `false`; white space and letter case never count.
     pub fn normalise_language(self, normalise: bool) -> Self {
         let languages = if normalise { Languages::ByWeight } else { Languages::InOrder };

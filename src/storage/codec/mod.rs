@@ -41,7 +41,8 @@ use self::{
 };
 use super::Error;
 use crate::policy::{
-    Asked, Cached, Facts, Index, NameSet, Revalidate, StoredHead, Timestamp, VariantId, Windows,
+    Asked, Cached, Facts, Index, NameSet, Recent, Revalidate, StoredHead, Timestamp, VariantId,
+    VariantKey, Windows,
 };
 
 const HEAD: u8 = 1;
@@ -179,8 +180,20 @@ pub fn encode_index(index: &Index) -> Result<Vec<u8>, Error> {
     for id in index.ring() {
         out.bytes(id.as_bytes());
     }
+    out.u8(u8::try_from(index.recent().len()).map_err(|_| Error::too_large())?);
+    for Recent { names, variant } in index.recent() {
+        let set = index.sets().iter().position(|set| set == names);
+        out.u8(set.and_then(|set| u8::try_from(set).ok()).ok_or_else(Error::too_large)?);
+        let variant = variant.as_bytes();
+        out.takes(RECENT + variant.len());
+        out.u16(u16::try_from(variant.len()).map_err(|_| Error::too_large())?);
+        out.bytes(variant);
+    }
     Ok(out.seal())
 }
+
+/// A variant that is known, but for the bytes of its key.
+const RECENT: usize = 2 * size_of::<Recent>() + 64;
 
 /// The index that [`encode_index`] was given; `None` if the bytes are damaged, or another version's.
 pub fn decode_index(bytes: &[u8]) -> Option<Index> {
@@ -200,8 +213,16 @@ pub fn decode_index(bytes: &[u8]) -> Option<Index> {
     for _ in 0..count {
         ring.push(VariantId::from_bytes(input.array()?));
     }
+    let mut recent = Vec::new();
+    for _ in 0..input.u8()? {
+        let names = sets.get(usize::from(input.u8()?))?.clone();
+        let length = usize::from(input.u16()?);
+        input.spend(RECENT + length)?;
+        let variant = VariantKey::restored(input.take(length)?.to_vec());
+        recent.push(Recent { names, variant });
+    }
     input.end()?;
-    Index::restored(generation, sets, ring)
+    Index::restored(generation, sets, ring, recent)
 }
 
 /// Trailers, or any other fields, as bytes.

@@ -88,8 +88,16 @@ fn index() -> impl Strategy<Value = Index> {
         NameSet::restored(names.iter().map(|name| name.parse().unwrap()).collect()).unwrap()
     });
     let ring = vec(any::<[u8; 16]>().prop_map(VariantId::from_bytes), 0..70);
-    (any::<u64>(), vec(set, 0..5), ring)
-        .prop_map(|(generation, sets, ring)| Index::restored(generation, sets, ring).unwrap())
+    let recent = vec((any::<proptest::sample::Index>(), vec(any::<u8>(), 0..200)), 0..5);
+    (any::<u64>(), vec(set, 0..5), ring, recent).prop_map(|(generation, sets, ring, recent)| {
+        let recent = recent.into_iter().filter(|_| !sets.is_empty());
+        let recent = recent.map(|(set, variant)| Recent {
+            names: set.get(&sets).clone(),
+            variant: VariantKey::restored(variant),
+        });
+        let recent = recent.collect();
+        Index::restored(generation, sets, ring, recent).unwrap()
+    })
 }
 
 /// All that a head has, the order of its lines and what is sensitive included.

@@ -241,7 +241,8 @@ impl DiskManager {
 /// What was found of a resource without `Vary`.
 fn plain(wanted: &Wanted<'_>, response: Response) -> Result<Found<DiskHandle>, Error> {
     let index = only_plain(response.generation)?;
-    let variant = wanted.select(&index).next();
+    // Who is told apart from others does not select what is for all.
+    let variant = wanted.select(&index).find(VariantKey::is_plain);
     Ok(Found::entries(variant.map(|variant| entry(wanted.key(), variant, response))))
 }
 
@@ -305,7 +306,14 @@ impl CacheManager for DiskManager {
             let response = store.find_response_now(key, index.generation(), &variant)?;
             found.extend(response.map(|response| entry(key, variant, *response)));
         }
-        Some(Ok(Found::entries(found)))
+        if !found.is_empty() {
+            return Some(Ok(Found::entries(found)));
+        }
+        for variant in wanted.others(&index) {
+            let response = store.find_response_now(key, index.generation(), &variant)?;
+            found.extend(response.map(|response| entry(key, variant, *response)));
+        }
+        Some(Ok(Found::others(found)))
     }
 
     async fn get(&self, wanted: &Wanted<'_>) -> Result<Found<DiskHandle>, Error> {
@@ -319,18 +327,30 @@ impl CacheManager for DiskManager {
             Some(Record::Response(response)) => return plain(wanted, *response),
             Some(Record::Index(index)) => index,
         };
-        let variants: Vec<VariantKey> = wanted.select(&index).collect();
+        let selected: Vec<VariantKey> = wanted.select(&index).collect();
+        let others: Vec<VariantKey> = wanted.others(&index).collect();
         let (own, generation) = (key.clone(), index.generation());
         let found = self.inner.queue.run(Need::Optional, move |store, _| {
-            let mut found = Vec::with_capacity(variants.len());
-            for variant in variants {
-                let response = store.find_response(&own, generation, &variant)?;
-                found.extend(response.map(|response| (variant, response)));
-            }
-            Ok(found)
+            let find = |variants: Vec<VariantKey>| {
+                let mut found = Vec::with_capacity(variants.len());
+                for variant in variants {
+                    let response = store.find_response(&own, generation, &variant)?;
+                    found.extend(response.map(|response| (variant, response)));
+                }
+                Ok::<_, Error>(found)
+            };
+            let selected = find(selected)?;
+            let others = if selected.is_empty() { find(others)? } else { Vec::new() };
+            Ok((selected, others))
         });
-        let entries = found.await?.into_iter();
-        Ok(Found::entries(entries.map(|(variant, response)| entry(key, variant, *response))))
+        let (selected, others) = found.await?;
+        let made =
+            |(variant, response): (VariantKey, Box<Response>)| entry(key, variant, *response);
+        Ok(if selected.is_empty() {
+            Found::others(others.into_iter().map(made))
+        } else {
+            Found::entries(selected.into_iter().map(made))
+        })
     }
 
     fn read(&self, entry: &Entry<DiskHandle>, range: Range<u64>) -> StoredBody {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Error,
-    policy::{CacheKey, Placement, Secret, StoredHead, StoredResponse, Wanted},
+    policy::{CacheKey, Placement, Secret, StoredHead, StoredResponse, VariantKey, Wanted},
     purge::PurgeLog,
     storage::{Entry, Fences, Found},
 };
@@ -137,7 +137,7 @@ impl Store {
         if let (Some(plain), [_], true) = (&resource.plain, index.sets(), wanted.takes_plain()) {
             return Found::entries([found(plain.clone())]);
         }
-        Found::entries(wanted.select(index).filter_map(|variant| {
+        let find = |variant: VariantKey| {
             if variant.is_plain() {
                 return resource.plain.clone().map(found);
             }
@@ -150,7 +150,12 @@ impl Store {
                 Some(Record::Variant(stored)) => Some(found(stored)),
                 _ => None,
             }
-        }))
+        };
+        let selected = Found::entries(wanted.select(index).filter_map(find));
+        if !selected.responses().is_empty() {
+            return selected;
+        }
+        Found::others(wanted.others(index).filter_map(find))
     }
 
     /// Makes a response visible. The caller holds the lock of its resource.

@@ -142,7 +142,9 @@ impl Visitor {
 
     /// The first entry that is found.
     pub(super) async fn entry<M: CacheManager>(&self, store: &M) -> Option<Entry<M::Handle>> {
-        self.find(store).await.into_entry(0)
+        let found = self.find(store).await;
+        let is_selected = !found.responses().is_empty();
+        found.into_entry(0).filter(|_| is_selected)
     }
 
     /// The body of the first entry that is found.

@@ -71,6 +71,8 @@ macro_rules! storage_suite {
                 a_variant_replaces_only_itself
                 absent_is_not_empty
                 older_name_sets_are_still_found
+                other_variants_are_found_as_others
+                who_is_told_apart_selects_its_own
                 the_newest_name_set_comes_first
                 a_response_without_vary_lies_beside_variants
                 too_many_variants_evict_the_oldest

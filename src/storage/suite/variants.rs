@@ -1,5 +1,8 @@
-use super::fixture::{Page, Visitor};
-use crate::{policy::Policy, storage::CacheManager};
+use super::fixture::{Page, Visitor, read};
+use crate::{
+    policy::{Policy, Reason},
+    storage::CacheManager,
+};
 
 fn speaker(language: &str) -> Visitor {
     Visitor::of("/").with("accept-language", language)
@@ -129,4 +132,43 @@ pub async fn credentials_are_not_in_the_key<M: CacheManager>(make: impl AsyncFn(
     assert_eq!(user("token-of-ann").bodies(&store).await, ["token-of-ann"]);
     assert_eq!(user("token-of-bob").bodies(&store.clone()).await, ["token-of-bob"]);
     assert_eq!(user("token-of-eve").body(&store).await, None);
+}
+
+/// Where a request selects nothing, what was stored last for others is found as such, if it may
+/// still be good.
+pub async fn other_variants_are_found_as_others<M: CacheManager>(make: impl AsyncFn() -> M) {
+    let store = make().await;
+    for language in ["en", "de", "fr", "it", "nl"] {
+        let tagged = page(language).with("etag", format!("\"{language}\"").as_bytes());
+        speaker(language).put(&store, &tagged).await;
+    }
+    let found = speaker("sv").find(&store).await;
+    assert!(found.responses().is_empty(), "the request selects none");
+    assert_eq!(speaker("sv").reason(&found), Reason::VaryMiss);
+    for (index, language) in ["nl", "it", "fr", "de"].into_iter().enumerate() {
+        let entry = found.clone().into_entry(index).expect("the last four are known");
+        assert_eq!(read(&store, &entry).await.0, language);
+    }
+    assert!(found.into_entry(4).is_none());
+    // Whoever has its own variant is shown no other.
+    assert_eq!(speaker("nl").bodies(&store).await, ["nl"]);
+}
+
+/// A request that the policy tells apart selects neither what is for all nor what is for others.
+pub async fn who_is_told_apart_selects_its_own<M: CacheManager>(make: impl AsyncFn() -> M) {
+    let store = make().await;
+    let class = |class: &'static str| {
+        Visitor::of("/").by(Policy::shared().key(move |_| Ok(Some(class.to_owned()))))
+    };
+    Visitor::of("/").put(&store, &Page::new("for all")).await;
+    assert_eq!(class("a").body(&store).await, None);
+    class("a").put(&store, &Page::new("for a")).await;
+    assert_eq!(class("b").body(&store).await, None);
+    class("b").put(&store, &Page::new("for b")).await;
+    for (name, body) in [("a", "for a"), ("b", "for b")] {
+        assert_eq!(class(name).bodies(&store).await, [body]);
+    }
+    assert_eq!(Visitor::of("/").bodies(&store).await, ["for all"]);
+    store.delete(Visitor::of("/").lookup().key()).await.expect("delete");
+    assert_eq!(class("a").body(&store).await, None);
 }

@@ -218,6 +218,17 @@ impl Pair<'_> {
                 }
                 Ok(())
             }
+            Update::Copy(..) => Err("copied what the request had selected".to_string()),
+            Update::Move(_, head) => {
+                self.count("moved");
+                if keeps == Tri::No {
+                    return Err(format!("moved after a 304: {updated:?}"));
+                }
+                same_stored(&wire::fields(head.headers()), &updated.fields)?;
+                // This store does not keep the copy, which is a miss and never wrong.
+                self.forget(&key, id);
+                Ok(())
+            }
             Update::Keep if keeps == Tri::Yes => Err("a 304 updated nothing".to_string()),
             Update::Keep if !self.oracle.is_apart(&step.request) => {
                 Err("left as it was after a 304".to_string())

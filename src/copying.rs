@@ -1,0 +1,61 @@
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+};
+
+use http_body::Body;
+
+use crate::{
+    Error,
+    executor::Persistent,
+    inflight::Fetching,
+    policy::{Placement, StoredHead},
+    shared::Core,
+    storage::{CacheManager, Entry, EntryWriter},
+};
+
+/// Stores the body of an entry once more, under another head at another place. Nobody waits for it:
+/// what is not done at once the executor does, and without one it is not done. Whether others may find
+/// it there now.
+pub(crate) async fn copy<M: CacheManager>(
+    core: &Arc<Core<M>>,
+    entry: Entry<M::Handle>,
+    placement: Placement,
+    head: StoredHead,
+    fetching: Fetching,
+) -> bool {
+    let is_reusable = head.is_reusable();
+    let manager = core.manager.clone();
+    let copying = async move {
+        // A copy that fails is a miss later on.
+        let _: Result<(), Error> = write(manager, entry, placement, head, fetching).await;
+    };
+    let mut copying = Persistent::new(Box::pin(copying), core.executor.clone());
+    let is_done = poll_fn(|cx| Poll::Ready(Pin::new(&mut copying).poll(cx).is_ready())).await;
+    is_done && is_reusable
+}
+
+async fn write<M: CacheManager>(
+    manager: M,
+    entry: Entry<M::Handle>,
+    placement: Placement,
+    head: StoredHead,
+    fetching: Fetching,
+) -> Result<(), Error> {
+    let mut body = pin!(manager.read(&entry, 0..entry.response().length()));
+    let mut writer = manager.put(placement, head).await?;
+    let mut trailers = None;
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        match frame?.into_data() {
+            Ok(chunk) => writer.write(chunk).await?,
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
+    }
+    // From here on it is the store that refuses what was deleted meanwhile.
+    if fetching.is_invalidated() {
+        return Err(Error::refused());
+    }
+    writer.finish(trailers).await
+}
