@@ -8,14 +8,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
 use super::{
     CacheStatus, Cached, Content, Outcome, Reason, Rule, Scope, Serve, StoredResponse, Update,
     age::{self, Timestamp},
-    date,
+    answer, date,
     directives::{Reach, ResponseDirectives},
     etag::EntityTag,
     explain, fields,
     head::{Asked, is_hop_by_hop},
     index::Placement,
     others::Selection,
-    reuse::{self, Candidate, seconds},
+    reuse::{Candidate, seconds},
     storing::{self, Received, Storable},
     validation::{Asking, RedirectedInside},
     variants::{NameSet, Secret},
@@ -198,7 +198,7 @@ impl Asking {
         status: CacheStatus,
     ) -> Serve {
         let stored = candidate.response.head();
-        let (head, content): (response::Parts, Content) = reuse::answer(
+        let (head, content): (response::Parts, Content) = answer::answer(
             &self.lookup,
             Some(&self.request),
             stored.status(),

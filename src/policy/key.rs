@@ -3,7 +3,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::{HeaderMap, Uri, header, request, uri::Authority};
 
-use super::{options::Rules, status::Reason};
+use super::{Reason, options::Rules};
 
 /// What a response is stored under: namespace, partition, and the URI that the client asked for
 /// (RFC 9111 §2).

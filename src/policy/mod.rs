@@ -45,6 +45,7 @@
 //! ```
 
 mod age;
+mod answer;
 mod date;
 mod directives;
 mod downstream;
@@ -66,6 +67,7 @@ mod options;
 mod others;
 mod precondition;
 mod query;
+mod reason;
 mod refresh;
 mod request;
 mod reuse;
@@ -82,6 +84,7 @@ pub(crate) use self::head::owned_fields;
 pub(crate) use self::validation::RedirectedInside;
 pub use self::{
     age::Timestamp,
+    answer::Content,
     downstream::Downstream,
     explain::{Explanation, Rule, Step, explain},
     head::{StoredHead, StoredResponse},
@@ -94,10 +97,11 @@ pub use self::{
     mode::{CacheMode, Cached, Private},
     options::{ClientMaxStale, ClientReload, Policy, Scope, SetCookie, VaryOnCredentials},
     query::QueryKey,
+    reason::{Forward, Reason},
     refresh::{Failure, Refresh},
     request::{Begin, Lookup},
-    reuse::{Content, Decision, Serve, Stored},
-    status::{CacheStatus, Forward, Reason},
+    reuse::{Decision, Serve, Stored},
+    status::CacheStatus,
     validation::{Fetch, Outcome, Store, Update},
     variants::{NameSet, Secret, VariantId, VariantKey},
 };

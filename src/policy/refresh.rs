@@ -8,10 +8,11 @@ use super::{
     CacheKey, CacheMode, CacheStatus, ClientMaxStale, ClientReload, Fetch, Lookup, Reason, Role,
     Serve,
     age::{self, Timestamp},
+    answer,
     directives::RequestDirectives,
     head::Revalidate,
     hooks::Apart,
-    reuse::{self, Candidate, seconds},
+    reuse::{Candidate, seconds},
     stale::{self, Occasion},
     validation::Asking,
     variants::{NameSet, Secret, VariantKey},
@@ -172,7 +173,7 @@ impl Asking {
         if !is_fresh && !stale::is_within(age.saturating_sub(facts.lifetime), window) {
             return None;
         }
-        let (head, content) = reuse::answer(
+        let (head, content) = answer::answer(
             &self.lookup,
             Some(&self.request),
             response.head().status(),

@@ -1,16 +1,16 @@
 use std::{borrow::Cow, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request, response};
+use http::{HeaderMap, header, request, response};
 
 use super::{
-    CacheMode, CacheStatus, ClientMaxStale, ClientReload, Fetch, Lookup, Reason, Refresh, Rule,
-    StoredHead, StoredResponse,
+    CacheMode, CacheStatus, ClientMaxStale, ClientReload, Content, Fetch, Lookup, Reason, Refresh,
+    Rule, StoredResponse,
     age::{self, Timestamp},
     date,
     directives::MaxStale,
-    downstream, explain,
+    explain,
     head::{Facts, Revalidate},
-    normal, precondition,
+    normal,
     stale::{self, Occasion},
     storing,
 };
@@ -60,15 +60,6 @@ pub struct Serve {
     pub content: Content,
     /// How it came about.
     pub status: CacheStatus,
-}
-
-/// What of a stored body is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// All of it.
-    Whole,
-    /// Nothing: the answer to a HEAD request, or a 304.
-    Nothing,
 }
 
 impl Lookup<'_> {
@@ -232,43 +223,6 @@ impl Lookup<'_> {
         });
     }
 
-    /// The head of an answer made of a stored response that may be used as it is.
-    pub(super) fn answer(
-        &self,
-        request: &HeaderMap,
-        stored: &StoredHead,
-        age: Duration,
-        now: Timestamp,
-    ) -> (response::Parts, Content) {
-        answer(
-            self,
-            self.is_conditional.then_some(request),
-            stored.status(),
-            Cow::Borrowed(stored.headers()),
-            age,
-            now,
-            &stored.facts().withheld,
-        )
-    }
-
-    /// What the client sees of a response that is stored, or comes from the store.
-    pub(super) fn rewrite(&self, headers: &mut HeaderMap) {
-        let rules = &*self.policy.rules;
-        rules.downstream.rewrite(headers);
-        if self.key.partition().is_some() {
-            downstream::make_private(headers, &rules.storing.targets);
-        }
-    }
-
-    /// What the client sees of a response that was not kept.
-    pub(super) fn rewrite_unkept(&self, headers: &mut HeaderMap) {
-        let rules = &*self.policy.rules;
-        rules.downstream.rewrite_unkept(headers);
-        if self.key.partition().is_some() {
-            downstream::make_private(headers, &rules.storing.targets);
-        }
-    }
-
     /// RFC 9111 §4.2, §4.2.4, §5.2.1.
     pub(super) fn may_use(
         &self,
@@ -386,57 +340,6 @@ impl Candidate {
         let age = age::current_age(&facts, now.since(response.head().asked().received));
         let is_fresh = facts.lifetime > age;
         Self { index, response, facts, is_fresh, is_asked_about: true }
-    }
-}
-
-/// The head of an answer made of a stored response, the client's own conditions heard.
-pub(super) fn answer(
-    lookup: &Lookup<'_>,
-    conditions: Option<&HeaderMap>,
-    status: StatusCode,
-    stored: Cow<'_, HeaderMap>,
-    age: Duration,
-    now: Timestamp,
-    withheld: &[header::HeaderName],
-) -> (response::Parts, Content) {
-    let (mut head, ()) = Response::new(()).into_parts();
-    let content;
-    let is_not_modified =
-        |request| precondition::is_not_modified(request, status, &stored, now.wall());
-    if conditions.is_some_and(is_not_modified) {
-        head.status = StatusCode::NOT_MODIFIED;
-        head.headers = precondition::not_modified_fields(&stored);
-        content = Content::Nothing;
-    } else {
-        head.status = status;
-        head.headers = stored.into_owned();
-        content = if lookup.is_head { Content::Nothing } else { Content::Whole };
-    }
-    for name in withheld {
-        head.headers.remove(name);
-    }
-    lookup.rewrite(&mut head.headers);
-    set_age(&mut head.headers, age);
-    (head, content)
-}
-
-/// Exactly one `Age`, in its slot (RFC 9111 §5.1).
-fn set_age(headers: &mut HeaderMap, age: Duration) {
-    const MAX: u64 = 1 << 31; // RFC 9111 §1.2.2
-    let mut digits = [0; 10];
-    let mut rest = age.as_secs().min(MAX);
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    // Digits are always a value; `from_bytes` allocates once where `From<u64>` does twice.
-    if let Ok(value) = HeaderValue::from_bytes(&digits[at..]) {
-        headers.insert(header::AGE, value);
     }
 }
 
