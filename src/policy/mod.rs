@@ -96,6 +96,7 @@ pub use self::{
     lifetimes::age_curve,
     mode::{CacheMode, Cached, Private},
     options::{ClientMaxStale, ClientReload, Policy, Scope, SetCookie, VaryOnCredentials},
+    precondition::not_modified,
     query::QueryKey,
     reason::{Forward, Reason},
     refresh::{Failure, Refresh},

@@ -1,6 +1,43 @@
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Response, StatusCode, header, response};
 
 use super::{date, etag};
+
+/// The answer of a handler whose client has what `current` describes already: a 304 (RFC 9110 §15.4.5),
+/// before any work is done for the body. `None`: the whole response is due.
+///
+/// `current` are the fields that the whole response would have: `ETag` and `Last-Modified`, by which
+/// the client's `If-None-Match` and `If-Modified-Since` are answered (RFC 9110 §13.2.2), and those that a
+/// 304 repeats, such as `Cache-Control` and `Vary`. For GET and HEAD.
+///
+/// ```
+/// use std::time::SystemTime;
+/// use axum::{http::{HeaderMap, header}, response::{IntoResponse, Response}};
+/// use larder::policy;
+///
+/// async fn report(request: HeaderMap) -> Response {
+///     let current = [(header::ETAG, "\"7\""), (header::CACHE_CONTROL, "max-age=60")];
+///     let fields = HeaderMap::from_iter(current.clone().map(|(name, value)| (name, value.parse().unwrap())));
+///     match policy::not_modified(&request, &fields, SystemTime::now()) {
+///         Some(head) => head.into_response(),
+///         None => (current, "what takes a while").into_response(),
+///     }
+/// }
+/// ```
+pub fn not_modified(
+    request: &HeaderMap,
+    current: &HeaderMap,
+    now: std::time::SystemTime,
+) -> Option<response::Parts> {
+    let is_asked = request.contains_key(header::IF_NONE_MATCH)
+        || request.contains_key(header::IF_MODIFIED_SINCE);
+    if !is_asked || !is_not_modified(request, StatusCode::OK, current, now) {
+        return None;
+    }
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.status = StatusCode::NOT_MODIFIED;
+    head.headers = not_modified_fields(current);
+    Some(head)
+}
 
 /// Whether the client's own copy is still good, so that a 304 is the answer (RFC 9110 §13.2.2).
 ///
@@ -121,6 +158,24 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             let result = is_not_modified(&headers(request), status, &headers(stored), now);
             assert_eq!(result, expected, "{status} {stored:?} {request:?}");
+        }
+    }
+
+    /// Scenario 4.14.
+    #[test]
+    fn a_handler_answers_conditions_before_it_works() {
+        let current = headers(&[
+            ("etag", "\"1\""),
+            ("cache-control", "max-age=60"),
+            ("content-type", "text/plain"),
+        ]);
+        let now = SystemTime::UNIX_EPOCH;
+        let known = not_modified(&headers(&[("if-none-match", "\"0\", W/\"1\"")]), &current, now);
+        let head = known.unwrap();
+        assert_eq!(head.status, StatusCode::NOT_MODIFIED);
+        assert_eq!(head.headers, headers(&[("cache-control", "max-age=60"), ("etag", "\"1\"")]));
+        for request in [&[][..], &[("if-none-match", "\"0\"")], &[("if-modified-since", "x")]] {
+            assert!(not_modified(&headers(request), &current, now).is_none(), "{request:?}");
         }
     }
 

@@ -244,3 +244,66 @@ fn every_behaviour_has_a_test() {
     uncited.retain(|number| !PENDING.contains(number));
     assert_eq!(uncited, [0; 0]);
 }
+
+/// Scenario 3.14: whoever adds an option says here whether it can make a cache keep or share what a
+/// response forbids; one that can has `dangerous_` in its name.
+#[test]
+fn options_that_lift_what_a_response_forbids_are_named_dangerous() {
+    const HARMLESS: &[&str] = &[
+        "shared",
+        "private",
+        "scope",
+        "understood",
+        "set_cookie",
+        "vary_on_credentials",
+        "targets",
+        "downstream",
+        "default_ttl",
+        "heuristic_max",
+        "negative_max",
+        "heuristic_errors",
+        "heuristic_queries",
+        "status_ttl",
+        "max_ttl",
+        "jitter",
+        "shorten_by_age",
+        "store_only_marked",
+        "client_reload",
+        "client_max_stale",
+        "immutable",
+        "bypass_cookies",
+        "bypass_if_extension",
+        "collapse",
+        "partition",
+        "namespace",
+        "query",
+        "target",
+        "default_scheme",
+        "default_authority",
+        "max_variants",
+        "normalise_language",
+        "key_fields",
+        "key_cookies",
+        "request",
+        "key",
+        "response",
+        "stale_while_revalidate",
+        "stale_if_error",
+        "stale_on_disconnect",
+        "stale_on_slow_origin",
+        "max_staleness",
+        "strict_s_maxage",
+        "refresh_request",
+    ];
+    let mut found = Vec::new();
+    for path in files(&source_dir().join("policy").join("options")) {
+        let code = code(&path);
+        for declared in code.split("pub fn ").skip(1) {
+            let name = words(declared).next().unwrap_or_default().to_owned();
+            if !name.starts_with("dangerous_") && !HARMLESS.contains(&name.as_str()) {
+                found.push(name);
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:?}");
+}
