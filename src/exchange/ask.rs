@@ -30,9 +30,15 @@ use crate::{
 
 /// What a flight brings to the one who asked.
 pub(super) enum Brought<ResB> {
-    Response(Response<CacheBody<ResB>>),
+    Ready(Box<Response<CacheBody<ResB>>>),
     /// A response that is being stored; the reader is to be seated.
     Filling(Box<(response::Parts, Cursor, CacheStatus)>),
+}
+
+impl<ResB> Brought<ResB> {
+    fn response(response: Response<CacheBody<ResB>>) -> Self {
+        Self::Ready(Box::new(response))
+    }
 }
 
 /// Where it is brought.
@@ -74,7 +80,7 @@ pub(super) fn seat<ResB>(
     passenger: Passenger,
 ) -> Response<CacheBody<ResB>> {
     match brought {
-        Brought::Response(response) => response,
+        Brought::Ready(response) => *response,
         Brought::Filling(filling) => {
             let (head, cursor, status) = *filling;
             let reader = Reader::new(cursor, Some(passenger));
@@ -116,7 +122,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
                 Answer::Ready(response) => {
                     drop(fetching);
                     pilot.land(Landing::LookAgain);
-                    return slot.put(Ok(Brought::Response(response)));
+                    return slot.put(Ok(Brought::response(response)));
                 }
                 Answer::Refresh(response, refresh) => {
                     drop(fetching);
@@ -124,7 +130,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
                     let request = Request::from_parts(head, body);
                     let since = Since::now(&core);
                     let refresh = Refreshment { core, inner, request, since, refresh };
-                    return slot.put(Ok(Brought::Response(refresh.run(response).await)));
+                    return slot.put(Ok(Brought::response(refresh.run(response).await)));
                 }
             }
         }
@@ -149,7 +155,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
                     patience = None;
                     if let Failure::ServeStale(serve) = fetch.on_slow_origin(now) {
                         let response = send_stored(&core, serve, found.clone());
-                        slot.put(Ok(Brought::Response(response)));
+                        slot.put(Ok(Brought::response(response)));
                         board.bell().ring();
                     }
                 }
@@ -166,7 +172,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
             pilot.land(Landing::Failed(None));
             return slot.put(match fetch.on_error(now) {
                 Failure::ServeStale(serve) => {
-                    Ok(Brought::Response(send_stored(&core, serve, found)))
+                    Ok(Brought::response(send_stored(&core, serve, found)))
                 }
                 Failure::Fail => Err(error),
             });
@@ -181,12 +187,12 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
         Outcome::Freshen { update, serve } => {
             let is_done = freshen(&core, &found, serve.index, update, fetching).await;
             pilot.land(if is_done { Landing::LookAgain } else { Landing::Alone });
-            slot.put(Ok(Brought::Response(send_stored(&core, serve, found))));
+            slot.put(Ok(Brought::response(send_stored(&core, serve, found))));
         }
         Outcome::ServeStale(serve) => {
             fetching.is_not_shared(Lapse::Failed, now);
             pilot.land(Landing::Failed(Some(answered)));
-            slot.put(Ok(Brought::Response(send_stored(&core, serve, found))));
+            slot.put(Ok(Brought::response(send_stored(&core, serve, found))));
         }
         Outcome::Pass { drop, status } => {
             let is_failure = answered.is_server_error();
@@ -197,7 +203,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
                 remove(&core, &found, index).await;
             }
             let response = Response::from_parts(head, body);
-            slot.put(Ok(Brought::Response(pass(&core.emit, response, is_head, status))));
+            slot.put(Ok(Brought::response(pass(&core.emit, response, is_head, status))));
         }
     }
 }
@@ -226,7 +232,7 @@ pub(super) async fn store_and_send<M, ResB, E>(
         pilot.land(Landing::Alone);
         let response = Response::from_parts(head, body);
         let response = pass(&core.emit, response, false, status.detailed(reason));
-        return slot.put(Ok(Brought::Response(response)));
+        return slot.put(Ok(Brought::response(response)));
     }
     core.emit.emit(&mut head, status);
     let keep = if is_buffered { room } else { core.waits.kept_bytes };

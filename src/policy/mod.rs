@@ -9,8 +9,11 @@
 //! Lookup::join(&request, running, .., now)    -> Share | Alone
 //! Fetch::on_response(&mut response, .., now)  -> Store | Freshen | ServeStale | Pass
 //! Fetch::on_error(now)                        -> ServeStale | Fail
+//! Unsafe::store(&mut response, ..)            -> what later GETs may get of the response to a POST
 //! Unsafe::on_response(&response)              -> keys to invalidate
 //! ```
+//!
+//! [`explain`] gives a policy that writes down by which rules it has decided.
 //!
 //! A cache of your own can be built on it without any other part of this crate:
 //!
