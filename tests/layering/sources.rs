@@ -108,12 +108,13 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "policy",
     "error",
     "sync",
     "clock",
     "executor",
+    "pending",
     "task",
     "log",
     "flight",
