@@ -10,6 +10,7 @@ mod full;
 mod guests;
 mod killed;
 mod large;
+mod many;
 mod opening;
 mod pair;
 mod processes;

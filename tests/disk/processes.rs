@@ -19,7 +19,7 @@ use crate::site::{noise, scratch};
 const CHILD: &str = "LARDER_DISK_PROCESS";
 
 /// This program again, in a test that finds `what` and the path in its surroundings.
-fn start(test: &str, what: &str, path: &Path) -> Child {
+pub(crate) fn start(test: &str, what: &str, path: &Path) -> Child {
     Command::new(env::current_exe().expect("this program"))
         .args(["--exact", test, "--nocapture"])
         .env(CHILD, format!("{what} {}", path.display()))
@@ -29,14 +29,14 @@ fn start(test: &str, what: &str, path: &Path) -> Child {
 }
 
 /// What a process was started with.
-fn is_child() -> Option<(u64, PathBuf)> {
+pub(crate) fn is_child() -> Option<(u64, PathBuf)> {
     let child = env::var(CHILD).ok()?;
     let (what, path) = child.split_once(' ').expect("a number and a path");
     Some((what.parse().expect("a number"), path.into()))
 }
 
 /// The lines that a process says behind a mark of its own; it must end well.
-fn lines(mut child: Child) -> Vec<String> {
+pub(crate) fn lines(mut child: Child) -> Vec<String> {
     let output = BufReader::new(child.stdout.take().expect("a pipe"));
     let said = output.lines().map_while(Result::ok);
     let lines = said.filter_map(|line| Some(line.split_once("> ")?.1.to_owned())).collect();
