@@ -13,6 +13,7 @@ mod large;
 mod many;
 mod opening;
 mod pair;
+mod power;
 mod processes;
 mod purges;
 mod read_only;

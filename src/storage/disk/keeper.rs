@@ -66,38 +66,59 @@ const USES: Duration = Duration::from_secs(60);
 const SHORTEST: Duration = Duration::from_millis(10);
 /// So much must be free for writing to go on, whatever the options say.
 const MIN_FREE: u64 = 1 << 20;
-
 /// So long a crash may outlive what the catalog was not told. A scan finds out most of it.
 const TELL: Duration = Duration::from_secs(10);
 
 /// Keeps the store until the bell is closed.
 pub(super) fn keep(store: &Store) {
-    let (mut census, mut uses) = (Census::default(), Instant::now());
+    let mut census = Census::default();
     if let Some(catalog) = &store.catalog {
         lock(catalog).load(&store.records, || !store.bell.is_closed());
         census.take(store);
     }
+    let interval = match store.options.durability {
+        Durability::Periodic(interval) => interval.max(SHORTEST),
+        Durability::Relaxed | Durability::Strict => TELL,
+    };
+    let (mut sync, mut uses) = (Due::every(interval), Due::every(USES));
     loop {
         empty_trash(store);
         make_room(store);
         recover(store);
-        let interval = match store.options.durability {
-            Durability::Periodic(interval) => interval.clamp(SHORTEST, TELL),
-            _ => TELL,
-        };
-        let has_floor = store.options.min_free_bytes > 0;
-        let probes = has_floor || store.is_paused.load(Ordering::Acquire);
-        let goes_on = store.bell.wait(if probes { PROBE.min(interval) } else { interval });
-        store.sync_recent();
-        let with_uses = !goes_on || uses.elapsed() > USES;
-        if with_uses {
-            uses = Instant::now();
+        let is_paused = store.is_paused.load(Ordering::Acquire);
+        let probes = is_paused || store.options.min_free_bytes > 0;
+        let goes_on = store.bell.wait(interval.min(if probes { PROBE } else { TELL }));
+        if sync.is_due() || !goes_on {
+            store.sync_recent();
         }
-        store.flush_catalog(with_uses);
+        if !is_paused || !goes_on {
+            store.flush_catalog(uses.is_due() || !goes_on);
+        }
         if !goes_on {
             return;
         }
         census.follow_guests(store);
+    }
+}
+
+/// What is done now and then.
+struct Due {
+    interval: Duration,
+    last: Instant,
+}
+
+impl Due {
+    fn every(interval: Duration) -> Self {
+        Self { interval, last: Instant::now() }
+    }
+
+    /// Whether it is time for it; then it is done now.
+    fn is_due(&mut self) -> bool {
+        let is_due = self.last.elapsed() >= self.interval;
+        if is_due {
+            self.last = Instant::now();
+        }
+        is_due
     }
 }
 
@@ -166,5 +187,35 @@ fn recover(store: &Store) {
         if !is_short() {
             store.is_paused.store(false, Ordering::Release);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use crate::storage::{DiskManager, disk::name::Name};
+
+    /// A quota is as good as a full disk: something goes, and then writing goes on by itself.
+    #[test]
+    fn what_there_is_no_space_for_makes_room() {
+        let path = std::env::temp_dir().join(format!("larder-keeper-{}", std::process::id()));
+        let manager = DiskManager::open(&path).unwrap();
+        let store = &manager.inner.store;
+        for n in 0..40 {
+            store.records.insert(Name::from_bytes([n; 16]), 5000, None);
+        }
+        drop(store.failed(Errno::IO.into()));
+        store.allow_writing().unwrap();
+        for errno in [Errno::NOSPC, Errno::DQUOT] {
+            let before = store.records.len();
+            drop(store.failed(errno.into()));
+            while store.records.len() == before || store.allow_writing().is_err() {
+                std::thread::yield_now();
+            }
+        }
+        assert!(store.records.len() < 40);
+        drop(manager);
+        std::fs::remove_dir_all(path).unwrap();
     }
 }

@@ -198,4 +198,12 @@ mod tests {
         records.remove(name(1));
         assert_eq!(records.share_without(resource, name(3)), 4096);
     }
+
+    /// What `DiskOptions::max_entries` says.
+    #[test]
+    fn an_entry_takes_at_most_150_bytes() {
+        // A table and a list are at worst twice as large as what is in them.
+        let table = 8 * (size_of::<(Name, u32)>() + 1) * 2 / 7;
+        assert!(table + 2 * size_of::<Item>() <= 150);
+    }
 }
