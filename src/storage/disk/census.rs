@@ -23,6 +23,7 @@ impl Census {
     /// Sees all files, and forgets those that have gone.
     pub(super) fn take(&mut self, store: &Store) {
         let start = Instant::now();
+        store.directory.sweep();
         store.records.doubt_all();
         if let Ok(true) = see_all(store) {
             for name in store.records.doubted() {

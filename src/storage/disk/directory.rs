@@ -270,6 +270,20 @@ impl Directory {
         self.bell.ring();
     }
 
+    /// Removes what another process was writing and has not touched for a day: it has gone.
+    pub(super) fn sweep(&self) {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        let own = format!("{:016x}-", self.nonce);
+        for entry in fs::read_dir(self.root.join(TMP)).into_iter().flatten().flatten() {
+            let modified = entry.metadata().and_then(|found| found.modified());
+            let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+            let is_own = entry.file_name().to_string_lossy().starts_with(&own);
+            if !is_own && age.is_some_and(|age| age > DAY) {
+                self.discard(&entry.path());
+            }
+        }
+    }
+
     pub(super) fn take_trash(&self) -> Vec<PathBuf> {
         std::mem::take(&mut *lock(&self.trash))
     }

@@ -83,7 +83,7 @@ impl Records {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        lock(&self.table).blocks * BLOCK
+        lock(&self.table).blocks.saturating_mul(BLOCK)
     }
 
     pub(super) fn len(&self) -> u64 {

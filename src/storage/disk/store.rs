@@ -257,7 +257,8 @@ impl Store {
         }
         self.settle(name, temporary.file())?;
         temporary.place(&self.directory.path(name))?;
-        self.records.insert(name, whole, None);
+        // It counts for what it did.
+        self.records.discover(name, whole);
         self.settle_directory(name)
     }
 

@@ -71,7 +71,8 @@ impl Table {
     /// Of a directory that was emptied.
     pub(super) fn cleared(&self) -> Self {
         let news = self.news.is_some().then(|| News { is_lost: true, ..News::default() });
-        Self { is_complete: true, now: self.now, ..Self::new(news, None) }
+        // Others may fill it behind the back of who keeps no catalog.
+        Self { is_complete: news.is_some(), now: self.now, ..Self::new(news, None) }
     }
 
     pub(super) fn note(&mut self, change: Change) {
