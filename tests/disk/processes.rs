@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full};
 use larder::{CacheLayer, DiskManager, Policy, Purge, storage::suite::block_on};
 use tower::{Layer, ServiceExt};
 
-use crate::site::{noise, scratch};
+use crate::site::{eventually, noise, scratch};
 
 const CHILD: &str = "LARDER_DISK_PROCESS";
 
@@ -188,7 +188,7 @@ fn work(child: u64, path: &Path, rounds: u64) {
 /// never what was purged before the request began, whoever purged it. `LARDER_ROUNDS=20000` for more.
 #[test]
 fn no_process_serves_what_another_purged() {
-    let rounds = env::var("LARDER_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1500);
+    let rounds = env::var("LARDER_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1000);
     if let Some((child, path)) = is_child() {
         return work(child, &path, rounds);
     }
@@ -202,4 +202,32 @@ fn no_process_serves_what_another_purged() {
         both.into_iter().flat_map(lines).map(|hits| hits.parse::<u64>().expect("a number")).sum();
     println!("{hits} hits of {}", 2 * rounds);
     assert!(hits > rounds / 2, "{hits} hits of {}", 2 * rounds);
+}
+
+/// A process that is killed, owner or guest, in the middle of whatever: the other goes on, by the
+/// same rules, and so does the next.
+#[test]
+fn a_killed_process_disturbs_no_other() {
+    let rounds = env::var("LARDER_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
+    if let Some((child, path)) = is_child() {
+        return work(child, &path, rounds);
+    }
+    let test = "processes::a_killed_process_disturbs_no_other";
+    for round in 0..4 {
+        let directory = scratch();
+        fs::create_dir(&directory).expect("a directory");
+        let path = directory.join("store");
+        let mut both = vec![start(test, "0", &path), start(test, "1", &path)];
+        let victim = round % 2;
+        let changes: Vec<_> = (0..PAGES)
+            .filter(|page| page % 2 == victim)
+            .map(|page| Shared::open(&path, &format!("current-{page}")))
+            .collect();
+        eventually(|| changes.iter().map(Shared::read).sum::<u64>() > 5 + 7 * round);
+        let mut killed = both.remove(victim as usize);
+        killed.kill().expect("it can be killed");
+        killed.wait().expect("it ends");
+        lines(both.remove(0));
+        work(victim, &path, 100);
+    }
 }
