@@ -270,9 +270,15 @@ impl Directory {
         self.bell.ring();
     }
 
-    /// Removes what another process was writing and has not touched for a day: it has gone.
+    /// Removes what other processes were removing, and what they were writing and have not touched
+    /// for a day: they have gone.
     pub(super) fn sweep(&self) {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("old-") {
+                self.discard(&entry.path());
+            }
+        }
         let own = format!("{:016x}-", self.nonce);
         for entry in fs::read_dir(self.root.join(TMP)).into_iter().flatten().flatten() {
             let modified = entry.metadata().and_then(|found| found.modified());

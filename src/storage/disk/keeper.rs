@@ -95,6 +95,7 @@ pub(super) fn keep(store: &Store) {
             store.flush_catalog(uses.is_due() || !goes_on);
         }
         if !goes_on {
+            empty_trash(store);
             return;
         }
         census.follow_guests(store);
