@@ -1,8 +1,21 @@
 //! Several stores over one directory.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    convert::Infallible,
+    fs,
+    path::Path,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Frame;
 use http_body_util::{BodyExt, Full};
 use larder::{
     CacheLayer, CacheManager, DiskManager, Policy, Purge,
@@ -92,7 +105,7 @@ fn a_deletion_refuses_writers_of_both() {
     }
 }
 
-type Body = Full<bytes::Bytes>;
+type Body = Full<Bytes>;
 
 /// A layer that does not take a busy machine for a failing store.
 fn patient(store: DiskManager) -> CacheLayer<DiskManager> {
@@ -103,7 +116,7 @@ fn patient(store: DiskManager) -> CacheLayer<DiskManager> {
 async fn is_hit(layer: &CacheLayer<DiskManager>, url: &str) -> bool {
     let origin = tower::service_fn(|_: Request<Body>| async {
         let response = Response::builder().header("cache-control", "max-age=600");
-        Ok::<_, std::convert::Infallible>(response.body(Body::from("page")).unwrap())
+        Ok::<_, Infallible>(response.body(Body::from("page")).unwrap())
     });
     let request = Request::get(url).body(Body::default()).unwrap();
     let response = layer.layer(origin).oneshot(request).await.unwrap();
@@ -238,6 +251,59 @@ fn what_another_is_writing_is_left_alone() {
         writers.remove(0).finish(None).await.unwrap();
         for store in [&owner, &guest, &third] {
             assert!(ask.body(store).await.unwrap().unwrap() == body);
+        }
+    });
+}
+
+/// A body that begins, and then takes its time.
+struct Begun(Option<Bytes>);
+
+impl http_body::Body for Begun {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.0.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// What is on its way in one when the other purges it is shared with nobody who comes later.
+#[test]
+fn a_purge_parts_who_comes_later_from_what_is_on_its_way() {
+    let path = scratch();
+    let layers = both(&path).map(patient);
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = asked.clone();
+    let origin = tower::service_fn(move |_: Request<Body>| {
+        let version = count.fetch_add(1, Ordering::SeqCst).to_string();
+        async {
+            let response = Response::builder().header("cache-control", "max-age=600");
+            Ok::<_, Infallible>(response.body(Begun(Some(version.into()))).unwrap())
+        }
+    });
+    block_on(async {
+        let first = async |layer: &CacheLayer<DiskManager>| {
+            let request = Request::get("http://a.example/").body(Body::default()).unwrap();
+            let mut body = layer.layer(origin.clone()).oneshot(request).await.unwrap().into_body();
+            let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            (frame, body)
+        };
+        for (round, (a, b)) in [(0, 1), (1, 0)].into_iter().enumerate() {
+            let old = round * 2;
+            let (version, _body) = first(&layers[a]).await;
+            assert_eq!(version, old.to_string());
+            let (version, _joined) = first(&layers[a]).await;
+            assert_eq!(version, old.to_string(), "it is shared");
+            let purge = Purge::url("http://a.example/").unwrap();
+            layers[b].handle().purge(purge).await.unwrap();
+            let (version, _later) = first(&layers[a]).await;
+            assert_eq!(version, (old + 1).to_string(), "it was purged");
         }
     });
 }
