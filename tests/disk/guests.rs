@@ -307,3 +307,23 @@ fn a_purge_parts_who_comes_later_from_what_is_on_its_way() {
         }
     });
 }
+
+/// Many that open a directory at once, which is not there yet: one of them owns it.
+#[test]
+fn one_of_many_makes_the_directory() {
+    for _ in 0..20 {
+        let path = scratch();
+        let barrier = std::sync::Barrier::new(6);
+        let open = || {
+            barrier.wait();
+            let store = DiskManager::open(&path);
+            barrier.wait();
+            store.unwrap().is_guest()
+        };
+        let guests = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..6).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(guests.iter().filter(|is_guest| **is_guest).count(), 5);
+    }
+}

@@ -72,8 +72,10 @@ impl Directory {
             }
             Err(error) => return Err(at(error)),
         }
-        // Before anything is changed: what is not a store's is left alone.
-        if read_marker(&root.join(MARKER)).is_none() && !is_unused(root).map_err(at)? {
+        // Before anything is changed: what is not a store's is left alone. Another process may just be
+        // making one; the marker is the first of its files.
+        let has_marker = || read_marker(&root.join(MARKER)).is_some();
+        if !has_marker() && !is_unused(root).map_err(at)? && !has_marker() {
             let text = format!("{} has files that are not of a store", root.display());
             return Err(Error::invalid(text));
         }
@@ -106,7 +108,7 @@ impl Directory {
             if start.elapsed() > PATIENCE {
                 let version = read_marker(&self.root.join(MARKER));
                 let text = match version.is_none_or(|version| version == VERSION) {
-                    true => "in use by a process that does not say how",
+                    true => "in use by another process, and not ready for a second one",
                     false => "in use by another version",
                 };
                 return Err(io::Error::other(text));
