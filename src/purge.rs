@@ -198,6 +198,11 @@ impl PurgeLog {
         Purged { seq }
     }
 
+    /// Whether it is kept where others may keep records, too.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.0.keeper.is_some()
+    }
+
     /// Whether it has all records that others have kept where it is kept. If not, a look into the
     /// store takes them in.
     pub(crate) fn is_current(&self) -> bool {

@@ -197,10 +197,11 @@ where
             Known::Miss(Ask { fetch, .. }) => (fetch.lookup(), fetch.request(), fetch.reason()),
         };
         // What was purged since this request came may still be its answer, and nobody's later. Where
-        // others keep the log, too, the store has to be asked first.
+        // others keep the log, too, only the store knows what was purged before.
         let head = sharing.running.head();
-        let is_allowed =
-            head.began() == self.since.purges || core.purges.allows(lookup.key(), head);
+        let has_heard = matches!(self.known, Known::Miss(_)) || !core.purges.is_kept();
+        let is_allowed = (has_heard && head.began() == self.since.purges)
+            || core.purges.allows(lookup.key(), head);
         if !is_allowed || !core.purges.is_current() {
             return Next::Again(self);
         }
