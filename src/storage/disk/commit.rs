@@ -88,7 +88,7 @@ impl Commit {
         if let (Under::Response { bytes }, false) = (under, is_alone) {
             let plain = resource.plain(generation);
             let (from, to) = (store.directory.path(resource), store.directory.path(plain));
-            store.rename_kept(&from, &to).map_err(failed)?;
+            store.directory.rename_kept(&from, &to).map_err(failed)?;
             store.settle_directory(plain).map_err(failed)?;
             store.records.insert(plain, bytes, None);
         }

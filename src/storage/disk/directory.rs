@@ -253,6 +253,13 @@ impl Directory {
         }
     }
 
+    /// Gives a file another name, so that its own can be given to another.
+    pub(super) fn rename_kept(&self, from: &Path, to: &Path) -> io::Result<()> {
+        // A link keeps it found all the time. What a start that was broken off left is outdated.
+        let _ = fs::remove_file(to);
+        self.with_parent(to, || fs::hard_link(from, to)).or_else(|_| fs::rename(from, to))
+    }
+
     /// Has a file or directory removed when there is time.
     pub(super) fn discard(&self, path: &Path) {
         let is_old = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("old-"));

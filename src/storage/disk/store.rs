@@ -1,7 +1,6 @@
 use std::{
     fs, io,
     os::unix::fs::FileExt,
-    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -386,13 +385,6 @@ impl Store {
             self.bell.ring();
         }
         Error::other(error)
-    }
-
-    /// Gives a file another name, so that its own can be given to another.
-    pub(super) fn rename_kept(&self, from: &Path, to: &Path) -> io::Result<()> {
-        // A link keeps it found all the time. What a start that was broken off left is outdated.
-        let _ = fs::remove_file(to);
-        self.directory.with_parent(to, || fs::hard_link(from, to)).or_else(|_| fs::rename(from, to))
     }
 }
 
