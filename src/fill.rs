@@ -15,6 +15,7 @@ use crate::{
     clock::{BoxFuture, Clock},
     executor::Executor,
     log::{Demand, Writer},
+    pending::Pending,
     policy::{Timestamp, owned_fields},
     recorder::Recorder,
 };
@@ -44,6 +45,8 @@ pub(crate) struct Means {
     pub(crate) store_timeout: Duration,
     /// How long the others wait for a reader that takes nothing.
     pub(crate) slow_reader_timeout: Duration,
+    /// What the executor still writes.
+    pub(crate) pending: Pending,
 }
 
 /// So many frames in a row are read without letting others run.
@@ -208,9 +211,9 @@ impl Fill {
     async fn finish(self, last: Option<Bytes>, trailers: Option<Frame<Bytes>>) {
         let trailers = trailers.and_then(|frame| frame.into_trailers().ok());
         if let Some(recorder) = self.recorder {
-            let Means { clock, executor, store_timeout, .. } = &self.means;
+            let Means { clock, executor, store_timeout, pending, .. } = &self.means;
             let owned = trailers.as_ref().map(|trailers| owned_fields(trailers, 0));
-            recorder.finish(owned, clock, &**executor, *store_timeout).await;
+            recorder.finish(owned, clock, &**executor, *store_timeout, pending).await;
         }
         if let Some(last) = last {
             self.log.write(last);

@@ -60,6 +60,35 @@ impl<M: CacheManager> CacheHandle<M> {
         self.core.background.shut_down().await;
     }
 
+    /// Waits until everything that was accepted is in place, so that the program may end: each
+    /// response whose body has come to its end, also where the executor still writes it, and each
+    /// purge. A body that nobody reads to its end is not waited for; [`shutdown`](Self::shutdown)
+    /// waits for those that go on in the background.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "disk")]
+    /// # async fn example() -> Result<(), larder::Error> {
+    /// use larder::{CacheLayer, DiskManager};
+    ///
+    /// let cache = CacheLayer::new(DiskManager::open("/home/me/.cache/tool")?);
+    /// // … requests …
+    /// cache.handle().sync().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Without an executor nothing is written behind a body's back, and there is nothing to wait
+    /// for but the store.
+    ///
+    /// # Errors
+    ///
+    /// If the store failed, or purges could not be kept.
+    pub async fn sync(&self) -> Result<(), Error> {
+        self.core.pending.drain().await;
+        self.core.manager.sync().await?;
+        self.core.purges.sync().await
+    }
+
     /// The store.
     pub fn manager(&self) -> &M {
         &self.core.manager

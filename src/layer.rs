@@ -7,6 +7,7 @@ use crate::{
     CacheHandle, CacheService, Clock, Disconnect, Executor, Policy, SystemClock,
     background::{Background, Counted, Limits},
     log::Budget,
+    pending::Pending,
     shared::{Core, Emit, Waits},
     storage::CacheManager,
 };
@@ -94,6 +95,7 @@ impl<M: CacheManager> CacheLayer<M> {
                 waits: Waits::default(),
                 budget: Arc::new(Budget::new(64 << 20)),
                 background,
+                pending: Pending::default(),
             }),
         }
     }

@@ -161,6 +161,7 @@ mod inflight;
 mod layer;
 mod log;
 mod memo;
+mod pending;
 pub mod policy;
 mod purge;
 mod recorder;

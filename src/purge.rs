@@ -160,6 +160,9 @@ struct Log {
 pub(crate) trait Persist: Send + Sync {
     /// Is ready when all that is in `log` now is kept.
     fn persist(&self, log: &PurgeLog) -> BoxFuture<Result<(), Error>>;
+
+    /// Whether nobody else has kept a record there that the log does not have.
+    fn is_current(&self) -> bool;
 }
 
 #[derive(Default)]
@@ -189,22 +192,21 @@ impl PurgeLog {
     pub fn append(&self, purge: Purge) -> Purged {
         let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
         let seq = self.position() + 1;
-        if purge.0 == Selector::Everything {
-            table.floor = seq;
-            table.records.clear();
-        } else {
-            if let Selector::Host(host) = &purge.0
-                && let Some((name, "80" | "443")) = host.rsplit_once(':')
-            {
-                let name = name.strip_suffix('.').unwrap_or(name);
-                table.records.insert(Selector::Host(name.into()), seq);
-            }
-            table.records.insert(purge.0, seq);
-            table.shrink();
-        }
+        table.append(seq, purge);
         // Under the lock and last: who sees the position sees the record.
         self.0.newest.store(seq, Ordering::Release);
         Purged { seq }
+    }
+
+    /// Whether it is kept where others may keep records, too.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.0.keeper.is_some()
+    }
+
+    /// Whether it has all records that others have kept where it is kept. If not, a look into the
+    /// store takes them in.
+    pub(crate) fn is_current(&self) -> bool {
+        self.0.keeper.as_ref().is_none_or(|keeper| keeper.is_current())
     }
 
     pub(crate) fn inflight(&self) -> &Arc<Inflight> {
@@ -265,13 +267,55 @@ impl PurgeLog {
         }))
     }
 
+    /// Whether a record newer than `position` selects the resource.
+    pub(crate) fn has_taken(&self, key: &CacheKey, position: u64) -> bool {
+        self.position() > position && {
+            let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
+            table.selects(key, position)
+        }
+    }
+
+    /// Takes in what other processes have kept, where this one knows what was kept up to `known`.
+    /// `false`: what is kept has to be written anew.
+    ///
+    /// Positions that were given in two processes are given again, behind all others: what began
+    /// after the one record may have begun before the other.
+    pub(crate) fn merge(&self, kept: &Records, known: u64) -> bool {
+        let table = &mut *self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        let position = self.position();
+        let is_exchanged = kept.position < known;
+        if position == known && !is_exchanged {
+            table.floor = table.floor.max(kept.floor);
+            let newer = kept.records.iter().filter(|(seq, _)| *seq > known);
+            table.records.extend(newer.map(|(seq, purge)| (purge.0.clone(), *seq)));
+            let floor = table.floor;
+            table.records.retain(|_, seq| *seq > floor);
+            self.0.newest.store(kept.position, Ordering::Release);
+            return true;
+        }
+        if kept.position == known {
+            return true;
+        }
+        let is_new = |seq: u64| seq > known || is_exchanged;
+        let mut again = Vec::new();
+        if table.floor > known || (kept.floor > 0 && is_new(kept.floor)) {
+            again.push(Purge::everything());
+        }
+        again.extend(table.since(known).into_iter().map(|(_, purge)| purge));
+        again.extend(kept.records.iter().filter(|(seq, _)| is_new(*seq)).map(|(_, p)| p.clone()));
+        let mut newest = position.max(kept.position);
+        for purge in again {
+            newest += 1;
+            table.append(newest, purge);
+        }
+        self.0.newest.store(newest, Ordering::Release);
+        false
+    }
+
     /// What is newer than `position`.
     pub(crate) fn since(&self, position: u64) -> Records {
         let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
-        let newer = table.records.iter().filter(|(_, seq)| **seq > position);
-        let mut records: Vec<_> =
-            newer.map(|(selector, seq)| (*seq, Purge(selector.clone()))).collect();
-        records.sort_unstable_by_key(|(seq, _)| *seq);
+        let records = table.since(position);
         Records { position: self.position(), floor: table.floor, records }
     }
 }
@@ -300,6 +344,32 @@ impl Purge {
 }
 
 impl Table {
+    fn append(&mut self, seq: u64, purge: Purge) {
+        if purge.0 == Selector::Everything {
+            self.floor = seq;
+            self.records.clear();
+            return;
+        }
+        if let Selector::Host(host) = &purge.0
+            && let Some((name, "80" | "443")) = host.rsplit_once(':')
+        {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            self.records.insert(Selector::Host(name.into()), seq);
+        }
+        self.records.insert(purge.0, seq);
+        self.shrink();
+    }
+
+    /// What is newer than `position`, in its order.
+    #[cfg(feature = "disk")]
+    fn since(&self, position: u64) -> Vec<(u64, Purge)> {
+        let newer = self.records.iter().filter(|(_, seq)| **seq > position);
+        let mut records: Vec<_> =
+            newer.map(|(selector, seq)| (*seq, Purge(selector.clone()))).collect();
+        records.sort_unstable_by_key(|(seq, _)| *seq);
+        records
+    }
+
     fn selects(&self, key: &CacheKey, began: u64) -> bool {
         if began < self.floor {
             return true;

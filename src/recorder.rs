@@ -14,6 +14,7 @@ use crate::{
     clock::{BoxFuture, Clock, within},
     executor::Executor,
     inflight::Fetching,
+    pending::Pending,
     policy::{Placement, StoredHead, Timestamp},
     storage::{CacheManager, EntryWriter},
 };
@@ -95,6 +96,7 @@ impl Recorder {
         clock: &Arc<dyn Clock>,
         executor: &dyn Executor,
         patience: Duration,
+        pending: &Pending,
     ) {
         self.queue.push(Event::End(trailers));
         let mut pump = self.pump;
@@ -102,7 +104,10 @@ impl Recorder {
             return;
         }
         let limit = clock.clone();
+        let entered = Arc::new(pending.enter());
+        let accepted = entered.clone();
         let task = async move {
+            let _accepted = accepted;
             let write = async {
                 pump.await;
                 Ok(())
@@ -110,6 +115,8 @@ impl Recorder {
             let _ = within(&*limit, WRITE_TIMEOUT, write).await;
         };
         if let Err(task) = executor.execute(Box::pin(task)) {
+            // Whoever reads writes it, and may be who waits for all that is pending.
+            entered.leave();
             let write = async {
                 task.await;
                 Ok(())

@@ -9,6 +9,7 @@ use crate::{
     fill::Means,
     flight::Disconnect,
     log::Budget,
+    pending::Pending,
     policy::CacheStatus,
     purge::PurgeLog,
 };
@@ -26,6 +27,7 @@ pub(crate) struct Core<M> {
     pub(crate) waits: Waits,
     pub(crate) budget: Arc<Budget>,
     pub(crate) background: Arc<Background>,
+    pub(crate) pending: Pending,
 }
 
 /// How long requests wait for each other, and how much of each other they keep.
@@ -67,6 +69,7 @@ impl<M> Core<M> {
             executor: self.executor.clone(),
             store_timeout: self.store_timeout,
             slow_reader_timeout: self.waits.slow_reader_timeout,
+            pending: self.pending.clone(),
         }
     }
 }

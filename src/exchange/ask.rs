@@ -111,12 +111,13 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
 {
     let Report { fetching, board, slot } = report;
     let pilot = Pilot::new(board.clone());
-    let Exchange { core, mut inner, request, known, since } = exchange;
+    let Exchange { core, mut inner, request, known, mut since } = exchange;
     let (mut head, body) = request.into_parts();
     let Ask { fetch, found } = match known {
         Known::Miss(ask) => ask,
         Known::Nothing(lookup) => {
             let found = find(&core, &lookup, &head).await;
+            since.hear(&core);
             match answer(&core, lookup, &mut head, found) {
                 Answer::Ask(ask) => ask,
                 Answer::Ready(response) => {

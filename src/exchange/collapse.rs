@@ -190,9 +190,13 @@ where
             Known::Nothing(lookup) => (lookup, self.request.headers(), Reason::UriMiss),
             Known::Miss(Ask { fetch, .. }) => (fetch.lookup(), fetch.request(), fetch.reason()),
         };
-        // What was purged since this request came may still be its answer, and nobody's later.
+        // What was purged since this request came may still be its answer, and nobody's later. Where
+        // others keep the log, too, only the store knows what was purged before.
         let head = sharing.running.head();
-        if head.began() != self.since.purges && !core.purges.allows(lookup.key(), head) {
+        let has_heard = matches!(self.known, Known::Miss(_)) || !core.purges.is_kept();
+        let is_allowed = (has_heard && head.began() == self.since.purges)
+            || core.purges.allows(lookup.key(), head);
+        if !is_allowed || !core.purges.is_current() {
             return Next::Again(self);
         }
         let (secret, now) = (core.manager.secret(), core.clock.now());
@@ -217,8 +221,9 @@ where
             Known::Nothing(lookup) => lookup,
             Known::Miss(Ask { fetch, .. }) => fetch.into_lookup(&mut head),
         };
-        let since = Since::now(&core);
+        let mut since = Since::now(&core);
         let found = find(&core, &lookup, &head).await;
+        since.hear(&core);
         match answer(&core, lookup, &mut head, found) {
             Answer::Ready(response) => Next::Answered(response),
             Answer::Refresh(response, refresh) => {

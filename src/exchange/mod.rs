@@ -60,6 +60,11 @@ impl Since {
         // Read before the store is, so that what comes meanwhile is noticed.
         Self { purges: core.purges.position(), ended: core.purges.inflight().ended() }
     }
+
+    /// The store has been asked, which may have heard of purges. What it found is not judged yet.
+    fn hear<M>(&mut self, core: &Core<M>) {
+        self.purges = core.purges.position();
+    }
 }
 
 /// Asks the store, as long as a request may wait for it.

@@ -55,6 +55,7 @@ trait Erased: Send + Sync {
     fn remove<'a>(&'a self, entry: &'a Entry<BoxHandle>) -> Pending<'a, bool>;
     fn delete<'a>(&'a self, key: &'a CacheKey) -> Pending<'a, ()>;
     fn clear(&self) -> Pending<'_, ()>;
+    fn sync(&self) -> Pending<'_, ()>;
     fn purge_log(&self) -> &PurgeLog;
 }
 
@@ -110,6 +111,10 @@ impl<M: CacheManager> Erased for M {
 
     fn clear(&self) -> Pending<'_, ()> {
         Box::pin(CacheManager::clear(self))
+    }
+
+    fn sync(&self) -> Pending<'_, ()> {
+        Box::pin(CacheManager::sync(self))
     }
 
     fn purge_log(&self) -> &PurgeLog {
@@ -187,6 +192,10 @@ impl CacheManager for BoxManager {
 
     async fn clear(&self) -> Result<(), Error> {
         self.0.clear().await
+    }
+
+    async fn sync(&self) -> Result<(), Error> {
+        self.0.sync().await
     }
 
     fn purge_log(&self) -> &PurgeLog {

@@ -51,7 +51,10 @@ mod secret;
 #[cfg(feature = "test-suite")]
 pub mod suite;
 
-use std::{future::Future, ops::Range};
+use std::{
+    future::{Future, ready},
+    ops::Range,
+};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -170,6 +173,17 @@ pub trait CacheManager: Clone + Send + Sync + 'static {
     ///
     /// If the store cannot be asked.
     fn clear(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Waits until all that was accepted is in place: every response that
+    /// [`EntryWriter::finish`] was called for, every change. What a store keeps in the background
+    /// of this, it also brings to an end. Default: nothing is in the background.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn sync(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        ready(Ok(()))
+    }
 
     /// The log of purges that all layers over this store share. As long-lived as its entries, each
     /// of which carries the position at which its fill began.

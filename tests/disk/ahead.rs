@@ -1,4 +1,4 @@
-use larder::{DiskManager, storage::suite::block_on};
+use larder::{CacheManager, DiskManager, storage::suite::block_on};
 
 use crate::site::{Ask, eventually, files, noise, scratch};
 

@@ -74,7 +74,7 @@ async fn visit(layer: &CacheLayer<larder::DiskManager>, n: u64) {
     let response = layer.layer(origin).oneshot(request.expect("a request")).await;
     let body = response.expect("no request fails").into_body().collect().await;
     assert!(body.expect("no body fails").to_bytes() == noise(n, 100_000));
-    layer.handle().manager().sync().await.expect("sync");
+    layer.handle().sync().await.expect("sync");
 }
 
 /// A bound that the file system does not have room for: what is stored makes room, writing goes on

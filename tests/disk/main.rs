@@ -4,11 +4,17 @@
 
 mod ahead;
 mod bounds;
+mod catalog;
 mod damage;
 mod full;
+mod guests;
 mod killed;
 mod large;
+mod many;
 mod opening;
+mod pair;
+mod power;
+mod processes;
 mod purges;
 mod read_only;
 mod reads;
@@ -21,7 +27,7 @@ use larder::{
     storage_suite,
 };
 
-use self::site::scratch;
+use self::{pair::Pair, site::scratch};
 
 fn small(durability: Durability) -> DiskManager {
     let options = DiskOptions::new().max_bytes(8 << 20).durability(durability);
@@ -31,3 +37,4 @@ fn small(durability: Durability) -> DiskManager {
 storage_suite!(relaxed, async || small(Durability::Relaxed));
 storage_suite!(strict, async || small(Durability::Strict));
 storage_suite!(boxed, async || BoxManager::new(small(Durability::Relaxed)));
+storage_suite!(owner_and_guest, async || Pair::new());

@@ -28,17 +28,6 @@ fn a_directory_of_somebody_else_is_refused() {
     assert!(refused(&file, "no directory").is_invalid());
 }
 
-#[test]
-fn a_directory_in_use_is_refused() {
-    let path = scratch();
-    let store = DiskManager::open(&path).unwrap();
-    refused(&path, "in use");
-    drop(store.clone());
-    refused(&path, "in use");
-    drop(store);
-    DiskManager::open(&path).unwrap();
-}
-
 /// Nobody may write, not even in a directory that was opened before.
 #[test]
 fn a_directory_that_cannot_be_written_is_refused() {

@@ -114,6 +114,7 @@ const ORDER: [&str; 25] = [
     "sync",
     "clock",
     "executor",
+    "pending",
     "task",
     "log",
     "flight",

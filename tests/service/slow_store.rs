@@ -169,3 +169,36 @@ async fn a_burst_does_not_outrun_a_store() {
         assert_eq!(cache.get("/").await.cache.is_hit(), expected, "{fault:?}");
     }
 }
+
+/// `sync` waits for what the executor still writes, and not for a body that nobody reads on.
+#[tokio::test]
+async fn sync_waits_for_what_was_read_to_its_end() {
+    let spy = Spy::new();
+    spy.breaks(Call::Put, Fault::Hang);
+    let cache = cache_over(spy, Policy::shared());
+    let (sender, body) = channel();
+    let mut body = Some(body);
+    cache.origin.on(move |_| match body.take() {
+        Some(body) => ok().cache_control("max-age=60").body(body),
+        None => ok().cache_control("max-age=60").text("hello"),
+    });
+    let mut open = cache.open("/open").await.into_body();
+    sender.data("half a body");
+    open.frame().await.unwrap().unwrap();
+    let handle = cache.layer.handle();
+    handle.sync().await.unwrap();
+    cache.get("/whole").await.assert_forwarded();
+    assert!(now_or_never(handle.sync()).is_none());
+}
+
+/// Without an executor the last frame has waited, and nothing is left to wait for.
+#[tokio::test]
+async fn sync_never_waits_for_who_calls_it() {
+    let spy = Spy::new();
+    spy.breaks(Call::Put, Fault::Hang);
+    let cache = cache_over(spy, Policy::shared()).layered(|layer| layer.executor(NoExecutor));
+    cache.origin.on(|_| ok().cache_control("max-age=60").text("hello"));
+    let mut body = cache.open("/").await.into_body();
+    assert!(now_or_never(body.frame()).is_none(), "the last frame waits for the store");
+    cache.layer.handle().sync().await.unwrap();
+}

@@ -51,14 +51,19 @@ impl Commit {
         store.purge_file.reach(began, &store.purges)?;
         let (key, variant) = (placement.key(), placement.variant());
         let resource = ticket.resource();
-        let _lock = store.fences.lock(resource);
+        let _lock = store.fences.lock(resource)?;
         waiting.check()?;
         ticket.check()?;
+        // What other processes have deleted is in the log of purges.
+        store.purge_file.refresh(&store.purges)?;
+        if store.purges.has_taken(key, ticket.purges()) {
+            return Err(Error::refused());
+        }
 
         let wants = Wants { key: key.as_bytes(), variant: &[] };
         let (mut index, under) = match store.peek(resource, wants)? {
             None => (Index::new(random()?), Under::Nothing),
-            Some(Record::Index(index)) => (index, Under::Index),
+            Some(Record::Index { index, .. }) => (index, Under::Index),
             Some(Record::Response(response)) => {
                 let (start, behind) = response.body.rest();
                 (only_plain(response.generation)?, Under::Response { bytes: start + behind })
@@ -83,19 +88,21 @@ impl Commit {
         if let (Under::Response { bytes }, false) = (under, is_alone) {
             let plain = resource.plain(generation);
             let (from, to) = (store.directory.path(resource), store.directory.path(plain));
-            store.rename_kept(&from, &to).map_err(failed)?;
+            store.directory.rename_kept(&from, &to).map_err(failed)?;
             store.settle_directory(plain).map_err(failed)?;
             store.records.insert(plain, bytes, None);
         }
-        temporary.place(&store.directory.path(name)).map_err(failed)?;
-        store.records.insert(name, bytes, share);
-        store.settle_directory(name).map_err(failed)?;
+        // The index first: one that leads to nothing is a miss, a response that no index leads to
+        // would take room for nothing.
         if !is_alone && (under != Under::Index || index != before) {
             store.write_index(key, &index)?;
         }
         for id in evicted {
             let _ = store.unlink(resource.variant(generation, id));
         }
+        temporary.place(&store.directory.path(name)).map_err(failed)?;
+        store.records.insert(name, bytes, share);
+        store.settle_directory(name).map_err(failed)?;
         store.make_room();
         Ok(())
     }

@@ -1,6 +1,6 @@
 use std::{
     ffi::OsStr,
-    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -8,11 +8,18 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::fs::OFlags;
 
-use super::{keeper::Bell, name::Name, pool::lock};
+use super::{
+    claim::{self, Claim, GUESTS, LOCK},
+    keeper::Bell,
+    name::Name,
+    pool::lock,
+};
 use crate::{Error, policy::Secret};
 
 /// The directory of a store.
@@ -20,15 +27,19 @@ use crate::{Error, policy::Secret};
 /// | name | |
 /// |---|---|
 /// | `larder` | says that this is a store, and of which version |
-/// | `lock` | held by the process that uses it |
+/// | `lock`, `guests` | held by who uses it |
+/// | `locks` | held for a moment, while something is changed |
 /// | `secret` | hides credentials in keys |
 /// | `purges` | the log of purges |
+/// | `catalog` | the list of what is stored |
 /// | `tmp` | what is being written |
 /// | `files/ab/<30 digits>` | what is stored; to forget everything is to rename `files` |
 /// | `old-…` | what is being removed |
 pub(super) struct Directory {
     root: PathBuf,
     files: PathBuf,
+    /// Begins the names of what is being written, so that no two processes write the same file.
+    nonce: u64,
     temporary: AtomicU64,
     /// What the keeper is to remove.
     trash: Mutex<Vec<PathBuf>>,
@@ -36,19 +47,22 @@ pub(super) struct Directory {
 }
 
 const MARKER: &str = "larder";
-const LOCK: &str = "lock";
+const LOCKS: &str = "locks";
 const SECRET: &str = "secret";
 pub(super) const PURGES: &str = "purges";
 const TMP: &str = "tmp";
 const FILES: &str = "files";
 
+/// An owner prepares a directory in far less.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(1);
+
 const MAGIC: &[u8; 8] = b"LARDERST";
 const VERSION: u32 = 1;
 
 impl Directory {
-    /// Opens the directory, or makes it. It is nobody else's until the file that comes with it is
-    /// closed.
-    pub(super) fn open(root: &Path, bell: Arc<Bell>) -> Result<(Self, File), Error> {
+    /// Opens the directory, or makes it: as its owner, or as a guest if there is one.
+    pub(super) fn open(root: &Path, bell: Arc<Bell>) -> Result<(Self, Claim), Error> {
         let at = |error: io::Error| Error::other(format!("{}: {error}", root.display()));
         match fs::metadata(root) {
             Ok(found) if found.is_dir() => {}
@@ -58,47 +72,77 @@ impl Directory {
             }
             Err(error) => return Err(at(error)),
         }
-        let version = read_marker(&root.join(MARKER));
-        if version.is_none() && !is_unused(root).map_err(at)? {
+        // Before anything is changed: what is not a store's is left alone. Another process may just be
+        // making one; the marker is the first of its files.
+        let has_marker = || read_marker(&root.join(MARKER)).is_some();
+        if !has_marker() && !is_unused(root).map_err(at)? && !has_marker() {
             let text = format!("{} has files that are not of a store", root.display());
             return Err(Error::invalid(text));
         }
         fs::set_permissions(root, Permissions::from_mode(0o700)).map_err(at)?;
-        let held = private().create(true).truncate(false).open(root.join(LOCK)).map_err(at)?;
-        match held.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let text = format!("{} is in use by another process", root.display());
-                return Err(Error::other(text));
-            }
-            Err(TryLockError::Error(error)) => return Err(at(error)),
-        }
         let directory = Self {
             root: root.to_owned(),
             files: root.join(FILES),
+            nonce: getrandom::u64().map_err(Error::other)?,
             temporary: AtomicU64::new(0),
             trash: Mutex::default(),
             bell,
         };
-        directory.prepare(version).map_err(at)?;
-        Ok((directory, held))
+        let claim = directory.claim().map_err(at)?;
+        Ok((directory, claim))
     }
 
-    fn prepare(&self, version: Option<u32>) -> io::Result<()> {
+    /// Owns the directory, or enters it when its owner has prepared it.
+    fn claim(&self) -> io::Result<Claim> {
+        let start = Instant::now();
+        loop {
+            if let Some(claim) = Claim::own(&self.root)? {
+                self.prepare()?;
+                return Ok(claim);
+            }
+            if let Some(claim) = Claim::visit(&self.root)?
+                && self.is_prepared()
+            {
+                return Ok(claim);
+            }
+            if start.elapsed() > PATIENCE {
+                let version = read_marker(&self.root.join(MARKER));
+                let text = match version.is_none_or(|version| version == VERSION) {
+                    true => "in use by another process, and not ready for a second one",
+                    false => "in use by another version",
+                };
+                return Err(io::Error::other(text));
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Whether its owner has made all that a guest needs.
+    fn is_prepared(&self) -> bool {
+        let is_ours = read_marker(&self.root.join(MARKER)) == Some(VERSION);
+        is_ours && [SECRET, PURGES, FILES, TMP].iter().all(|name| self.own(name).exists())
+    }
+
+    fn prepare(&self) -> io::Result<()> {
+        let version = read_marker(&self.root.join(MARKER));
         if version.is_some_and(|version| version != VERSION) {
             self.set_aside()?;
         }
         if version != Some(VERSION) {
             self.replace(MARKER, &[MAGIC.as_slice(), &VERSION.to_le_bytes()].concat())?;
         }
+        // What guests are writing is theirs.
+        let is_alone = claim::dismiss_guests(&self.root)?;
         for entry in fs::read_dir(&self.root)?.flatten() {
             let name = entry.file_name();
-            if name == TMP || name.to_string_lossy().starts_with("old-") {
+            if (name == TMP && is_alone) || name.to_string_lossy().starts_with("old-") {
                 self.discard(&entry.path());
             }
         }
-        make(&self.root.join(TMP))?;
-        make(&self.files)
+        for name in [TMP, FILES, LOCKS] {
+            make(&self.root.join(name))?;
+        }
+        Ok(())
     }
 
     /// Another version's files stay where its program can be pointed at.
@@ -169,10 +213,26 @@ impl Directory {
         self.files.join(name.path())
     }
 
+    /// A file that is held while something is changed that this number stands for.
+    pub(super) fn lock_file(&self, number: usize) -> io::Result<File> {
+        let path = self.root.join(LOCKS).join(format!("{number:02x}"));
+        self.with_parent(&path, || claim::open(&path))
+    }
+
+    /// Whether other processes may put files in place that the owner does not know.
+    pub(super) fn has_guests(&self) -> bool {
+        self.root.join(GUESTS).exists()
+    }
+
+    /// For the owner: whether all guests have gone.
+    pub(super) fn dismiss_guests(&self) -> bool {
+        claim::dismiss_guests(&self.root).unwrap_or(false)
+    }
+
     /// A new file to write into.
     pub(super) fn temporary(&self) -> io::Result<(File, PathBuf)> {
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);
-        let path = self.root.join(TMP).join(format!("{number:x}"));
+        let path = self.root.join(TMP).join(format!("{:016x}-{number:x}", self.nonce));
         Ok((private().read(true).create_new(true).open(&path)?, path))
     }
 
@@ -191,6 +251,13 @@ impl Directory {
             }
             done => done,
         }
+    }
+
+    /// Gives a file another name, so that its own can be given to another.
+    pub(super) fn rename_kept(&self, from: &Path, to: &Path) -> io::Result<()> {
+        // A link keeps it found all the time. What a start that was broken off left is outdated.
+        let _ = fs::remove_file(to);
+        self.with_parent(to, || fs::hard_link(from, to)).or_else(|_| fs::rename(from, to))
     }
 
     /// Has a file or directory removed when there is time.
@@ -212,6 +279,26 @@ impl Directory {
         self.bell.ring();
     }
 
+    /// Removes what other processes were removing, and what they were writing and have not touched
+    /// for a day: they have gone.
+    pub(super) fn sweep(&self) {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("old-") {
+                self.discard(&entry.path());
+            }
+        }
+        let own = format!("{:016x}-", self.nonce);
+        for entry in fs::read_dir(self.root.join(TMP)).into_iter().flatten().flatten() {
+            let modified = entry.metadata().and_then(|found| found.modified());
+            let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+            let is_own = entry.file_name().to_string_lossy().starts_with(&own);
+            if !is_own && age.is_some_and(|age| age > DAY) {
+                self.discard(&entry.path());
+            }
+        }
+    }
+
     pub(super) fn take_trash(&self) -> Vec<PathBuf> {
         std::mem::take(&mut *lock(&self.trash))
     }
@@ -227,7 +314,8 @@ impl Directory {
 fn is_unused(root: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(root)? {
         let name = entry?.file_name();
-        if name != LOCK && name != "larder.new" && !is_aside(&name) {
+        let is_ours = [LOCK, GUESTS, "larder.new"].iter().any(|own| name == *own);
+        if !is_ours && !is_aside(&name) {
             return Ok(false);
         }
     }
@@ -254,7 +342,7 @@ fn make(path: &Path) -> io::Result<()> {
 }
 
 /// To write a file that only its owner reads.
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = File::options();
     options.write(true).mode(0o600).custom_flags(NO_FOLLOW);
     options

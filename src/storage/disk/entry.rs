@@ -20,8 +20,25 @@ use crate::{
 
 /// What lies in a file.
 pub(super) enum Record {
-    Index(Index),
+    Index {
+        index: Index,
+        /// Of the file.
+        length: u64,
+    },
     Response(Box<Response>),
+}
+
+impl Record {
+    /// The length of the file.
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::Index { length, .. } => *length,
+            Self::Response(response) => {
+                let (start, behind) = response.body.rest();
+                start + behind
+            }
+        }
+    }
 }
 
 /// A response that was found: its head, and where its body is.
@@ -133,7 +150,7 @@ pub(super) fn open(path: &Path, wants: Wants<'_>, patience: Patience) -> Result<
             return Err(Absent::Damaged);
         }
         let index = codec::decode_index(&bytes[header.keys()..prefix]).ok_or(Damaged)?;
-        return Ok(Record::Index(index));
+        return Ok(Record::Index { index, length });
     }
     let (seq, head) = header.head(&bytes[..prefix])?;
     let mut end = [0; FOOTER];

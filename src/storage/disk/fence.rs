@@ -1,17 +1,20 @@
 use std::{
     collections::HashMap,
+    fs::File,
+    io,
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use super::{name::Name, pool::lock};
+use super::{claim::Exclusive, directory::Directory, name::Name, pool::lock};
 use crate::Error;
 
 /// Who is writing which resource, and the locks under which resources change.
 ///
-/// The locks are held while the disk is written, and only by the threads that do that. The table of
-/// writers is never held so long: a writer may come and go on any thread.
+/// The locks are held while the disk is written, and only by the threads that do that; against other
+/// processes too. The table of writers is never held so long: a writer may come and go on any
+/// thread.
 pub(super) struct Fences {
-    locks: Box<[Mutex<()>]>,
+    locks: Box<[Lock]>,
     writers: Mutex<HashMap<Name, Writing>>,
 }
 
@@ -22,21 +25,43 @@ struct Writing {
     fence: u64,
 }
 
-const LOCKS: usize = 64;
+struct Lock {
+    threads: Mutex<()>,
+    processes: File,
+}
+
+/// Locks others out until it is dropped: first it lets go of the file, then of the mutex.
+pub(super) struct Locked<'a> {
+    _processes: Exclusive<'a>,
+    _threads: MutexGuard<'a, ()>,
+}
+
+impl Lock {
+    fn lock(&self) -> Result<Locked<'_>, Error> {
+        let threads = lock(&self.threads);
+        Ok(Locked { _processes: Exclusive::lock(&self.processes)?, _threads: threads })
+    }
+}
+
+const LOCKS: usize = 16;
 
 impl Fences {
-    pub(super) fn new() -> Self {
-        Self { locks: (0..LOCKS).map(|_| Mutex::default()).collect(), writers: Mutex::default() }
+    pub(super) fn open(directory: &Directory) -> io::Result<Self> {
+        let lock = |n| {
+            directory.lock_file(n).map(|processes| Lock { threads: Mutex::default(), processes })
+        };
+        let locks = (0..LOCKS).map(lock).collect::<io::Result<_>>()?;
+        Ok(Self { locks, writers: Mutex::default() })
     }
 
     /// Locks out all other changes of the resource.
-    pub(super) fn lock(&self, resource: Name) -> MutexGuard<'_, ()> {
-        lock(&self.locks[resource.number() as usize % LOCKS])
+    pub(super) fn lock(&self, resource: Name) -> Result<Locked<'_>, Error> {
+        self.locks[resource.number() as usize % LOCKS].lock()
     }
 
     /// Locks out all changes.
-    pub(super) fn lock_all(&self) -> Vec<MutexGuard<'_, ()>> {
-        self.locks.iter().map(lock).collect()
+    pub(super) fn lock_all(&self) -> Result<Vec<Locked<'_>>, Error> {
+        self.locks.iter().map(Lock::lock).collect()
     }
 
     /// Refuses whoever is writing the resource.
@@ -59,16 +84,22 @@ pub(super) struct Ticket {
     fences: Arc<Fences>,
     resource: Name,
     fence: u64,
+    /// Where the purge log was when it was drawn.
+    purges: u64,
 }
 
 impl Ticket {
-    pub(super) fn new(fences: Arc<Fences>, resource: Name) -> Self {
+    pub(super) fn new(fences: Arc<Fences>, resource: Name, purges: u64) -> Self {
         let mut writers = lock(&fences.writers);
         let writing = writers.entry(resource).or_default();
         writing.writers += 1;
         let fence = writing.fence;
         drop(writers);
-        Self { fences, resource, fence }
+        Self { fences, resource, fence, purges }
+    }
+
+    pub(super) fn purges(&self) -> u64 {
+        self.purges
     }
 
     pub(super) fn resource(&self) -> Name {

@@ -1,14 +1,13 @@
 //! What goes on in the background: seeing what is there, making room, removing, syncing.
 
 use std::{
-    ffi::OsStr,
     fs, io,
     path::Path,
     sync::{Condvar, Mutex, PoisonError, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use super::{Durability, directory::read_only, name::Name, pool::lock, store::Store};
+use super::{Durability, census::Census, pool::lock, store::Store};
 
 /// Wakes the keeper.
 #[derive(Default)]
@@ -34,7 +33,7 @@ impl Bell {
         self.rung.notify_all();
     }
 
-    fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         lock(&self.state).is_closed
     }
 
@@ -50,7 +49,7 @@ impl Bell {
     }
 
     /// Lets others have the disk, unless it is over.
-    fn rest(&self) {
+    pub(super) fn rest(&self) {
         let state = lock(&self.state);
         let _ = self.rung.wait_timeout_while(state, PAUSE, |state| !state.is_closed);
     }
@@ -61,62 +60,67 @@ const AT_ONCE: usize = 64;
 const PAUSE: Duration = Duration::from_millis(1);
 /// How often a full disk is looked at.
 const PROBE: Duration = Duration::from_secs(1);
-const IDLE: Duration = Duration::from_secs(60);
+/// How often the catalog is told what was used.
+const USES: Duration = Duration::from_secs(60);
 /// The shortest interval between two syncs.
 const SHORTEST: Duration = Duration::from_millis(10);
 /// So much must be free for writing to go on, whatever the options say.
 const MIN_FREE: u64 = 1 << 20;
+/// So long a crash may outlive what the catalog was not told. A scan finds out most of it.
+const TELL: Duration = Duration::from_secs(10);
 
 /// Keeps the store until the bell is closed.
 pub(super) fn keep(store: &Store) {
-    discover(store);
+    let mut census = Census::default();
+    if let Some(catalog) = &store.catalog {
+        lock(catalog).load(&store.records, || !store.bell.is_closed());
+        census.take(store);
+    }
+    let interval = match store.options.durability {
+        Durability::Periodic(interval) => interval.max(SHORTEST),
+        Durability::Relaxed | Durability::Strict => TELL,
+    };
+    let (mut sync, mut uses) = (Due::every(interval), Due::every(USES));
     loop {
         empty_trash(store);
         make_room(store);
         recover(store);
-        let interval = match store.options.durability {
-            Durability::Periodic(interval) => interval.max(SHORTEST),
-            _ => IDLE,
-        };
-        let has_floor = store.options.min_free_bytes > 0;
-        let probes = has_floor || store.is_paused.load(Ordering::Acquire);
-        let goes_on = store.bell.wait(if probes { PROBE.min(interval) } else { interval });
-        sync_recent(store);
+        let is_paused = store.is_paused.load(Ordering::Acquire);
+        let probes = is_paused || store.options.min_free_bytes > 0;
+        let goes_on = store.bell.wait(interval.min(if probes { PROBE } else { TELL }));
+        if sync.is_due() || !goes_on {
+            store.sync_recent();
+        }
+        if !is_paused || !goes_on {
+            store.flush_catalog(uses.is_due() || !goes_on);
+        }
         if !goes_on {
+            empty_trash(store);
             return;
         }
+        census.follow_guests(store);
     }
 }
 
-/// Sees all files that were there at the start.
-fn discover(store: &Store) {
-    if let Ok(true) = discover_all(store) {
-        // Only then does what was not seen count as not there.
-        store.records.complete();
-    }
+/// What is done now and then.
+struct Due {
+    interval: Duration,
+    last: Instant,
 }
 
-/// `false`: broken off.
-fn discover_all(store: &Store) -> io::Result<bool> {
-    for directory in fs::read_dir(store.directory.files())? {
-        let directory = directory?;
-        let (path, name) = (directory.path(), directory.file_name());
-        for file in fs::read_dir(&path)? {
-            let file = file?;
-            if store.bell.is_closed() {
-                return Ok(false);
-            }
-            // A file that has gone meanwhile is no file.
-            if let (Some(name), Ok(found)) = (parse(&name, &file.file_name()), file.metadata()) {
-                store.records.discover(name, found.len());
-            }
+impl Due {
+    fn every(interval: Duration) -> Self {
+        Self { interval, last: Instant::now() }
+    }
+
+    /// Whether it is time for it; then it is done now.
+    fn is_due(&mut self) -> bool {
+        let is_due = self.last.elapsed() >= self.interval;
+        if is_due {
+            self.last = Instant::now();
         }
+        is_due
     }
-    Ok(true)
-}
-
-fn parse(directory: &OsStr, file: &OsStr) -> Option<Name> {
-    Name::parse(directory.to_str()?, file.to_str()?)
 }
 
 fn empty_trash(store: &Store) {
@@ -187,11 +191,36 @@ fn recover(store: &Store) {
     }
 }
 
-pub(super) fn sync_recent(store: &Store) {
-    for name in std::mem::take(&mut *lock(&store.recent)) {
-        // It may be gone by now.
-        if let Ok(file) = read_only(&store.directory.path(name)) {
-            let _ = file.sync_data();
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use crate::storage::{DiskManager, disk::name::Name};
+
+    /// A quota is as good as a full disk: something goes, and then writing goes on by itself.
+    #[test]
+    fn what_there_is_no_space_for_makes_room() {
+        let path = std::env::temp_dir().join(format!("larder-keeper-{}", std::process::id()));
+        let manager = DiskManager::open(&path).unwrap();
+        let store = &manager.inner.store;
+        // These have no files: the keeper must have looked before.
+        while !store.records.rules_out(Name::from_bytes([0; 16])) {
+            std::thread::yield_now();
         }
+        for n in 0..40 {
+            store.records.insert(Name::from_bytes([n; 16]), 5000, None);
+        }
+        drop(store.failed(Errno::IO.into()));
+        store.allow_writing().unwrap();
+        for errno in [Errno::NOSPC, Errno::DQUOT] {
+            let before = store.records.len();
+            drop(store.failed(errno.into()));
+            while store.records.len() == before || store.allow_writing().is_err() {
+                std::thread::yield_now();
+            }
+        }
+        assert!(store.records.len() < 40);
+        drop(manager);
+        std::fs::remove_dir_all(path).unwrap();
     }
 }

@@ -32,12 +32,21 @@
 //! What the system has in memory is read where it is asked for, on Linux; that never waits for the
 //! disk. Else two threads read and write; they take jobs from a bounded queue. A look-up or a write that finds
 //! it full fails, which is a miss; nobody waits for a place. A third thread sees what is there after
-//! a start, makes room, removes and syncs.
+//! a start, makes room, removes, syncs, and keeps the catalog.
+//!
+//! The first store that opens a directory owns it. Others are its guests: they know no more than what
+//! they look for by its path, and what they have stored themselves. A resource is changed under a lock
+//! on a file, so that compare-and-set holds between processes, too. A purge is in the log before it
+//! returns, and every look-up sees whether the log is as it was. A deletion in a directory that has
+//! guests is in the log, too: it refuses whoever is writing in another process.
 
 #[cfg(not(unix))]
 compile_error!("the feature `disk` needs a Unix system");
 
 mod cached;
+mod catalog;
+mod census;
+mod claim;
 mod commit;
 mod directory;
 mod draft;
@@ -46,42 +55,46 @@ mod fence;
 mod keeper;
 mod layout;
 mod name;
+mod news;
 mod options;
-mod pending;
 mod pool;
 #[cfg(feature = "test-suite")]
 pub mod probe;
 mod purges;
+mod recent;
 mod records;
 mod spare;
 mod store;
+mod table;
+mod threads;
 mod writer;
 
 use std::{
     fmt,
-    fs::File,
     ops::Range,
     path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    thread::{self, JoinHandle},
 };
 
 use self::{
+    catalog::Catalog,
+    claim::Claim,
     commit::only_plain,
     directory::Directory,
     entry::{Record, Response, entry},
     fence::Fences,
     keeper::Bell,
     name::Name,
-    pending::Pending,
-    pool::{Need, Queue, lock},
+    pool::{Need, Queue, Waiting},
     purges::{Keeper, PurgeFile},
+    recent::Recent,
     records::Records,
     spare::Spares,
     store::Store,
+    threads::Threads,
     writer::DiskReader,
 };
 pub use self::{
@@ -91,15 +104,15 @@ pub use self::{
 };
 use super::{CacheManager, Entry, Error, Found, StoredBody};
 use crate::{
+    pending::Pending,
     policy::{CacheKey, Placement, Secret, StoredHead, VariantKey, Wanted},
     purge::PurgeLog,
 };
 
 /// A store on disk: for what must survive a restart, or is larger than memory. Unix only.
 ///
-/// Clones are the same store. A directory belongs to one process at a time. It is private (0700),
-/// and so are its files: they hold responses as they came. They are checked against damage, not
-/// against somebody who can write them.
+/// Clones are the same store. The directory is private (0700), and so are its files: they hold
+/// responses as they came. They are checked against damage, not against somebody who can write them.
 ///
 /// A restart loses nothing that was stored, and takes no time that depends on how much that is: what
 /// is there is found at once, and counted in the background. Wrong bytes are never served, also after
@@ -121,19 +134,29 @@ use crate::{
 ///
 /// # In a short program
 ///
-/// A response is stored when its body has been read to the end. [`sync`](Self::sync) waits for what
-/// is still being written:
+/// A response is stored when its body has been read to the end;
+/// [`CacheHandle::sync`](crate::CacheHandle::sync) waits for what is still being written. Such a
+/// program needs no owner, and may run several times at once.
 ///
-/// ```no_run
-/// # async fn example() -> Result<(), larder::Error> {
-/// use larder::DiskManager;
+/// # In several processes
 ///
-/// let store = DiskManager::open("/home/me/.cache/tool")?;
-/// // … requests …
-/// store.sync().await?;
-/// # Ok(())
-/// # }
-/// ```
+/// The first to open a directory owns it: it keeps the directory clean and within its bounds. Whoever
+/// opens it meanwhile is a [guest](Self::is_guest), until it is opened again. Both read and write, and
+/// all that a store promises holds between them: whole responses, compare-and-set, and after `purge`,
+/// `delete` or `clear` has returned in one of them nothing older is found in any. What is weaker than
+/// in one process:
+///
+/// - Two of them may ask the origin for the same response at once; one of both is kept.
+/// - The bounds of a guest are about what it has stored itself. The owner counts that within a minute
+///   or two, and when its guests have gone; without an owner nobody does.
+/// - While there are guests, a deletion by an unsafe method costs a record in the log of purges, and
+///   takes the resource in all namespaces and partitions.
+/// - A purge may get a later position in the log than [`Purged::seq`](crate::Purged::seq) said, if
+///   another process purged at the same moment.
+/// - A process that is stopped while it holds a lock lets the others fail, for as long, after two
+///   seconds: what they cannot store is a miss.
+///
+/// All processes must be on the same machine.
 #[derive(Clone)]
 pub struct DiskManager {
     inner: Arc<Inner>,
@@ -144,12 +167,10 @@ struct Inner {
     queue: Arc<Queue>,
     pending: Pending,
     secret: Secret,
-    threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Keeps the directory, until all is done.
-    held: File,
+    _threads: Threads,
+    /// Given up when they have ended.
+    _claim: Claim,
 }
-
-const IO_THREADS: usize = 2;
 
 impl DiskManager {
     /// Opens the store in `directory` with the defaults of [`DiskOptions`].
@@ -163,17 +184,20 @@ impl DiskManager {
 
     fn with_options(path: &Path, options: DiskOptions) -> Result<Self, Error> {
         let (bell, queue) = (Arc::new(Bell::default()), Arc::new(Queue::default()));
-        let (directory, held) = Directory::open(path, bell.clone())?;
-        let directory = Arc::new(directory);
+        let (directory, claim) = Directory::open(path, bell.clone())?;
+        let (directory, is_owner) = (Arc::new(directory), claim.is_owner());
         let secret = directory.secret()?;
-        let (file, kept) = PurgeFile::open(directory.clone()).map_err(Error::other)?;
+        let catalog = is_owner.then(|| Catalog::open(directory.clone()));
+        let known = catalog.as_ref().map_or(0, Catalog::purges);
+        let (file, kept) = PurgeFile::open(directory.clone(), known)?;
         let purge_file = Arc::new(file);
         let keeper = Keeper { file: purge_file.clone(), queue: queue.clone() };
         let store = Arc::new(Store {
             spares: Spares::new(directory.clone()),
+            fences: Arc::new(Fences::open(&directory).map_err(Error::other)?),
             directory,
-            fences: Arc::new(Fences::new()),
-            records: Records::default(),
+            records: if is_owner { Records::cataloged() } else { Records::default() },
+            catalog: catalog.map(Mutex::new),
             options,
             purges: PurgeLog::restored(kept, keeper),
             purge_file,
@@ -181,22 +205,18 @@ impl DiskManager {
             reserved: Arc::new(AtomicU64::new(0)),
             is_paused: AtomicBool::new(false),
             damaged: AtomicU64::new(0),
-            recent: Mutex::default(),
+            recent: Recent::default(),
         });
-        let inner = Arc::new(Inner {
-            store: store.clone(),
-            queue: queue.clone(),
+        let threads = Threads::start(store.clone(), queue.clone())?;
+        let inner = Inner {
+            store,
+            queue,
             pending: Pending::default(),
             secret,
-            threads: Mutex::default(),
-            held,
-        });
-        for n in 0..IO_THREADS {
-            let (store, queue) = (store.clone(), queue.clone());
-            inner.start(format!("larder-io-{n}"), move || queue.work(&store))?;
-        }
-        inner.start("larder-keeper".into(), move || keeper::keep(&store))?;
-        Ok(Self { inner })
+            _threads: threads,
+            _claim: claim,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// What the files take of the file system. After a start this grows until all have been seen.
@@ -220,21 +240,10 @@ impl DiskManager {
         self.inner.store.damaged.load(Ordering::Relaxed)
     }
 
-    /// Waits until every response that is being written now is in place, or given up. Drop bodies
-    /// that you do not read on before.
-    ///
-    /// With [`Durability::Periodic`] what was written is also synced.
-    ///
-    /// # Errors
-    ///
-    /// If the disk could not be asked.
-    pub async fn sync(&self) -> Result<(), Error> {
-        self.inner.pending.drain().await;
-        let work = self.inner.queue.run(Need::Required, |store, _| {
-            keeper::sync_recent(store);
-            Ok(())
-        });
-        work.await
+    /// Whether another store, of this process or another one, owns the directory. A guest stays one
+    /// until it is opened again.
+    pub fn is_guest(&self) -> bool {
+        self.inner.store.catalog.is_none()
     }
 }
 
@@ -244,30 +253,6 @@ fn plain(wanted: &Wanted<'_>, response: Response) -> Result<Found<DiskHandle>, E
     // Who is told apart from others does not select what is for all.
     let variant = wanted.select(&index).find(VariantKey::is_plain);
     Ok(Found::entries(variant.map(|variant| entry(wanted.key(), variant, response))))
-}
-
-impl Inner {
-    fn start(&self, name: String, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-        let thread = thread::Builder::new().name(name).spawn(run).map_err(Error::other)?;
-        lock(&self.threads).push(thread);
-        Ok(())
-    }
-}
-
-/// Ends the threads when they have done what was asked for, so that the directory is free.
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.queue.close();
-        self.store.bell.close();
-        for thread in lock(&self.threads).drain(..) {
-            // A task may drop the last clone when one of the threads wakes it.
-            if thread.thread().id() != thread::current().id() {
-                let _ = thread.join();
-            }
-        }
-        // Not only closed: a child process may have been forked, and not have closed it yet.
-        let _ = self.held.unlock();
-    }
 }
 
 impl fmt::Debug for DiskManager {
@@ -293,13 +278,10 @@ impl CacheManager for DiskManager {
 
     fn get_now(&self, wanted: &Wanted<'_>) -> Option<Result<Found<DiskHandle>, Error>> {
         let (store, key) = (&self.inner.store, wanted.key());
-        if store.records.rules_out(Name::resource(key)) {
-            return Some(Ok(Found::nothing()));
-        }
         let index = match store.find_now(key)? {
             None => return Some(Ok(Found::nothing())),
             Some(Record::Response(response)) => return Some(plain(wanted, *response)),
-            Some(Record::Index(index)) => index,
+            Some(Record::Index { index, .. }) => index,
         };
         let mut found = Vec::new();
         for variant in wanted.select(&index) {
@@ -325,7 +307,7 @@ impl CacheManager for DiskManager {
         let index = match found {
             None => return Ok(Found::nothing()),
             Some(Record::Response(response)) => return plain(wanted, *response),
-            Some(Record::Index(index)) => index,
+            Some(Record::Index { index, .. }) => index,
         };
         let selected: Vec<VariantKey> = wanted.select(&index).collect();
         let others: Vec<VariantKey> = wanted.others(&index).collect();
@@ -365,6 +347,11 @@ impl CacheManager for DiskManager {
     }
 
     async fn put(&self, placement: Placement, head: StoredHead) -> Result<DiskWriter, Error> {
+        if !self.inner.store.purge_file.is_current() {
+            // What was purged before is none of this response's.
+            let refresh = |store: &Store, _: &Waiting<'_>| store.purge_file.refresh(&store.purges);
+            self.inner.queue.run(Need::Optional, refresh).await?;
+        }
         DiskWriter::new(self.inner.clone(), placement, &head)
     }
 
@@ -393,6 +380,18 @@ impl CacheManager for DiskManager {
         self.inner.store.fences.raise_all();
         let work =
             self.inner.queue.run(Need::Required, move |store, waiting| store.clear(Some(waiting)));
+        work.await
+    }
+
+    /// Waits until every response that [`finish`](super::EntryWriter::finish) was called for is in
+    /// place, or refused. With [`Durability::Periodic`] all of it is synced, too.
+    async fn sync(&self) -> Result<(), Error> {
+        self.inner.pending.drain().await;
+        let work = self.inner.queue.run(Need::Required, |store, _| {
+            store.sync_recent();
+            store.flush_catalog(true);
+            Ok(())
+        });
         work.await
     }
 

@@ -3,7 +3,7 @@ use std::{fmt, path::PathBuf};
 use crate::policy::{CacheKey, VariantId, VariantKey};
 
 /// The name of a record's file: 128 bits of BLAKE3. The full key is in the file.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Name([u8; 16]);
 
 impl Name {
@@ -54,6 +54,14 @@ impl Name {
         let number = u128::from_str_radix(&text, 16).ok()?;
         let name = Self(number.to_be_bytes());
         (directory.len() == 2 && name.to_string() == text).then_some(name)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
     }
 
     /// A number that is spread evenly, to choose a lock by.

@@ -11,7 +11,8 @@ pub enum Durability {
     /// was invalidated by an unsafe method in them may be back. Purges are kept.
     #[default]
     Relaxed,
-    /// What is older than this: recent files are synced in the background.
+    /// What is older than this: recent files, and the directories in which files have appeared or
+    /// gone, are synced in the background.
     Periodic(Duration),
     /// Everything: each response is synced before it is found.
     Strict,
@@ -74,12 +75,13 @@ impl DiskOptions {
         Self { durability, ..self }
     }
 
-    /// Opens the store in `directory`, which is made if it is not there.
+    /// Opens the store in `directory`, which is made if it is not there. If another store has it, this
+    /// one is a [guest](DiskManager::is_guest).
     ///
     /// # Errors
     ///
     /// If it is no directory, or has files that are not of a store ([`Error::is_invalid`]), if it is
-    /// in use by another process, or cannot be written.
+    /// in use by another version, or cannot be written.
     pub fn open(self, directory: impl AsRef<Path>) -> Result<DiskManager, Error> {
         DiskManager::with_options(directory.as_ref(), self)
     }

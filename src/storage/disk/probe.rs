@@ -28,7 +28,7 @@ pub enum Probe {
 pub fn read(path: &Path, key: &[u8], variant: &[u8]) -> Probe {
     match entry::open(path, Wants { key, variant }, Patience::Wait) {
         Err(_) => Probe::Absent,
-        Ok(entry::Record::Index(index)) => Probe::Index(index),
+        Ok(entry::Record::Index { index, .. }) => Probe::Index(index),
         Ok(entry::Record::Response(found)) => {
             Probe::Response { rest: read_body(&found.body), head: Box::new(found.head) }
         }

@@ -1,106 +1,89 @@
-use std::{collections::HashMap, sync::Mutex};
+use std::{collections::HashSet, sync::Mutex};
 
-use super::{name::Name, pool::lock};
+use super::{
+    name::Name,
+    pool::lock,
+    table::{BLOCK, Change, Extent, Item, News, Table},
+};
 
 /// What is on the disk, as far as is known: which files, and how much they take. It decides what
 /// goes; what is found is decided by the files.
 #[derive(Default)]
 pub(super) struct Records {
-    table: Mutex<Table>,
+    pub(super) table: Mutex<Table>,
 }
 
-#[derive(Default)]
-struct Table {
-    places: HashMap<Name, u32>,
-    items: Vec<Item>,
-    /// Counts uses; wraps round.
-    now: u32,
-    /// Chooses whom to compare.
-    random: u64,
-    blocks: u64,
-    /// By resource, what its variants take that are bounded by bytes.
-    shares: HashMap<u64, u64>,
-    /// All files have been seen.
-    is_complete: bool,
-}
-
-struct Item {
-    name: Name,
-    /// Of a variant that counts towards its resource's share, else 0.
-    resource: u64,
-    blocks: u32,
-    used_at: u32,
-}
-
-/// What files are counted in.
-const BLOCK: u64 = 4096;
-/// The one of so many that was used longest ago goes: near enough to the very oldest, and found at
-/// once.
-const SAMPLE: usize = 16;
+/// So many items are looked at while others wait.
+const SLICE: usize = 4096;
 
 impl Records {
+    /// Records of which a catalog is kept, which is still to be read.
+    pub(super) fn cataloged() -> Self {
+        let table = Table::new(Some(News::default()), Some(HashSet::new()));
+        Self { table: Mutex::new(table) }
+    }
+
     /// Enters a file of so many bytes that is now in place.
     pub(super) fn insert(&self, name: Name, bytes: u64, resource: Option<Name>) {
         let table = &mut *lock(&self.table);
         table.remove(name);
-        let used_at = table.tick();
-        table.insert(Item { name, resource: tag(resource), blocks: blocks(bytes), used_at });
+        let (extent, used_at) = (Extent::of(bytes), table.tick());
+        table.insert(Item { name, resource: tag(resource), extent, used_at });
+        table.note(Change::There(name));
     }
 
-    /// Enters a file that was there already.
+    /// Enters a file that was there already, with what it takes now.
     pub(super) fn discover(&self, name: Name, bytes: u64) {
+        lock(&self.table).discover(name, Extent::of(bytes));
+    }
+
+    /// A file was found, and is used.
+    pub(super) fn touch(&self, name: Name, bytes: u64) {
         let table = &mut *lock(&self.table);
-        if !table.places.contains_key(&name) {
-            let used_at = table.now;
-            table.insert(Item { name, resource: 0, blocks: blocks(bytes), used_at });
+        let is_known = table.touch(name);
+        if table.loading.is_some() {
+            // It will be known soon; a short program ends before.
+            table.note(Change::Used(name));
+        } else if !is_known && table.is_complete {
+            // Another process has put it there.
+            table.discover(name, Extent::of(bytes));
         }
     }
 
     pub(super) fn remove(&self, name: Name) {
-        lock(&self.table).remove(name);
-    }
-
-    pub(super) fn touch(&self, name: Name) {
         let table = &mut *lock(&self.table);
-        if let Some(place) = table.places.get(&name).copied() {
-            table.items[place as usize].used_at = table.tick();
-        }
+        table.remove(name);
+        table.note(Change::Gone(name));
     }
 
     /// Whether it is certain that there is no such file.
     pub(super) fn rules_out(&self, name: Name) -> bool {
         let table = lock(&self.table);
-        table.is_complete && !table.places.contains_key(&name)
+        table.is_complete && table.get(name).is_none()
     }
 
-    /// All files have been discovered.
-    pub(super) fn complete(&self) {
-        lock(&self.table).is_complete = true;
+    /// Whether all files have been discovered.
+    pub(super) fn set_complete(&self, is_complete: bool) {
+        lock(&self.table).is_complete = is_complete;
     }
 
     /// Forgets all files; there are none.
     pub(super) fn clear(&self) {
-        *lock(&self.table) = Table { is_complete: true, ..Table::default() };
+        let table = &mut *lock(&self.table);
+        *table = table.cleared();
     }
 
     /// Takes out what has not been used for long.
     pub(super) fn evict(&self) -> Option<Name> {
         let table = &mut *lock(&self.table);
-        let (count, now) = (table.items.len(), table.now);
-        let mut oldest: Option<(u32, usize)> = None;
-        for n in 0..count.min(SAMPLE) {
-            let place = if count <= SAMPLE { n } else { table.any() % count };
-            let unused = now.wrapping_sub(table.items[place].used_at);
-            oldest = oldest.max(Some((unused, place)));
-        }
-        let (_, oldest) = oldest?;
-        let name = table.items[oldest].name;
+        let name = table.oldest()?;
         table.remove(name);
+        table.note(Change::Gone(name));
         Some(name)
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        lock(&self.table).blocks * BLOCK
+        lock(&self.table).blocks.saturating_mul(BLOCK)
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -111,50 +94,37 @@ impl Records {
     pub(super) fn share_without(&self, resource: Name, name: Name) -> u64 {
         let table = lock(&self.table);
         let all = table.shares.get(&tag(Some(resource))).copied().unwrap_or_default();
-        let own = table.places.get(&name).map(|place| &table.items[*place as usize]);
-        let own = own.filter(|item| item.resource != 0).map_or(0, |item| item.blocks.into());
-        all.saturating_sub(own) * BLOCK
-    }
-}
-
-impl Table {
-    fn tick(&mut self) -> u32 {
-        self.now = self.now.wrapping_add(1);
-        self.now
+        let own = table.get(name).filter(|item| item.resource != 0);
+        all.saturating_sub(own.map_or(0, |item| item.extent.blocks())) * BLOCK
     }
 
-    /// Any number (splitmix64).
-    fn any(&mut self) -> usize {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) as usize
+    /// Nothing counts as seen any more.
+    pub(super) fn doubt_all(&self) {
+        self.for_each(|item| item.extent.doubt());
     }
 
-    fn insert(&mut self, item: Item) {
-        let Ok(place) = u32::try_from(self.items.len()) else { return };
-        self.blocks += u64::from(item.blocks);
-        if item.resource != 0 {
-            *self.shares.entry(item.resource).or_default() += u64::from(item.blocks);
+    /// What has not been seen since.
+    pub(super) fn doubted(&self) -> Vec<Name> {
+        let mut doubted = Vec::new();
+        self.for_each(|item| doubted.extend((!item.extent.is_seen()).then_some(item.name)));
+        doubted
+    }
+
+    fn for_each(&self, mut look: impl FnMut(&mut Item)) {
+        let mut end = usize::MAX;
+        while end > 0 {
+            end = self.slice(end, &mut look);
         }
-        self.places.insert(item.name, place);
-        self.items.push(item);
     }
 
-    fn remove(&mut self, name: Name) {
-        let Some(place) = self.places.remove(&name) else { return };
-        let item = self.items.swap_remove(place as usize);
-        if let Some(moved) = self.items.get(place as usize) {
-            self.places.insert(moved.name, place);
-        }
-        self.blocks -= u64::from(item.blocks);
-        if let Some(share) = self.shares.get_mut(&item.resource) {
-            *share -= u64::from(item.blocks).min(*share);
-            if *share == 0 {
-                self.shares.remove(&item.resource);
-            }
-        }
+    /// Looks at the items before `end`, not all at once: gives the next end. To begin at the end and
+    /// go down to 0 is to look at all that are there the whole time, at some perhaps twice.
+    pub(super) fn slice(&self, end: usize, look: impl FnMut(&mut Item)) -> usize {
+        let table = &mut *lock(&self.table);
+        let end = end.min(table.items.len());
+        let start = end.saturating_sub(SLICE);
+        table.items[start..end].iter_mut().for_each(look);
+        start
     }
 }
 
@@ -164,11 +134,7 @@ fn tag(resource: Option<Name>) -> u64 {
 
 /// What a file of so many bytes takes.
 pub(super) fn allocated(bytes: u64) -> u64 {
-    u64::from(blocks(bytes)) * BLOCK
-}
-
-fn blocks(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(BLOCK)).unwrap_or(u32::MAX)
+    Extent::of(bytes).blocks() * BLOCK
 }
 
 #[cfg(test)]
@@ -187,7 +153,7 @@ mod tests {
         }
         assert_eq!((records.len(), records.bytes()), (10, 10 * 8192));
         for n in 0..5 {
-            records.touch(name(n));
+            records.touch(name(n), 5000);
         }
         let mut gone: Vec<Name> = (0..5).filter_map(|_| records.evict()).collect();
         gone.sort_by_key(Name::to_string);
@@ -215,7 +181,7 @@ mod tests {
     fn only_a_complete_table_rules_a_file_out() {
         let records = Records::default();
         assert!(!records.rules_out(name(1)));
-        records.complete();
+        records.set_complete(true);
         assert!(records.rules_out(name(1)));
         records.discover(name(1), 1);
         assert!(!records.rules_out(name(1)));

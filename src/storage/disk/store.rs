@@ -1,8 +1,6 @@
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     os::unix::fs::FileExt,
-    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,7 +9,7 @@ use std::{
 
 use super::{
     super::codec,
-    Durability,
+    catalog::Catalog,
     directory::{Directory, read_write},
     draft::Temporary,
     entry::{self, Absent, Located, Patience, Record, Response, Wants},
@@ -22,13 +20,14 @@ use super::{
     options::DiskOptions,
     pool::{Waiting, lock},
     purges::PurgeFile,
+    recent::Recent,
     records::{Records, allocated},
     spare::Spares,
 };
 use crate::{
     Error,
     policy::{CacheKey, Index, StoredHead, VariantKey},
-    purge::PurgeLog,
+    purge::{Purge, PurgeLog},
 };
 
 /// What the clones of a [`DiskManager`](super::DiskManager) share. All of it waits for the disk, and
@@ -38,6 +37,8 @@ pub(super) struct Store {
     pub(super) spares: Spares,
     pub(super) fences: Arc<Fences>,
     pub(super) records: Records,
+    /// The owner's. A guest has none.
+    pub(super) catalog: Option<Mutex<Catalog>>,
     pub(super) options: DiskOptions,
     pub(super) purges: PurgeLog,
     pub(super) purge_file: Arc<PurgeFile>,
@@ -47,16 +48,14 @@ pub(super) struct Store {
     /// The disk is full: nothing is written until there is space again.
     pub(super) is_paused: AtomicBool,
     pub(super) damaged: AtomicU64,
-    /// Files to be synced in the background.
-    pub(super) recent: Mutex<Vec<Name>>,
+    /// What is to be synced in the background.
+    pub(super) recent: Recent,
 }
-
-/// More files than this and the oldest of them are left to the system.
-const MAX_RECENT: usize = 1 << 16;
 
 impl Store {
     /// The record under a resource's key.
     pub(super) fn find(&self, key: &CacheKey) -> Result<Option<Record>, Error> {
+        self.purge_file.refresh(&self.purges)?;
         let resource = Name::resource(key);
         self.look(resource, resource, Wants { key: key.as_bytes(), variant: &[] })
     }
@@ -87,7 +86,7 @@ impl Store {
                 {
                     return Ok(None);
                 }
-                self.records.touch(name);
+                self.records.touch(name, record.length());
                 Ok(Some(record))
             }
             Err(Absent::Missing) => Ok(None),
@@ -101,6 +100,12 @@ impl Store {
 
     /// As [`find`](Self::find), on any thread, as it does not wait. `None`: that cannot be done.
     pub(super) fn find_now(&self, key: &CacheKey) -> Option<Option<Record>> {
+        if !self.purge_file.is_current() {
+            return None;
+        }
+        if self.rules_out(Name::resource(key)) {
+            return Some(None);
+        }
         let wants = Wants { key: key.as_bytes(), variant: &[] };
         self.look_now(Name::resource(key), wants)
     }
@@ -124,7 +129,7 @@ impl Store {
         match entry::open(&self.directory.path(name), wants, Patience::Never) {
             Ok(Record::Response(found)) if found.head.began() > self.purges.position() => None,
             Ok(record) => {
-                self.records.touch(name);
+                self.records.touch(name, record.length());
                 Some(Some(record))
             }
             Err(Absent::Missing) => Some(None),
@@ -135,7 +140,9 @@ impl Store {
     /// Whether the purge log goes as far as a head says. One that does not has lost purges: what
     /// they took may be anything.
     fn is_vouched_for(&self, head: &StoredHead) -> bool {
-        if head.began() <= self.purges.position() {
+        let is_known = || head.began() <= self.purges.position();
+        // Another process may just have written both.
+        if is_known() || (self.purge_file.refresh(&self.purges).is_ok() && is_known()) {
             return true;
         }
         self.damaged.fetch_add(1, Ordering::Relaxed);
@@ -146,7 +153,7 @@ impl Store {
 
     /// It may have been replaced since it was read.
     fn remove_damaged(&self, resource: Name, name: Name, wants: Wants<'_>) {
-        let _lock = self.fences.lock(resource);
+        let Ok(_lock) = self.fences.lock(resource) else { return };
         if let Err(Absent::Damaged) = entry::open(&self.directory.path(name), wants, Patience::Wait)
         {
             self.damaged.fetch_add(1, Ordering::Relaxed);
@@ -166,7 +173,7 @@ impl Store {
         let wants = |variant| Wants { key: key.as_bytes(), variant };
         let (name, found) = match self.peek(*resource, wants(&[]))? {
             Some(Record::Response(response)) if variant.is_plain() => (*resource, response),
-            Some(Record::Index(index)) if index.generation() == located.generation => {
+            Some(Record::Index { index, .. }) if index.generation() == located.generation => {
                 let name = resource.response(index.generation(), variant);
                 match self.peek(name, wants(variant.as_bytes()))? {
                     Some(Record::Response(response)) => (name, response),
@@ -183,7 +190,7 @@ impl Store {
 
     /// As [`look`](Self::look), for who holds the lock: what is damaged will be replaced, or stays.
     pub(super) fn peek(&self, name: Name, wants: Wants<'_>) -> Result<Option<Record>, Error> {
-        if self.records.rules_out(name) {
+        if self.rules_out(name) {
             return Ok(None);
         }
         match entry::open(&self.directory.path(name), wants, Patience::Wait) {
@@ -193,9 +200,19 @@ impl Store {
         }
     }
 
+    /// Whether it is certain that there is no such file.
+    fn rules_out(&self, name: Name) -> bool {
+        self.records.rules_out(name) && !self.directory.has_guests()
+    }
+
+    /// Whether other processes use the directory.
+    fn is_shared(&self) -> bool {
+        self.catalog.is_none() || self.directory.has_guests()
+    }
+
     pub(super) fn update(&self, located: &Located, head: &StoredHead) -> Result<bool, Error> {
         self.allow_writing()?;
-        let _lock = self.fences.lock(located.resource);
+        let _lock = self.fences.lock(located.resource)?;
         let Some((name, found)) = self.current(located)? else { return Ok(false) };
         self.purge_file.reach(head.began(), &self.purges)?;
         let (head, seq) = (codec::encode_head(head)?, found.seq + 1);
@@ -239,12 +256,13 @@ impl Store {
         }
         self.settle(name, temporary.file())?;
         temporary.place(&self.directory.path(name))?;
-        self.records.insert(name, whole, None);
+        // It counts for what it did.
+        self.records.discover(name, whole);
         self.settle_directory(name)
     }
 
     pub(super) fn remove(&self, located: &Located) -> Result<bool, Error> {
-        let _lock = self.fences.lock(located.resource);
+        let _lock = self.fences.lock(located.resource)?;
         let Some((name, _)) = self.current(located)? else { return Ok(false) };
         self.unlink(name).map_err(Error::other)?;
         self.settle_directory(name).map_err(Error::other)?;
@@ -254,11 +272,11 @@ impl Store {
     /// Forgets a resource. Who was writing it has been refused already.
     pub(super) fn delete(&self, key: &CacheKey, waiting: &Waiting<'_>) -> Result<(), Error> {
         let resource = Name::resource(key);
-        let _lock = self.fences.lock(resource);
+        let _lock = self.fences.lock(resource)?;
         waiting.check()?;
         let wants = Wants { key: key.as_bytes(), variant: &[] };
         let index = match self.peek(resource, wants) {
-            Ok(Some(Record::Index(index))) => Some(index),
+            Ok(Some(Record::Index { index, .. })) => Some(index),
             _ => None,
         };
         self.unlink(resource).map_err(Error::other)?;
@@ -271,16 +289,25 @@ impl Store {
                 self.directory.discard(&self.directory.path(name));
             }
         }
-        Ok(())
+        self.tell_others(|| Purge::resource(key))
+    }
+
+    /// Writers in other processes are not refused: what they put in place is older than this.
+    fn tell_others(&self, purge: impl FnOnce() -> Purge) -> Result<(), Error> {
+        if !self.is_shared() {
+            return Ok(());
+        }
+        self.purges.append(purge());
+        self.purge_file.persist(&self.purges)
     }
 
     /// Forgets everything, if somebody still waits for it.
     pub(super) fn clear(&self, waiting: Option<&Waiting<'_>>) -> Result<(), Error> {
-        let _locks = self.fences.lock_all();
+        let _locks = self.fences.lock_all()?;
         waiting.map_or(Ok(()), Waiting::check)?;
         self.directory.clear().map_err(Error::other)?;
         self.records.clear();
-        Ok(())
+        self.tell_others(Purge::everything)
     }
 
     /// Removes a file, if it is there.
@@ -315,37 +342,6 @@ impl Store {
         self.settle_directory(resource).map_err(|error| self.failed(error))
     }
 
-    /// Makes what was written to a file last, as far as was asked for.
-    pub(super) fn settle(&self, name: Name, file: &File) -> io::Result<()> {
-        match self.options.durability {
-            Durability::Relaxed => Ok(()),
-            Durability::Strict => file.sync_data(),
-            Durability::Periodic(_) => {
-                let mut recent = lock(&self.recent);
-                if recent.len() < MAX_RECENT {
-                    recent.push(name);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// The same for the place of a file.
-    pub(super) fn settle_directory(&self, name: Name) -> io::Result<()> {
-        if self.options.durability != Durability::Strict {
-            return Ok(());
-        }
-        let path = self.directory.path(name);
-        // The file's directory may be new, too.
-        for directory in path.ancestors().skip(1).take(2) {
-            match File::open(directory) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                opened => opened?.sync_all()?,
-            }
-        }
-        Ok(())
-    }
-
     /// Whether there is room to write at all.
     pub(super) fn allow_writing(&self) -> Result<(), Error> {
         if self.is_paused.load(Ordering::Acquire) {
@@ -363,8 +359,17 @@ impl Store {
 
     /// Has room made, if more is there than should be.
     pub(super) fn make_room(&self) {
-        if self.used() > self.options.max_bytes || self.records.len() > self.options.max_entries {
+        let is_full =
+            self.used() > self.options.max_bytes || self.records.len() > self.options.max_entries;
+        if is_full || self.records.has_many_changes() {
             self.bell.ring();
+        }
+    }
+
+    /// Brings the catalog up to date, if there is one.
+    pub(super) fn flush_catalog(&self, with_uses: bool) {
+        if let Some(catalog) = &self.catalog {
+            lock(catalog).flush(&self.records, self.purge_file.position(), with_uses);
         }
     }
 
@@ -380,13 +385,6 @@ impl Store {
             self.bell.ring();
         }
         Error::other(error)
-    }
-
-    /// Gives a file another name, so that its own can be given to another.
-    pub(super) fn rename_kept(&self, from: &Path, to: &Path) -> io::Result<()> {
-        // A link keeps it found all the time. What a start that was broken off left is outdated.
-        let _ = fs::remove_file(to);
-        self.directory.with_parent(to, || fs::hard_link(from, to)).or_else(|_| fs::rename(from, to))
     }
 }
 

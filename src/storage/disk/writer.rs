@@ -12,7 +12,6 @@ use super::{
     fence::Ticket,
     layout::MAX_PART,
     name::Name,
-    pending::Entered,
     pool::Need,
 };
 use crate::{
@@ -24,7 +23,6 @@ use crate::{
 /// Writes one response into a [`DiskManager`](super::DiskManager).
 pub struct DiskWriter {
     inner: Arc<Inner>,
-    entered: Entered,
     ticket: Ticket,
     placement: Placement,
     head: Vec<u8>,
@@ -54,10 +52,10 @@ impl DiskWriter {
         }
         let reserved = Reserved::new(inner.store.reserved.clone());
         let draft = Some(Draft::new(random()?, prefix, reserved));
-        let ticket = Ticket::new(inner.store.fences.clone(), Name::resource(placement.key()));
-        let entered = inner.pending.enter();
+        let (fences, purges) = (inner.store.fences.clone(), inner.store.purges.position());
+        let ticket = Ticket::new(fences, Name::resource(placement.key()), purges);
         let buffer = Vec::new();
-        Ok(Self { inner, entered, ticket, placement, head, began, draft, buffer, length: 0 })
+        Ok(Self { inner, ticket, placement, head, began, draft, buffer, length: 0 })
     }
 }
 
@@ -93,7 +91,7 @@ impl EntryWriter for DiskWriter {
     }
 
     async fn finish(self, trailers: Option<HeaderMap>) -> Result<(), Error> {
-        let Self { inner, entered, ticket, placement, head, began, draft, buffer, length } = self;
+        let Self { inner, ticket, placement, head, began, draft, buffer, length } = self;
         if length > inner.store.options.entry_bytes() {
             return Err(Error::too_large());
         }
@@ -106,6 +104,7 @@ impl EntryWriter for DiskWriter {
         }
         let draft = draft.ok_or_else(|| Error::other("an earlier write failed"))?;
         let commit = Commit { ticket, placement, head, began, draft, rest: buffer, trailers };
+        let entered = inner.pending.enter();
         let work = inner.queue.run(Need::Optional, move |store, waiting| {
             let _entered = entered;
             commit.run(store, waiting)

@@ -1,15 +1,15 @@
+//! What is still being written, so that a program can wait for it before it ends.
+
 use std::{
     collections::BTreeSet,
     future::poll_fn,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
 };
 
-use super::pool::lock;
-
-/// The responses that are being written, so that a program can wait for them before it ends.
+/// The responses that are whole, and not yet in place.
 #[derive(Clone, Default)]
-pub(super) struct Pending(Arc<Mutex<State>>);
+pub(crate) struct Pending(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -19,8 +19,8 @@ struct State {
 }
 
 impl Pending {
-    pub(super) fn enter(&self) -> Entered {
-        let mut state = lock(&self.0);
+    pub(crate) fn enter(&self) -> Entered {
+        let mut state = self.lock();
         let number = state.next;
         state.next += 1;
         state.open.insert(number);
@@ -28,10 +28,10 @@ impl Pending {
     }
 
     /// Waits until all that have entered before have left.
-    pub(super) async fn drain(&self) {
-        let end = lock(&self.0).next;
+    pub(crate) async fn drain(&self) {
+        let end = self.lock().next;
         poll_fn(|cx| {
-            let mut state = lock(&self.0);
+            let mut state = self.lock();
             if state.open.first().is_none_or(|first| *first >= end) {
                 return Poll::Ready(());
             }
@@ -40,19 +40,30 @@ impl Pending {
         })
         .await;
     }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-pub(super) struct Entered {
+/// One of them. Leaves when it is dropped.
+pub(crate) struct Entered {
     pending: Pending,
     number: u64,
 }
 
-impl Drop for Entered {
-    fn drop(&mut self) {
-        let mut state = lock(&self.pending.0);
+impl Entered {
+    pub(crate) fn leave(&self) {
+        let mut state = self.pending.lock();
         state.open.remove(&self.number);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
