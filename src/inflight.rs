@@ -3,18 +3,17 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
+use http::Extensions;
+
 use crate::{
     flight::{Flight, Landing, Passenger, Sharing},
-    memo::Memo,
+    memo::{Latest, Memo},
     policy::{CacheKey, NameSet, Role, Timestamp, VariantKey},
-    sync::{Mutex, MutexGuard, lock},
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock},
 };
 
 /// The requests that are on their way, by what they ask for.
@@ -22,7 +21,7 @@ pub(crate) struct Inflight {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     ids: AtomicU64,
-    /// How many have ended, so that a look-up can tell whether one did meanwhile.
+    /// How many have ended, so that a look-up can tell whether one of its own did meanwhile.
     ended: AtomicU64,
 }
 
@@ -56,6 +55,8 @@ struct Shard {
     memo: Memo,
     /// What is not refreshed for a while.
     refreshes: Memo,
+    /// How many had ended when one did.
+    ended: Latest,
 }
 
 #[derive(Default)]
@@ -125,6 +126,13 @@ pub(crate) enum Entered {
     LookAgain,
 }
 
+impl Asker<'_> {
+    /// Whether a fetch for the same ended, as the `latest`, after the store was asked.
+    fn has_missed(&self, latest: u64) -> bool {
+        self.ended.is_some_and(|ended| latest > ended)
+    }
+}
+
 impl Default for Inflight {
     fn default() -> Self {
         Self {
@@ -137,6 +145,13 @@ impl Default for Inflight {
 }
 
 impl Inflight {
+    /// Whether `request` is itself what is asked for `key`.
+    pub(crate) fn is_within(self: &Arc<Self>, request: &Extensions, key: &CacheKey) -> bool {
+        request
+            .get()
+            .is_some_and(|Within(inflight, asked)| Arc::ptr_eq(inflight, self) && asked == key)
+    }
+
     /// How many requests have ended so far.
     pub(crate) fn ended(&self) -> u64 {
         self.ended.load(Ordering::Acquire)
@@ -150,7 +165,7 @@ impl Inflight {
     ) -> Entered {
         let hash = self.hasher.hash_one(asker.key);
         let mut shard = self.shard(hash);
-        let Shard { groups, memo, .. } = &mut *shard;
+        let Shard { groups, memo, ended, .. } = &mut *shard;
         let mut role = asker.role;
         if memo.is_known(hash, asker.now) {
             role = Role::Alone;
@@ -172,7 +187,7 @@ impl Inflight {
             }
         }
         // Under the lock: who was in the table when we looked is in it still, or has left it by now.
-        if role == Role::Either && self.has_changed(asker) {
+        if role == Role::Either && asker.has_missed(ended.of(hash)) {
             return Entered::LookAgain;
         }
         let kind = if role == Role::Either { Kind::Listed } else { Kind::Unlisted };
@@ -194,12 +209,14 @@ impl Inflight {
     ) -> Option<(Fetching, Passenger)> {
         let hash = self.hasher.hash_one(asker.key);
         let mut shard = self.shard(hash);
-        let Shard { groups, refreshes, .. } = &mut *shard;
+        let Shard { groups, refreshes, ended, .. } = &mut *shard;
         let variant = asker.names.as_ref().map(asker.variant);
         let is_under_way = groups.get(asker.key).and_then(|group| {
             group.flights.iter().find(|listed| !listed.is_other(variant.as_ref()))
         });
-        if is_under_way.is_some() || refreshes.is_known(hash, asker.now) || self.has_changed(asker)
+        if is_under_way.is_some()
+            || refreshes.is_known(hash, asker.now)
+            || asker.has_missed(ended.of(hash))
         {
             return None;
         }
@@ -222,10 +239,6 @@ impl Inflight {
         Fetching { inflight: self.clone(), key: key.clone(), hash, id, seen, kind }
     }
 
-    fn has_changed(&self, asker: &Asker<'_>) -> bool {
-        asker.ended.is_some_and(|ended| ended != self.ended())
-    }
-
     /// Marks the fetches that are on their way: what they bring may be older than the change that
     /// an unsafe request has just made. Nobody waits for them from now on.
     pub(crate) fn invalidate(&self, key: &CacheKey) {
@@ -245,8 +258,14 @@ impl Inflight {
         lock(&self.shards[(hash as usize) % SHARDS])
     }
 
+    /// All of its locks.
     #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(crate) fn hold(&self) -> Vec<impl Sized> {
+        self.shards.iter().map(lock).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).groups.len()).sum()
     }
 }
@@ -336,6 +355,10 @@ enum Kind {
     Refresh,
 }
 
+/// Request extension: which fetch it is for.
+#[derive(Clone)]
+struct Within(Arc<Inflight>, CacheKey);
+
 impl Fetching {
     /// Marks all others that are on their way to the same resource, as
     /// [`Inflight::invalidate`] does, and not this one.
@@ -352,6 +375,12 @@ impl Fetching {
         drop(unlisted);
     }
 
+    /// Marks what is asked for by `request`, so that a cache that it comes to further inside does not
+    /// wait for it.
+    pub(crate) fn mark(&self, request: &mut Extensions) {
+        request.insert(Within(self.inflight.clone(), self.key.clone()));
+    }
+
     /// Whether an unsafe request has come since this fetch began.
     pub(crate) fn is_invalidated(&self) -> bool {
         let shard = self.inflight.shard(self.hash);
@@ -361,7 +390,7 @@ impl Fetching {
     /// It turned out to be for this variant, and anybody may share it who selects it.
     pub(crate) fn is_shared(&self, names: &NameSet, variant: &VariantKey) {
         let mut shard = self.inflight.shard(self.hash);
-        let Shard { groups, memo, refreshes } = &mut *shard;
+        let Shard { groups, memo, refreshes, .. } = &mut *shard;
         memo.forget(self.hash);
         refreshes.forget(self.hash);
         if let Some(group) = groups.get_mut(&self.key) {
@@ -390,8 +419,9 @@ impl Fetching {
 
 impl Drop for Fetching {
     fn drop(&mut self) {
-        self.inflight.ended.fetch_add(1, Ordering::AcqRel);
+        let ended = self.inflight.ended.fetch_add(1, Ordering::AcqRel) + 1;
         let mut shard = self.inflight.shard(self.hash);
+        shard.ended.note(self.hash, ended);
         let mut unlisted = None;
         if let Some(group) = shard.groups.get_mut(&self.key) {
             group.fetches -= 1;

@@ -101,10 +101,12 @@ where
                 (fetch.lookup(), fetch.request(), fetch.names(), fetch.role())
             }
         };
+        let inflight = core.purges.inflight();
+        let is_alone = seen.is_alone || inflight.is_within(self.request.extensions(), lookup.key());
         let waited_for: Vec<u64> = seen.waiting.iter().map(|(id, _)| *id).collect();
         let asker = Asker {
             key: lookup.key(),
-            role: if seen.is_alone { Role::Alone } else { role },
+            role: if is_alone { Role::Alone } else { role },
             now,
             tried: &seen.tried,
             waited_for: &waited_for,
@@ -115,8 +117,7 @@ where
             names,
             variant: &|names: &NameSet| lookup.variant(request, names, secret),
         };
-        core.purges
-            .inflight()
+        inflight
             .enter(&asker, || Flight::prepare(core.executor.clone(), core.waits.disconnect, now))
     }
 
