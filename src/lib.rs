@@ -162,6 +162,8 @@ mod inflight;
 mod layer;
 mod log;
 mod memo;
+#[cfg(test)]
+mod models;
 mod pending;
 pub mod policy;
 mod purge;

@@ -108,7 +108,7 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 26] = [
+const ORDER: [&str; 27] = [
     "policy",
     "error",
     "sync",
@@ -120,6 +120,7 @@ const ORDER: [&str; 26] = [
     "flight",
     "memo",
     "inflight",
+    "models",
     "purge",
     "storage",
     "recorder",
