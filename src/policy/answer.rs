@@ -5,9 +5,9 @@ use std::{borrow::Cow, time::Duration};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response};
 
 use super::{
-    Lookup, StoredHead,
+    Lookup, Rule, StoredHead,
     age::Timestamp,
-    downstream,
+    downstream, explain,
     multipart::{self, Piece},
     precondition,
     range::{self, Part},
@@ -89,6 +89,20 @@ pub(super) fn answer(
         }
         _ => None,
     };
+    if lookup.ranges.is_some() {
+        lookup.policy.rules.trail.note(Rule::Range, || {
+            let told = match &wanted {
+                None => "does not count".to_owned(),
+                Some((Part::Nothing, length)) => format!("nothing of {length} bytes"),
+                Some((Part::One(range), length)) => range::content_range(range, *length),
+                Some((Part::Several(parts), length)) => {
+                    format!("{} parts of {length} bytes", parts.len())
+                }
+                Some((Part::Whole, _)) => "too many, and so all of it".to_owned(),
+            };
+            (explain::show(request, &[header::RANGE, header::IF_RANGE]), told)
+        });
+    }
     head.status = status;
     head.headers = if is_not_modified {
         head.status = StatusCode::NOT_MODIFIED;
