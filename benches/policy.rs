@@ -66,7 +66,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// The second question, with what is `stored`; whether it is answered from that.
+/// The first two questions, with what is `stored`.
 fn decide(
     policy: &Policy,
     head: &mut request::Parts,
@@ -93,6 +93,8 @@ fn store(policy: &Policy, fields: HeaderMap, at: Timestamp) -> Option<StoredResp
     }
 }
 
+type Subject<'a> = (&'static str, Box<dyn FnMut() + 'a>);
+
 fn hits() {
     let uri = Uri::from_static(URI);
     let inner = service_fn(|_: Request<Empty<Bytes>>| {
@@ -106,7 +108,7 @@ fn hits() {
     let stored = [store(&policy, fields(), at).expect("it is stored")];
     let (mut head, _) = request(&uri).into_parts();
 
-    let mut subjects: [(&str, Box<dyn FnMut() + '_>); 4] = [
+    let mut subjects: [Subject<'_>; 4] = [
         ("the request alone", Box::new(|| drop(black_box(request(&uri))))),
         (
             "the first question",
