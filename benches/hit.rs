@@ -4,16 +4,14 @@
 //! `cargo bench --bench hit`. All subjects run interleaved in one process; a figure is the median of
 //! the rounds. Making the request and collecting the body are inside of every figure.
 
+mod support;
+
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     convert::Infallible,
     future::{Future, Ready, ready},
     hint::black_box,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -27,27 +25,6 @@ use tower::{Layer, Service};
 const ROUNDS: usize = 31;
 const CALLS: u32 = 20_000;
 const URI: &str = "http://a.example/some/path?with=query";
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-static BYTES: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: hands every call to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        BYTES.fetch_add(layout.size() as u64, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// The inner service: a head of six fields and a body that is shared.
 #[derive(Clone)]
@@ -222,12 +199,9 @@ fn compare(size: usize) {
         // The first call stores, and the first hit makes shared what was not yet.
         assert_eq!((subject.call)(), size);
         (subject.call)();
-        let before = (ALLOCATIONS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed));
-        (subject.call)();
-        subject.allocations = (
-            ALLOCATIONS.load(Ordering::Relaxed) - before.0,
-            BYTES.load(Ordering::Relaxed) - before.1,
-        );
+        subject.allocations = support::allocations(|| {
+            (subject.call)();
+        });
     }
     for _ in 0..ROUNDS {
         for subject in &mut subjects {

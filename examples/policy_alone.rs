@@ -129,8 +129,13 @@ fn reuse(
     match decision {
         Decision::Serve(serve) => {
             println!("  served from the cache\n  Cache-Status: example; {}", serve.status);
-            let body = if serve.content == Content::Whole { "with" } else { "without" };
-            println!("  {} {body} its body", serve.head.status);
+            let body = match &serve.content {
+                Content::Whole => "with its body",
+                Content::Part { .. } => "with a part of its body",
+                Content::Parts(_) => "with parts of its body",
+                Content::Nothing => "without its body",
+            };
+            println!("  {} {body}", serve.head.status);
             show(&serve.head.headers);
         }
         Decision::Refresh(serve, _) => {

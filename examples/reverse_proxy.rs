@@ -13,12 +13,18 @@ mod storage;
 
 use std::time::Duration;
 
-use http::uri::{Authority, Uri};
+use http::{
+    HeaderName,
+    uri::{Authority, Uri},
+};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use larder::{BoxManager, CacheLayer, Policy};
+use larder::{
+    BoxManager, CacheLayer, Policy,
+    policy::{ClientMaxStale, SetCookie},
+};
 use lexopt::prelude::*;
 use storage::Storage;
 use tokio::net::TcpListener;
@@ -35,6 +41,17 @@ Options:
   --storage STORAGE      memory[:BYTES] or, with the feature `disk`, disk:PATH[:BYTES]
   --capacity BYTES       of a cache in memory, also 64K, 64M, 1G [default: 256M]
   --max-entry BYTES      the largest body to keep [default in memory: an eighth of that]
+  --target FIELD         a field whose directives count before Cache-Control, such as
+                         CDN-Cache-Control; may be given several times, first wins
+  --set-cookie CHOICE    store, strip or bypass: what to do with responses that set a cookie
+                         [default: bypass if shared, store if private]
+  --stale-on-disconnect SECONDS
+                         how long past its lifetime a response may be served where the origin
+                         gives no answer at all [default: not at all]
+  --normalise-language   select by the weights of Accept-Language, not by its text
+  --strict-s-maxage      with s-maxage, serve nothing stale whatever stands beside it
+  --heuristic-errors     guess a lifetime for 405, 414 and 501, too
+  --client-max-stale     do as requests with max-stale ask [default if private]
   --cache-status         say in a Cache-Status field what the cache did
   --help
 ";
@@ -57,7 +74,11 @@ async fn main() {
 
 fn parse() -> Result<Options, lexopt::Error> {
     const BYTES: &str = "a number of bytes such as 64M";
-    let (mut origin, mut listen, mut policy) = (None, args::LISTEN.to_owned(), Policy::shared());
+    const CHOICE: &str = "store, strip or bypass";
+    let (mut origin, mut listen) = (None, args::LISTEN.to_owned());
+    let (mut mode, mut targets): (fn() -> Policy, Vec<String>) = (Policy::shared, Vec::new());
+    // Said before or after the mode, an option changes it.
+    let mut changes: Vec<Box<dyn FnOnce(Policy) -> Policy>> = Vec::new();
     let (mut store, mut max_entry, mut cache_status) = (None, None, false);
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
@@ -68,7 +89,32 @@ fn parse() -> Result<Options, lexopt::Error> {
             }
             Long("listen") => listen = parser.value()?.string()?,
             Long("mode") => {
-                policy = args::value(&mut parser, "--mode", "shared or private", read_mode)?
+                mode = args::value(&mut parser, "--mode", "shared or private", read_mode)?;
+            }
+            Long("target") => {
+                targets.push(args::value(&mut parser, "--target", "a field name", read_name)?);
+            }
+            Long("set-cookie") => {
+                let choice = args::value(&mut parser, "--set-cookie", CHOICE, read_set_cookie)?;
+                changes.push(Box::new(move |policy| policy.set_cookie(choice)));
+            }
+            Long("stale-on-disconnect") => {
+                const SECONDS: &str = "a number of seconds";
+                let window =
+                    args::value(&mut parser, "--stale-on-disconnect", SECONDS, args::seconds)?;
+                changes.push(Box::new(move |policy| policy.stale_on_disconnect(window)));
+            }
+            Long("normalise-language") => {
+                changes.push(Box::new(|policy| policy.normalise_language(true)));
+            }
+            Long("strict-s-maxage") => {
+                changes.push(Box::new(|policy| policy.strict_s_maxage(true)));
+            }
+            Long("heuristic-errors") => {
+                changes.push(Box::new(|policy| policy.heuristic_errors(true)));
+            }
+            Long("client-max-stale") => {
+                changes.push(Box::new(|policy| policy.client_max_stale(ClientMaxStale::Honour)));
             }
             Long("storage") => {
                 const STORAGE: &str = "memory[:BYTES] or disk:PATH[:BYTES]";
@@ -88,6 +134,10 @@ fn parse() -> Result<Options, lexopt::Error> {
     }
     let origin = origin.ok_or("which --origin?")?;
     let store = store.unwrap_or(Storage::Memory { capacity: 256 << 20 }).open(max_entry)?;
+    let mut policy = changes.into_iter().fold(mode(), |policy, change| change(policy));
+    if !targets.is_empty() {
+        policy = policy.targets(targets);
+    }
     Ok(Options { origin, listen, policy, store, cache_status })
 }
 
@@ -97,10 +147,23 @@ fn read_origin(text: &str) -> Option<Authority> {
     uri.authority().filter(|authority| is_origin && !authority.as_str().contains('@')).cloned()
 }
 
-fn read_mode(text: &str) -> Option<Policy> {
+fn read_mode(text: &str) -> Option<fn() -> Policy> {
     match text {
-        "shared" => Some(Policy::shared()),
-        "private" => Some(Policy::private()),
+        "shared" => Some(Policy::shared),
+        "private" => Some(Policy::private),
+        _ => None,
+    }
+}
+
+fn read_name(text: &str) -> Option<String> {
+    text.parse::<HeaderName>().is_ok().then(|| text.to_owned())
+}
+
+fn read_set_cookie(text: &str) -> Option<SetCookie> {
+    match text {
+        "store" => Some(SetCookie::Store),
+        "strip" => Some(SetCookie::Strip),
+        "bypass" => Some(SetCookie::Bypass),
         _ => None,
     }
 }

@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    ops::Range,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -12,7 +13,7 @@ use crate::{
     BoxError,
     flight::Passenger,
     log::{Cursor, Next},
-    policy::CacheStatus,
+    policy::{CacheStatus, Piece},
     storage::StoredBody,
 };
 
@@ -51,6 +52,7 @@ pin_project! {
         Inner { #[pin] body: B },
         Filling { reader: Box<Reader> },
         Stored { #[pin] body: StoredBody },
+        Parts { parts: Box<Parts> },
         Empty { hint: SizeHint },
     }
 }
@@ -90,6 +92,43 @@ impl Reader {
     }
 }
 
+/// Several ranges of a stored body with what stands between them, read one after the other.
+pub(crate) struct Parts {
+    /// The last comes first.
+    left: Vec<StoredBody>,
+}
+
+impl Parts {
+    pub(crate) fn new(pieces: Box<[Piece]>, read: impl Fn(Range<u64>) -> StoredBody) -> Self {
+        let body = |piece| match piece {
+            Piece::Text(text) => StoredBody::from_bytes(text, None),
+            // Of which nothing is read before its turn has come.
+            Piece::Body(range) => read(range),
+        };
+        Self { left: pieces.into_iter().rev().map(body).collect() }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frames>> {
+        while let Some(body) = self.left.last_mut() {
+            match ready!(Pin::new(body).poll_frame(cx)) {
+                // Trailers are of the whole.
+                Some(Ok(frame)) if frame.is_trailers() => {}
+                Some(frame) => return Poll::Ready(Some(frame.map_err(Into::into))),
+                None => drop(self.left.pop()),
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left.iter().filter_map(|body| body.size_hint().exact()).sum())
+    }
+
+    fn is_over(&self) -> bool {
+        self.left.iter().all(Body::is_end_stream)
+    }
+}
+
 type Frames = Result<Frame<Bytes>, BoxError>;
 
 impl<B> CacheBody<B> {
@@ -103,6 +142,10 @@ impl<B> CacheBody<B> {
 
     pub(crate) fn stored(body: StoredBody, status: CacheStatus) -> Self {
         Self { kind: Kind::Stored { body }, status }
+    }
+
+    pub(crate) fn parts(parts: Parts, status: CacheStatus) -> Self {
+        Self { kind: Kind::Parts { parts: Box::new(parts) }, status }
     }
 
     /// A body without bytes. `hint` is what the head may say of the length: that of the body that a
@@ -138,6 +181,7 @@ where
             KindProjection::Stored { body } => {
                 body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
             }
+            KindProjection::Parts { parts } => parts.poll_frame(cx),
             KindProjection::Empty { .. } => Poll::Ready(None),
         };
         if let Poll::Ready(Some(Err(_))) = polled {
@@ -152,6 +196,7 @@ where
             Kind::Inner { body } => body.is_end_stream(),
             Kind::Filling { reader } => reader.cursor.is_over(),
             Kind::Stored { body } => body.is_end_stream(),
+            Kind::Parts { parts } => parts.is_over(),
             Kind::Empty { .. } => true,
         }
     }
@@ -161,6 +206,7 @@ where
             Kind::Inner { body } => body.size_hint(),
             Kind::Filling { reader } => reader.size_hint(),
             Kind::Stored { body } => body.size_hint(),
+            Kind::Parts { parts } => parts.size_hint(),
             Kind::Empty { hint } => *hint,
         }
     }

@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // no example reads every kind of value
 
-use std::{ffi::OsString, fmt, process};
+use std::{ffi::OsString, fmt, process, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use lexopt::{Error, Parser, ValueExt};
@@ -79,6 +79,11 @@ pub fn bytes(text: &str) -> Option<u64> {
         _ => (text, 0),
     };
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// A number of seconds.
+pub fn seconds(text: &str) -> Option<Duration> {
+    text.parse().ok().map(Duration::from_secs)
 }
 
 /// A field line: `NAME: VALUE`.

@@ -4,6 +4,7 @@ use http_body::{Body, SizeHint};
 use super::Ask;
 use crate::{
     CacheBody, Error,
+    body::Parts,
     policy::{CacheStatus, Content, Decision, Lookup, Refresh, Serve, Stored},
     shared::{Core, Emit},
     storage::{CacheManager, Found, StoredBody},
@@ -70,6 +71,10 @@ pub(super) fn send_stored<M: CacheManager, ResB>(
         }
         (Content::Part { start, end }, Some(entry)) => {
             CacheBody::stored(core.manager.read(&entry, start..end), status)
+        }
+        (Content::Parts(pieces), Some(entry)) => {
+            let read = |range| core.manager.read(&entry, range);
+            CacheBody::parts(Parts::new(pieces, read), status)
         }
         // Of a body that is not sent, the head alone says how long it is.
         _ => CacheBody::empty(SizeHint::default(), status),

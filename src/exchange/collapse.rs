@@ -217,6 +217,8 @@ where
         let Join::Share { mut head, content, status } = joined else { return Next::Again(self) };
         let body = match content {
             Content::Nothing => CacheBody::empty(SizeHint::default(), status),
+            // Of several parts the first may be the last to come: they are cut from what is whole.
+            Content::Parts(_) => return Next::Again(self),
             Content::Whole | Content::Part { .. } => {
                 let Some(cursor) = sharing.log.read() else { return Next::Again(self) };
                 let cursor = match content {

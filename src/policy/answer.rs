@@ -4,10 +4,17 @@ use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response};
 
-use super::{Lookup, StoredHead, age::Timestamp, downstream, precondition, range};
+use super::{
+    Lookup, Rule, StoredHead,
+    age::Timestamp,
+    downstream, explain,
+    multipart::{self, Piece},
+    precondition,
+    range::{self, Part},
+};
 
 /// What of a stored body is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// All of it.
     Whole,
@@ -18,6 +25,9 @@ pub enum Content {
         /// The one behind the last.
         end: u64,
     },
+    /// These pieces, one after the other: the answer to a request for several ranges, at most 16 of
+    /// them (RFC 9110 §15.3.7.2).
+    Parts(Box<[Piece]>),
     /// Nothing: the answer to a HEAD request, a 304, or a 416.
     Nothing,
 }
@@ -70,31 +80,59 @@ pub(super) fn answer(
     withheld: &[header::HeaderName],
 ) -> (response::Parts, Content) {
     let (mut head, ()) = Response::new(()).into_parts();
-    let content;
-    if lookup.is_conditional && precondition::is_not_modified(request, status, &stored, now.wall())
-    {
-        head.status = StatusCode::NOT_MODIFIED;
-        head.headers = precondition::not_modified_fields(&stored);
-        content = Content::Nothing;
-    } else if let Some(range) = lookup.range
-        && let Some(length) = length
-        && status == StatusCode::OK
-        && range::is_wanted_of(request, &stored, now.wall())
-    {
-        let Some(range) = range.of(length) else {
-            return (range::not_satisfiable(length, now), Content::Nothing);
-        };
-        head.status = StatusCode::PARTIAL_CONTENT;
-        head.headers = stored.into_owned();
-        range::set_fields(&mut head.headers, &range, length);
-        content = Content::Part { start: range.start, end: range.end };
-    } else {
-        head.status = status;
-        head.headers = stored.into_owned();
-        content = if lookup.is_head { Content::Nothing } else { Content::Whole };
+    let is_not_modified = lookup.is_conditional
+        && precondition::is_not_modified(request, status, &stored, now.wall());
+    let ranges = lookup.ranges.as_ref().filter(|_| !is_not_modified && status == StatusCode::OK);
+    let wanted = match (ranges, length) {
+        (Some(ranges), Some(length)) if range::is_wanted_of(request, &stored, now.wall()) => {
+            Some((ranges.of(length), length))
+        }
+        _ => None,
+    };
+    if lookup.ranges.is_some() {
+        lookup.policy.rules.trail.note(Rule::Range, || {
+            let told = match &wanted {
+                None => "does not count".to_owned(),
+                Some((Part::Nothing, length)) => format!("nothing of {length} bytes"),
+                Some((Part::One(range), length)) => range::content_range(range, *length),
+                Some((Part::Several(parts), length)) => {
+                    format!("{} parts of {length} bytes", parts.len())
+                }
+                Some((Part::Whole, _)) => "too many, and so all of it".to_owned(),
+            };
+            (explain::show(request, &[header::RANGE, header::IF_RANGE]), told)
+        });
     }
+    head.status = status;
+    head.headers = if is_not_modified {
+        head.status = StatusCode::NOT_MODIFIED;
+        precondition::not_modified_fields(&stored)
+    } else {
+        stored.into_owned()
+    };
     for name in withheld {
         head.headers.remove(name);
+    }
+    let mut content = match lookup.is_head || is_not_modified {
+        true => Content::Nothing,
+        false => Content::Whole,
+    };
+    match wanted {
+        None | Some((Part::Whole, _)) => {}
+        Some((Part::Nothing, length)) => {
+            return (range::not_satisfiable(length, now), Content::Nothing);
+        }
+        Some((Part::One(range), length)) => {
+            head.status = StatusCode::PARTIAL_CONTENT;
+            range::set_fields(&mut head.headers, &range, length);
+            content = Content::Part { start: range.start, end: range.end };
+        }
+        Some((Part::Several(parts), length)) => {
+            if let Some(pieces) = multipart::byteranges(&mut head.headers, &parts, length) {
+                head.status = StatusCode::PARTIAL_CONTENT;
+                content = Content::Parts(pieces);
+            }
+        }
     }
     lookup.rewrite(&mut head.headers);
     set_age(&mut head.headers, age);

@@ -168,6 +168,7 @@ rules! {
     NoCache, "no-cache", "RFC 9111 §5.2.2.4", "Whether it has to be validated at each use.";
     RequestDirectives, "request-directives", "RFC 9111 §5.2.1", "What the request wants of a stored response.";
     OnlyIfCached, "only-if-cached", "RFC 9111 §5.2.1.7", "Whether the origin may be asked.";
+    Range, "range", "RFC 9110 §14", "Which part of the stored response is sent.";
     Validation, "validation", "RFC 9111 §4.3.1", "What the origin is asked about a stored response.";
     ServerError, "server-error", "RFC 5861 §4", "Whether a stored response replaces an error.";
     Freshening, "freshening", "RFC 9111 §4.3.4", "Which stored response a 304 freshens.";
@@ -306,6 +307,30 @@ mod tests {
             let secret = steps.iter().any(|step| step.inputs().contains("authorization: x"));
             assert!(!secret, "{steps:?}");
             assert!(asked.explained.steps().is_empty(), "each is told once");
+        }
+    }
+
+    /// RFC 9110 §14.2, §13.1.5: which ranges are sent, and that `If-Range` is why none is.
+    #[test]
+    fn a_range_is_explained() {
+        let response = [("cache-control", "max-age=60"), ("etag", "\"1\"")];
+        for (request, told) in [
+            (&[("range", "bytes=2-3")][..], "range: bytes=2-3 -> bytes 2-3/9"),
+            (&[("range", "bytes=2-3,5-")], "range: bytes=2-3,5- -> 2 parts of 9 bytes"),
+            (&[("range", "bytes=9-")], "range: bytes=9- -> nothing of 9 bytes"),
+            (&[("range", "bytes=2-3"), ("if-range", "\"2\"")], "-> does not count"),
+        ] {
+            let asked = Asked { explained: explain(&Policy::shared()), request: &[] };
+            let Outcome::Store(store) = asked.fetch(&response) else { panic!() };
+            let stored = [StoredResponse::new(store.into_parts().1, 9)];
+            let asked = Asked { request, ..asked };
+            let (mut request, policy) = (asked.request(), asked.explained.policy());
+            let Begin::Lookup(lookup) = policy.begin(&request, &SizeHint::with_exact(0)) else {
+                panic!()
+            };
+            let _ = lookup.decide(&mut request, Stored::Responses(&stored), at(1));
+            let last = asked.explained.steps().last().unwrap().to_string();
+            assert!(last.starts_with("RFC 9110 §14 range: ") && last.ends_with(told), "{last}");
         }
     }
 

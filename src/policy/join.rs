@@ -5,6 +5,7 @@ use http::{HeaderMap, response};
 use super::{
     CacheMode, CacheStatus, ClientReload, Content, Lookup, Reason, StoredHead,
     age::{self, Timestamp},
+    range::Ranges,
     reuse::Use,
     storing,
     validation::Store,
@@ -104,7 +105,7 @@ impl Lookup<'_> {
             Role::Alone
         } else if self.is_head
             || self.directives.no_store
-            || self.range.is_some()
+            || self.ranges.is_some()
             || (self.is_conditional && !replaces_conditions)
         {
             // What comes of it is not stored.
@@ -144,8 +145,14 @@ impl Lookup<'_> {
         let age = age::current_age(&facts, resident);
         match self.may_use(&facts, age, resident) {
             Ok(Use::AsItIs) => {
-                // Of a length that nobody knows yet no part can be told.
-                if self.range.is_some() && running.length.is_none() {
+                // Of a length that nobody knows yet no part can be told; and who reads along reads on,
+                // never back.
+                let can_be_cut = match &self.ranges {
+                    None => true,
+                    Some(Ranges::One(_)) => running.length.is_some(),
+                    Some(Ranges::Several(_) | Ranges::TooMany) => false,
+                };
+                if !can_be_cut {
                     return Join::Alone(Reason::Range);
                 }
                 let (head, content) = self.answer(request, head, running.length, age, now);

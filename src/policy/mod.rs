@@ -65,6 +65,7 @@ mod join;
 mod key;
 mod lifetimes;
 mod mode;
+mod multipart;
 mod normal;
 mod options;
 mod others;
@@ -99,6 +100,7 @@ pub use self::{
     key::CacheKey,
     lifetimes::age_curve,
     mode::{CacheMode, Cached, Private},
+    multipart::Piece,
     options::{ClientMaxStale, ClientReload, Policy, Scope, SetCookie, VaryOnCredentials},
     precondition::not_modified,
     query::QueryKey,

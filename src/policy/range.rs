@@ -1,24 +1,51 @@
-//! One range of a stored response (RFC 9110 §14).
+//! Ranges of a stored response (RFC 9110 §14).
 
 use std::{
     ops::Range,
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
 
 use super::{age::Timestamp, date, etag::EntityTag};
 
-/// The bytes that a request asks for.
+/// What a request asks for (RFC 9110 §14.1.2).
+#[derive(Debug)]
+pub(super) enum Ranges {
+    One(ByteRange),
+    Several(Box<[ByteRange]>),
+    /// More than anybody needs who does no harm: they get all of it (§14.2).
+    TooMany,
+}
+
+/// It is of the very content that it comes with, and not of the whole (RFC 9530 §2).
+pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+
+/// The bytes that one range asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ByteRange {
     From { first: u64, last: u64 },
     Last(u64),
 }
 
-impl ByteRange {
-    /// The one range that a request asks for. `None`: several, of another unit, or what cannot be read:
-    /// for the origin to answer (§14.2).
+/// What that is of a body.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Nothing,
+    One(Range<u64>),
+    /// In the order in which they were asked for, none of them touching another (§15.3.7.2).
+    Several(Vec<Range<u64>>),
+    Whole,
+}
+
+/// So many may be asked for,
+const MAX_ASKED: usize = 256;
+/// and so many are sent.
+const MAX_SENT: usize = 16;
+
+impl Ranges {
+    /// The ranges that a request asks for. `None`: of another unit, or what cannot be read: for the
+    /// origin to answer (§14.2).
     pub(super) fn parse(headers: &HeaderMap) -> Option<Self> {
         let mut lines = headers.get_all(header::RANGE).iter();
         let (line, None) = (lines.next()?, lines.next()) else { return None };
@@ -26,11 +53,57 @@ impl ByteRange {
         if !unit.eq_ignore_ascii_case("bytes") {
             return None;
         }
-        let mut specs = set.split(',').map(|spec| spec.trim_matches([' ', '\t']));
-        let mut specs = specs.by_ref().filter(|spec| !spec.is_empty());
-        let (spec, None) = (specs.next()?, specs.next()) else { return None };
-        let (first, last) = spec.split_once('-')?;
-        match (first, last) {
+        let specs = set.split(',').map(|spec| spec.trim_matches([' ', '\t']));
+        let mut specs = specs.filter(|spec| !spec.is_empty()).map(ByteRange::parse);
+        let first = specs.next()??;
+        let Some(second) = specs.next() else { return Some(Self::One(first)) };
+        let mut several = vec![first, second?];
+        let mut count = several.len();
+        for spec in specs {
+            let spec = spec?;
+            count += 1;
+            if count <= MAX_ASKED {
+                several.push(spec);
+            }
+        }
+        Some(if count > MAX_ASKED { Self::TooMany } else { Self::Several(several.into()) })
+    }
+
+    /// What they are of a body of `length` bytes.
+    pub(super) fn of(&self, length: u64) -> Part {
+        let asked = match self {
+            Self::One(range) => return range.of(length).map_or(Part::Nothing, Part::One),
+            Self::TooMany => return Part::Whole,
+            Self::Several(asked) => asked,
+        };
+        let mut parts: Vec<Range<u64>> = Vec::new();
+        for mut range in asked.iter().filter_map(|range| range.of(length)) {
+            let mut place = parts.len();
+            // From the back, so that the first that it touches gives the place.
+            for at in (0..parts.len()).rev() {
+                let other = &parts[at];
+                if range.start <= other.end && other.start <= range.end {
+                    range = range.start.min(other.start)..range.end.max(other.end);
+                    parts.remove(at);
+                    place = at;
+                }
+            }
+            parts.insert(place, range);
+            if parts.len() > MAX_SENT {
+                return Part::Whole;
+            }
+        }
+        match parts.len() {
+            0 => Part::Nothing,
+            1 => Part::One(parts.swap_remove(0)),
+            _ => Part::Several(parts),
+        }
+    }
+}
+
+impl ByteRange {
+    fn parse(spec: &str) -> Option<Self> {
+        match spec.split_once('-')? {
             ("", last) => Some(Self::Last(position(last)?)),
             (first, "") => Some(Self::From { first: position(first)?, last: u64::MAX }),
             (first, last) => {
@@ -41,7 +114,7 @@ impl ByteRange {
     }
 
     /// What that is of a body of `length` bytes; `None` if there is nothing of it (§15.5.17).
-    pub(super) fn of(self, length: u64) -> Option<Range<u64>> {
+    fn of(self, length: u64) -> Option<Range<u64>> {
         let (start, end) = match self {
             Self::From { first, last } => (first, last.saturating_add(1).min(length)),
             Self::Last(count) => (length.saturating_sub(count), length),
@@ -82,8 +155,14 @@ pub(super) fn is_wanted_of(request: &HeaderMap, stored: &HeaderMap, now: SystemT
 
 /// The fields that tell the part from the whole (RFC 9110 §15.3.7).
 pub(super) fn set_fields(headers: &mut HeaderMap, range: &Range<u64>, length: u64) {
+    headers.remove(CONTENT_DIGEST);
     headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
-    set_content_range(headers, &format!("bytes {}-{}/{length}", range.start, range.end - 1));
+    set_content_range(headers, &content_range(range, length));
+}
+
+/// What `Content-Range` says of a part (RFC 9110 §14.4).
+pub(super) fn content_range(range: &Range<u64>, length: u64) -> String {
+    format!("bytes {}-{}/{length}", range.start, range.end - 1)
 }
 
 /// RFC 9110 §15.5.17. It says nothing of how long it may be kept, as it is about one odd request.
@@ -105,8 +184,6 @@ fn set_content_range(headers: &mut HeaderMap, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
-
     use super::*;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -117,11 +194,15 @@ mod tests {
         map
     }
 
+    fn parse(value: &'static str) -> Option<Ranges> {
+        Ranges::parse(&headers(&[("range", value)]))
+    }
+
     /// RFC 9110 §14.1.2, §14.2; Behaviour 33.
     #[test]
     fn one_range_in_its_three_forms() {
         // Of a body of ten bytes.
-        let table: [(&str, Option<Option<Range<u64>>>); 30] = [
+        let table: [(&str, Option<Option<Range<u64>>>); 29] = [
             ("bytes=0-0", Some(Some(0..1))),
             ("bytes=0-9", Some(Some(0..10))),
             ("bytes=0-10", Some(Some(0..10))),
@@ -142,7 +223,6 @@ mod tests {
             ("bytes=-99999999999999999999999", Some(Some(0..10))),
             ("bytes=18446744073709551615-18446744073709551615", Some(None)),
             ("bytes=3-2", None),
-            ("bytes=0-1,3-4", None),
             ("bytes=", None),
             ("bytes=-", None),
             ("bytes=a-1", None),
@@ -154,12 +234,73 @@ mod tests {
             ("", None),
         ];
         for (value, expected) in table {
-            let parsed = ByteRange::parse(&headers(&[("range", value)]));
-            assert_eq!(parsed.map(|range| range.of(10)), expected, "{value}");
-            assert_eq!(parsed.and_then(|range| range.of(0)), None, "{value} of nothing");
+            let expected = expected.map(|range| range.map_or(Part::Nothing, Part::One));
+            let parsed = parse(value);
+            assert_eq!(parsed.as_ref().map(|range| range.of(10)), expected, "{value}");
+            let of_nothing = parsed.map_or(Part::Nothing, |range| range.of(0));
+            assert_eq!(of_nothing, Part::Nothing, "{value} of nothing");
         }
         let twice = headers(&[("range", "bytes=0-1"), ("range", "bytes=0-1")]);
-        assert_eq!(ByteRange::parse(&twice), None);
+        assert!(Ranges::parse(&twice).is_none());
+    }
+
+    /// RFC 9110 §15.3.7.2: what overlaps or touches is one part, at the place of the first.
+    #[test]
+    fn several_ranges_are_merged_and_keep_their_order() {
+        // Of a body of a hundred bytes; first and last of each part.
+        let table: [(&str, &[(u64, u64)]); 18] = [
+            ("bytes=0-1,5-6", &[(0, 1), (5, 6)]),
+            ("bytes=5-6, 0-1", &[(5, 6), (0, 1)]),
+            ("bytes=-1,0-0", &[(99, 99), (0, 0)]),
+            ("bytes=0-4,3-9", &[(0, 9)]),
+            ("bytes=3-9,0-4", &[(0, 9)]),
+            ("bytes=0-4,5-9", &[(0, 9)]),
+            ("bytes=5-9,0-4", &[(0, 9)]),
+            ("bytes=0-4,6-9", &[(0, 4), (6, 9)]),
+            ("bytes=0-9,50-59,5-20", &[(0, 20), (50, 59)]),
+            ("bytes=50-59,0-9,5-20,90-", &[(50, 59), (0, 20), (90, 99)]),
+            ("bytes=0-9,20-29,40-49,10-19", &[(0, 29), (40, 49)]),
+            ("bytes=40-49,20-29,60-69,0-9,10-19,30-39", &[(0, 49), (60, 69)]),
+            ("bytes=0-0,0-0,0-0", &[(0, 0)]),
+            ("bytes=10-19,100-,200-300", &[(10, 19)]),
+            ("bytes=100-,200-300,-0", &[]),
+            ("bytes=0-,5-6", &[(0, 99)]),
+            ("bytes=0-1,,5-99999999999999999999999", &[(0, 1), (5, 99)]),
+            ("bytes=0-18446744073709551615,-18446744073709551615", &[(0, 99)]),
+        ];
+        for (value, expected) in table {
+            let part = parse(value).map(|ranges| ranges.of(100));
+            let mut expected: Vec<_> = expected.iter().map(|(at, last)| *at..last + 1).collect();
+            let expected = match expected.len() {
+                0 => Part::Nothing,
+                1 => Part::One(expected.remove(0)),
+                _ => Part::Several(expected),
+            };
+            assert_eq!(part, Some(expected), "{value}");
+        }
+        for invalid in ["bytes=0-1,3-2", "bytes=0-1,x", "bytes=0-1,-", "bytes=a,0-1"] {
+            assert!(parse(invalid).is_none(), "{invalid}");
+        }
+    }
+
+    /// RFC 9110 §14.2, §17.15: many small ranges get the whole, and cost no more than they say.
+    #[test]
+    fn too_many_ranges_are_the_whole() {
+        let of = |specs: Vec<String>, length| {
+            let mut map = HeaderMap::new();
+            map.insert(header::RANGE, format!("bytes={}", specs.join(",")).try_into().unwrap());
+            Ranges::parse(&map).map(|ranges| ranges.of(length))
+        };
+        let apart = |count: u64| (0..count).map(|at| format!("{0}-{0}", 2 * at)).collect();
+        let count = |part| matches!(part, Some(Part::Several(parts)) if parts.len() == 16);
+        assert!(count(of(apart(16), 1000)));
+        assert_eq!(of(apart(17), 1000), Some(Part::Whole));
+        let touching = |count: u64| (0..count).map(|at| format!("{at}-{at}")).collect();
+        assert_eq!(of(touching(256), 1000), Some(Part::One(0..256)));
+        assert_eq!(of(touching(257), 1000), Some(Part::Whole));
+        let mut invalid: Vec<String> = touching(300);
+        invalid.push("2-1".to_owned());
+        assert_eq!(of(invalid, 1000), None);
     }
 
     /// RFC 9110 §13.1.5, §8.8.2.2.

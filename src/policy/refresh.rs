@@ -91,7 +91,7 @@ impl Refresh {
         let lookup = Lookup {
             is_head: false,
             is_conditional: false,
-            range: None,
+            ranges: None,
             authorization: request.headers.contains_key(header::AUTHORIZATION),
             directives: RequestDirectives::default(),
             mode: CacheMode::Default,

@@ -10,7 +10,7 @@ use super::{
     hooks::Apart,
     index::Wanted,
     invalidation::Post,
-    range::ByteRange,
+    range::Ranges,
     variants::{Secret, Selecting},
 };
 
@@ -42,8 +42,8 @@ pub struct Lookup<'p> {
     pub(super) authorization: bool,
     pub(super) is_conditional: bool,
     pub(super) collapses: bool,
-    /// The one range that is asked for.
-    pub(super) range: Option<ByteRange>,
+    /// What of it is asked for, if not all.
+    pub(super) ranges: Option<Ranges>,
     pub(super) directives: RequestDirectives,
 }
 
@@ -135,10 +135,10 @@ impl Policy {
         if body.exact() != Some(0) {
             return Err(Reason::RequestBody);
         }
-        let range = match ByteRange::parse(headers) {
+        let ranges = match Ranges::parse(headers) {
             // RFC 9110 §14.2: of no meaning but with GET.
             _ if !fields.range || head.method != Method::GET => None,
-            Some(range) => Some(range),
+            Some(ranges) => Some(ranges),
             None => return Err(Reason::Range),
         };
         if fields.precondition {
@@ -153,7 +153,7 @@ impl Policy {
             authorization: fields.authorization,
             is_conditional: fields.conditional,
             collapses: rules.collapse && head.extensions.get::<Uncollapsed>().is_none(),
-            range,
+            ranges,
             directives: fields.directives(headers),
         })
     }
@@ -171,7 +171,7 @@ impl Policy {
             authorization: fields.authorization,
             is_conditional: false,
             collapses: false,
-            range: None,
+            ranges: None,
             directives: fields.directives(&head.headers),
         };
         Ok(Post { lookup, request: head.headers.clone() })
@@ -213,7 +213,7 @@ impl Lookup<'_> {
             authorization: self.authorization,
             is_conditional: self.is_conditional,
             collapses: self.collapses,
-            range: self.range,
+            ranges: self.ranges,
             directives: self.directives,
         }
     }
@@ -330,8 +330,8 @@ mod tests {
         assert_bypass(begin(&policy, get().method("CONNECT"), 0), Reason::Upgrade);
         assert_bypass(begin(&policy, with("upgrade", "websocket"), 0), Reason::Upgrade);
         assert_bypass(begin(&policy, get(), 1), Reason::RequestBody);
-        for several in ["bytes=0-1,3-4", "items=0-1", "bytes=2-1"] {
-            assert_bypass(begin(&policy, with("range", several), 0), Reason::Range);
+        for unknown in ["items=0-1", "bytes=2-1", "bytes=0-1,4-3"] {
+            assert_bypass(begin(&policy, with("range", unknown), 0), Reason::Range);
         }
         assert_bypass(begin(&policy, with("if-match", "\"a\""), 0), Reason::Precondition);
         // RFC 9110 §7.6.1

@@ -9,6 +9,7 @@ mod compare;
 mod generate;
 mod invariants;
 mod oracle;
+mod ranges;
 mod rules;
 mod tape;
 mod wire;
