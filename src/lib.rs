@@ -84,8 +84,11 @@
 //!   service.
 //! - [`CacheBody::status`] says what happened and why; [`CacheLayer::cache_status_header`] tells the
 //!   client (RFC 9211).
-//! - [`CacheHandle::purge`] takes out a URL, a host, a namespace or everything; what is on its way
-//!   from the origin just then does not come back.
+//! - [`CacheHandle::purge`] takes out a URL or one of its variants, what carries a tag, a cache group,
+//!   what lies below a URL, a host, a namespace, what a closure selects, or everything; for good, or
+//!   [softly](Purge::soft). It returns at once, whatever the number of entries, and what is on its
+//!   way from the origin just then does not come back. [`CacheHandle`] also lists, inspects, stores
+//!   by hand, and follows all purges.
 //!
 //! # What it does not do
 //!
@@ -107,7 +110,7 @@
 //! | 4.2.4, RFC 5861 | stale responses | `stale-while-revalidate`, `stale-if-error`, the policy's own windows, the client's `max-stale`, [`CacheMode`] |
 //! | 4.3.1 – 4.3.3 | validation | yes |
 //! | 4.3.5 | freshening by HEAD | no; HEAD is answered from a stored GET |
-//! | 4.4 | invalidation by unsafe methods | yes |
+//! | 4.4 | invalidation by unsafe methods | yes; also of cache groups (RFC 9875) |
 //! | 5.1 | `Age` | yes |
 //! | 5.2.1 | request directives | yes; a shared cache ignores `max-stale` unless told otherwise |
 //! | 5.2.2 | response directives | yes |
@@ -146,13 +149,16 @@ mod layer;
 mod log;
 mod memo;
 pub mod policy;
+mod positions;
 mod purge;
 mod recorder;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 mod service;
 mod shared;
+mod stats;
 pub mod storage;
+mod sweep;
 mod sync;
 mod task;
 
@@ -171,11 +177,12 @@ pub use self::{
     executor::{Executor, NoExecutor},
     flight::Disconnect,
     future::ResponseFuture,
-    handle::CacheHandle,
+    handle::{CacheHandle, Cursor, Inspected, Inspection, List, Listed, Page},
     layer::CacheLayer,
     policy::{CacheKey, CacheMode, CacheStatus, Cached, Policy, Private, Uncollapsed},
-    purge::{Purge, PurgeLog, Purged},
+    purge::{Purge, PurgeEvent, PurgeLog, PurgeRecord, PurgeStream, Purged},
     service::CacheService,
+    stats::Stats,
     storage::{BoxManager, CacheManager},
 };
 

@@ -126,13 +126,24 @@ async fn pump<M: CacheManager>(
     fetching: Fetching,
     events: Arc<Queue>,
 ) -> Result<(), Error> {
+    let (key, own, log) = (placement.key().clone(), head.clone(), manager.purge_log().clone());
+    let predicates = log.predicates();
     let mut writer = manager.put(placement, head).await?;
     loop {
         match poll_fn(|_| events.poll_next()).await {
             Event::Chunk(chunk) => writer.write(chunk).await?,
             // From here on it is the store that refuses what was deleted meanwhile.
-            Event::End(_) if fetching.is_invalidated() => return Err(Error::refused()),
-            Event::End(trailers) => return writer.finish(trailers).await,
+            Event::End(_) if fetching.is_invalidated() || !log.admits(&key, &own) => {
+                return Err(Error::refused());
+            }
+            Event::End(trailers) => {
+                // The store is to have the only one.
+                drop(own);
+                writer.finish(trailers).await?;
+                // These take out what they find, and may not have found it.
+                let missed = fetching.is_invalidated() || log.predicates() != predicates;
+                return if missed { manager.delete(&key).await } else { Ok(()) };
+            }
         }
     }
 }

@@ -269,7 +269,9 @@ async fn freshen<M: CacheManager>(
 ) -> bool {
     let Some(entry) = found.clone().into_entry(index) else { return false };
     match update {
-        Update::Replace(head) if !fetching.is_invalidated() => {
+        Update::Replace(head)
+            if !fetching.is_invalidated() && core.purges.admits(fetching.key(), &head) =>
+        {
             let is_reusable = head.is_reusable();
             let updated = core.within(core.manager.update(&entry, head)).await;
             is_reusable && updated.is_ok_and(|is_updated| is_updated)

@@ -23,6 +23,7 @@ use crate::{
     flight::{Flight, Landing, Passenger, Sharing},
     inflight::{Asker, Entered, Fetching, Rechecks},
     policy::{Content, Failure, Fetch, Join, NameSet, Reason, Role, Timestamp},
+    purge::Verdict,
     shared::Core,
     storage::CacheManager,
 };
@@ -104,6 +105,7 @@ where
         let waited_for: Vec<u64> = seen.waiting.iter().map(|(id, _)| *id).collect();
         let asker = Asker {
             key: lookup.key(),
+            began: self.since.purges,
             role: if seen.is_alone { Role::Alone } else { role },
             now,
             tried: &seen.tried,
@@ -198,7 +200,8 @@ where
         };
         // What was purged since this request came may still be its answer, and nobody's later.
         let head = sharing.running.head();
-        if head.began() != self.since.purges && !core.purges.allows(lookup.key(), head) {
+        let verdict = core.purges.judge(lookup.key(), head);
+        if head.began() != self.since.purges && verdict != Verdict::Good {
             return Next::Again(self);
         }
         let (secret, now) = (core.manager.secret(), core.clock.now());

@@ -64,6 +64,7 @@ where
         let variant = |names: &NameSet| names.select(&head.headers, secret);
         let asker = Asker {
             key: refresh.key(),
+            began: since.purges,
             role: Role::Either,
             now,
             tried: &[],

@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::{Answered, pass};
 use crate::{
     executor::Persistent,
-    policy::{CacheKey, CacheStatus, Reason, Unsafe},
+    policy::{CacheStatus, Invalidated, Reason, Unsafe},
     purge::Purge,
     shared::Core,
     storage::CacheManager,
@@ -34,11 +34,17 @@ where
     poll_fn(|cx| inner.poll_ready(cx)).await?;
     let (head, body) = inner.call(request).await?.into_parts();
     let mut status = CacheStatus::forwarded(Reason::UnsafeMethod);
-    let keys = unsafe_request.on_response(&head);
+    let invalidated = unsafe_request.on_response(&head);
     // First those on their way, then the store: what slips between is refused by the store.
-    keys.iter().for_each(|key| core.purges.inflight().invalidate(key));
+    invalidated.keys().iter().for_each(|key| core.purges.inflight().invalidate(key));
+    for group in invalidated.groups() {
+        core.purges.append(Purge::group_of(invalidated.target(), group));
+    }
+    if core.purges.is_crowded() {
+        core.sweep();
+    }
     let failed = Arc::new(AtomicBool::new(false));
-    let deleting = delete_all(core.clone(), keys, failed.clone());
+    let deleting = delete_all(core.clone(), invalidated, failed.clone());
     // The origin has changed, even for a client that is gone before the store knows.
     Persistent::new(Box::pin(deleting), core.executor.clone()).await;
     if failed.load(Ordering::Acquire) {
@@ -49,15 +55,18 @@ where
 
 async fn delete_all<M: CacheManager>(
     core: Arc<Core<M>>,
-    keys: Vec<CacheKey>,
+    invalidated: Invalidated,
     failed: Arc<AtomicBool>,
 ) {
-    for key in keys {
-        if core.within(core.manager.delete(&key)).await.is_err() {
+    for key in invalidated.keys() {
+        if core.within(core.manager.delete(key)).await.is_err() {
             // What the store could not do the log does: the old response is not served again.
-            core.purges.append(Purge::resource(&key));
-            let _ = core.within(core.purges.sync()).await;
+            core.purges.append(Purge::resource(key));
             failed.store(true, Ordering::Release);
         }
+    }
+    let is_in_log = failed.load(Ordering::Acquire) || !invalidated.groups().is_empty();
+    if is_in_log && core.within(core.purges.sync()).await.is_err() {
+        failed.store(true, Ordering::Release);
     }
 }

@@ -9,7 +9,7 @@
 //! Lookup::join(&request, running, .., now)    -> Share | Alone
 //! Fetch::on_response(&mut response, .., now)  -> Store | Freshen | ServeStale | Pass
 //! Fetch::on_error(now)                        -> ServeStale | Fail
-//! Unsafe::on_response(&response)              -> keys to invalidate
+//! Unsafe::on_response(&response)              -> keys and cache groups to invalidate
 //! ```
 //!
 //! A cache of your own can be built on it without any other part of this crate:
@@ -56,6 +56,7 @@ mod index;
 mod invalidation;
 mod join;
 mod key;
+mod labels;
 mod mode;
 mod options;
 mod precondition;
@@ -67,17 +68,20 @@ mod stale;
 mod stale_options;
 mod status;
 mod storing;
+mod structured;
 mod validation;
 mod variants;
 
 pub(crate) use self::head::owned_fields;
+#[cfg(feature = "disk")]
+pub(crate) use self::labels::{Labels, Texts};
 #[cfg(feature = "reqwest")]
 pub(crate) use self::validation::RedirectedInside;
 pub use self::{
     age::Timestamp,
     head::{StoredHead, StoredResponse},
     index::{Index, Placement, VariantBound, Wanted},
-    invalidation::Unsafe,
+    invalidation::{Invalidated, Unsafe},
     join::{Join, Role, Running, Uncollapsed},
     key::CacheKey,
     mode::{CacheMode, Cached, Private},

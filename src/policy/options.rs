@@ -1,8 +1,8 @@
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-use http::{Extensions, Uri, request};
+use http::{Extensions, HeaderName, Uri, request};
 
-use super::{query::QueryKey, stale::StaleRules};
+use super::{labels::usual_tag_fields, query::QueryKey, stale::StaleRules};
 
 /// For whom responses are kept (RFC 9111 §1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,6 +112,7 @@ pub(super) struct StoringRules {
     pub(super) negative_max: Duration,
     pub(super) default_ttl: Option<Duration>,
     pub(super) strict_s_maxage: bool,
+    pub(super) tag_fields: Arc<[HeaderName]>,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -161,6 +162,7 @@ impl Policy {
             negative_max: Duration::from_secs(60),
             default_ttl: None,
             strict_s_maxage: false,
+            tag_fields: Arc::new(usual_tag_fields()),
         };
         let fingerprint = storing.fingerprint();
         Self {
@@ -228,6 +230,23 @@ impl Policy {
     /// `Proxy-Authorization`. Default: `Bypass` when shared, `Store` when private.
     pub fn vary_on_credentials(self, choice: VaryOnCredentials) -> Self {
         self.storing(|storing| storing.vary_on_credentials = choice)
+    }
+
+    /// The response fields that [tags](crate::Purge::tag) are read from, apart by commas and white
+    /// space. Default: `Surrogate-Key` and `Cache-Tag`.
+    ///
+    /// A response with more than 256 tags and cache groups, or more than 16 KiB of them, is not
+    /// stored.
+    ///
+    /// ```
+    /// use http::HeaderName;
+    /// use larder::Policy;
+    ///
+    /// let policy = Policy::shared().tag_fields([HeaderName::from_static("edge-cache-tag")]);
+    /// ```
+    pub fn tag_fields(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        let names = names.into_iter().collect();
+        self.storing(|storing| storing.tag_fields = names)
     }
 
     /// What a request's `no-cache` and `max-age` do (RFC 9111 §5.2.1). Default: `Collapse` over one
@@ -331,6 +350,10 @@ impl Policy {
     /// [`Uncollapsed`](crate::Uncollapsed).
     pub fn collapse(self, collapse: bool) -> Self {
         self.rules(|rules| rules.collapse = collapse)
+    }
+
+    pub(crate) fn own_namespace(&self) -> Option<&str> {
+        self.rules.namespace.as_deref()
     }
 
     /// What of a query is part of the key.

@@ -118,6 +118,10 @@ impl Lookup<'_> {
                     Err(_) => continue,
                 }
             };
+            let facts = match response.softly_purged() {
+                Some(then) => Cow::Owned(stale_since(facts.into_owned(), response, then)),
+                None => facts,
+            };
             if best.as_ref().is_none_or(|(_, _, newest)| facts.date > newest.date) {
                 best = Some((index, response, facts));
             }
@@ -227,6 +231,14 @@ impl Lookup<'_> {
             }
             && self.policy.rules.stale.bounded(staleness) == staleness
     }
+}
+
+/// The facts of a response that a soft purge made stale: its lifetime ended then, so that the
+/// windows for stale use begin there.
+fn stale_since(facts: Facts, response: &StoredResponse, then: Timestamp) -> Facts {
+    let resident = then.since(response.head().asked().received);
+    let lifetime = facts.lifetime.min(age::current_age(&facts, resident));
+    Facts { lifetime, ..facts }
 }
 
 /// How a stored response may be used.

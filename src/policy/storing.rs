@@ -6,6 +6,7 @@ use super::{
     fields,
     freshness::{Freshness, is_heuristically_cacheable},
     head::{Asked, Facts, Revalidate, StoredHead, storable_fields},
+    labels::Labels,
     mode::Cached,
     options::{Rules, Scope, SetCookie, StoringRules, VaryOnCredentials},
     stale::Windows,
@@ -47,6 +48,7 @@ pub(super) fn evaluate(
         return Err(Reason::VaryCredentials);
     }
 
+    let labels = Labels::of(storing, headers, cached)?;
     let facts = facts(rules, asked, status, headers, &directives, cached);
     let has_validator =
         headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED);
@@ -67,7 +69,7 @@ pub(super) fn evaluate(
     if date::field(headers, &header::DATE, asked.received.wall()).is_none() {
         fields.insert(header::DATE, date::format(asked.received.wall()));
     }
-    let head = StoredHead::new(status, fields, asked, facts, cached.cloned());
+    let head = StoredHead::new(status, fields, asked, facts, cached.cloned(), labels);
     Ok(Storable { head, names })
 }
 

@@ -151,6 +151,12 @@ impl VariantKey {
         self.0.is_empty()
     }
 
+    /// The key that was kept as `bytes`.
+    #[cfg(feature = "disk")]
+    pub(crate) fn from_bytes(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
     /// The encoding, to be compared in full.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

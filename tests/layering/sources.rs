@@ -108,7 +108,7 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 27] = [
     "policy",
     "error",
     "sync",
@@ -118,9 +118,12 @@ const ORDER: [&str; 24] = [
     "log",
     "flight",
     "memo",
+    "positions",
     "inflight",
     "purge",
     "storage",
+    "sweep",
+    "stats",
     "recorder",
     "fill",
     "background",

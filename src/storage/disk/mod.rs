@@ -53,6 +53,7 @@ mod pool;
 pub mod probe;
 mod purges;
 mod records;
+mod scan;
 mod spare;
 mod store;
 mod writer;
@@ -89,7 +90,7 @@ pub use self::{
     options::{DiskOptions, Durability},
     writer::DiskWriter,
 };
-use super::{CacheManager, Entry, Error, Found, StoredBody};
+use super::{CacheManager, Entry, Error, Found, StoredBody, Usage, Visitor};
 use crate::{
     policy::{CacheKey, Placement, Secret, StoredHead, VariantKey, Wanted},
     purge::PurgeLog,
@@ -378,5 +379,13 @@ impl CacheManager for DiskManager {
 
     fn purge_log(&self) -> &PurgeLog {
         &self.inner.store.purges
+    }
+
+    async fn scan(&self, visitor: &mut impl Visitor<DiskHandle>) -> Result<(), Error> {
+        scan::scan(&self.inner, visitor).await
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        Some(Usage::new(self.len(), self.bytes()))
     }
 }

@@ -26,8 +26,8 @@ use crate::{
 const MAGIC: &[u8; 8] = b"LARDERPL";
 const VERSION: u32 = 1;
 const HEADER: usize = 40;
-/// A file with more records than this is written again; a log holds 4 096.
-const MAX_RECORDS: usize = 2 * 4096;
+/// A file with more records than this is written again; a log holds half of it.
+const MAX_RECORDS: usize = 2 << 16;
 /// More than so many records could take.
 const MAX_BYTES: u64 = 1 << 30;
 
