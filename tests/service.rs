@@ -24,6 +24,12 @@ mod failing;
 mod fill;
 #[path = "service/freshness.rs"]
 mod freshness;
+#[path = "service/groups.rs"]
+mod groups;
+#[path = "service/handle.rs"]
+mod handle;
+#[path = "service/interleavings.rs"]
+mod interleavings;
 #[path = "service/invalidation.rs"]
 mod invalidation;
 #[path = "service/key.rs"]
@@ -48,12 +54,18 @@ mod security;
 mod sharing;
 #[path = "service/slow_store.rs"]
 mod slow_store;
+#[path = "service/soft.rs"]
+mod soft;
 #[path = "service/spy.rs"]
 mod spy;
 #[path = "service/stale.rs"]
 mod stale;
 #[path = "service/storing.rs"]
 mod storing;
+#[path = "service/sweeping.rs"]
+mod sweeping;
+#[path = "service/tags.rs"]
+mod tags;
 #[path = "service/users.rs"]
 mod users;
 #[path = "service/validation.rs"]
