@@ -50,7 +50,8 @@ fn open(path: &Path) -> CacheLayer<DiskManager> {
 /// Each selector, hard and soft, holds after a restart, and is counted by a walk through the files.
 #[test]
 fn every_selector_outlives_a_restart() {
-    let purges: [(fn() -> Purge, &[&str]); 6] = [
+    type Case = (fn() -> Purge, &'static [&'static str]);
+    let purges: [Case; 6] = [
         (|| Purge::tag("ta"), &PAGES[..1]),
         (|| Purge::tag("own tag"), &PAGES),
         (|| Purge::group("http://a.example", "g").unwrap(), &PAGES),
