@@ -419,6 +419,7 @@ mod tests {
         let now = Timestamp::from_wall(SystemTime::UNIX_EPOCH);
         let asker = Asker {
             key,
+            began: 0,
             role,
             now,
             tried: &[],

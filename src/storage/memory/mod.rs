@@ -12,9 +12,7 @@ use self::{
     record::Body,
     store::{Limits, Store, Taken},
 };
-use super::{
-    CacheManager, Entry, EntryWriter, Error, Found, StoredBody, Ticket, Usage, Visitor,
-};
+use super::{CacheManager, Entry, EntryWriter, Error, Found, StoredBody, Ticket, Usage, Visitor};
 use crate::{
     policy::{CacheKey, Placement, Secret, StoredHead, StoredResponse, Wanted},
     purge::PurgeLog,
