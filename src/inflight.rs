@@ -14,6 +14,7 @@ use crate::{
     flight::{Flight, Landing, Passenger, Sharing},
     memo::Memo,
     policy::{CacheKey, NameSet, Role, Timestamp, VariantKey},
+    positions::{Place, Positions},
     sync::{Mutex, MutexGuard, lock},
 };
 
@@ -24,6 +25,7 @@ pub(crate) struct Inflight {
     ids: AtomicU64,
     /// How many have ended, so that a look-up can tell whether one did meanwhile.
     ended: AtomicU64,
+    positions: Positions,
 }
 
 const SHARDS: usize = 16;
@@ -97,6 +99,8 @@ impl Rechecks {
 /// Somebody who is about to ask.
 pub(crate) struct Asker<'a> {
     pub(crate) key: &'a CacheKey,
+    /// Where the purge log was when the request came.
+    pub(crate) began: u64,
     pub(crate) role: Role,
     pub(crate) now: Timestamp,
     /// Whose answer was no use.
@@ -132,11 +136,17 @@ impl Default for Inflight {
             hasher: RandomState::new(),
             ids: AtomicU64::new(0),
             ended: AtomicU64::new(0),
+            positions: Positions::default(),
         }
     }
 }
 
 impl Inflight {
+    /// Where those began that are at work.
+    pub(crate) fn positions(&self) -> &Positions {
+        &self.positions
+    }
+
     /// How many requests have ended so far.
     pub(crate) fn ended(&self) -> u64 {
         self.ended.load(Ordering::Acquire)
@@ -182,8 +192,10 @@ impl Inflight {
         }
         let passenger = begin();
         let seen = group.begin(kind, id, &passenger, variant);
-        let key = asker.key.clone();
-        Entered::Asking(Fetching { inflight: self.clone(), key, hash, id, seen, kind }, passenger)
+        let (key, place) = (asker.key.clone(), self.positions.enter(asker.began));
+        let inflight = self.clone();
+        let fetching = Fetching { inflight, key, hash, id, seen, kind, _place: place };
+        Entered::Asking(fetching, passenger)
     }
 
     /// Enters a refresh; `None` if it is under way, or has been just now, or has failed too often.
@@ -208,18 +220,21 @@ impl Inflight {
         let passenger = begin();
         let (kind, key) = (Kind::Refresh, asker.key.clone());
         let seen = group.begin(kind, id, &passenger, variant);
-        Some((Fetching { inflight: self.clone(), key, hash, id, seen, kind }, passenger))
+        let (inflight, place) = (self.clone(), self.positions.enter(asker.began));
+        Some((Fetching { inflight, key, hash, id, seen, kind, _place: place }, passenger))
     }
 
     /// Enters a request that writes, and whose response may be stored; nobody waits for it.
-    pub(crate) fn enter_write(self: &Arc<Self>, key: &CacheKey) -> Fetching {
+    /// It came when the purge log was where it `began`.
+    pub(crate) fn enter_write(self: &Arc<Self>, key: &CacheKey, began: u64) -> Fetching {
         let hash = self.hasher.hash_one(key);
         let mut shard = self.shard(hash);
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let group = shard.groups.entry(key.clone()).or_default();
         group.fetches += 1;
         let (kind, seen) = (Kind::Unlisted, group.invalidations);
-        Fetching { inflight: self.clone(), key: key.clone(), hash, id, seen, kind }
+        let (inflight, place) = (self.clone(), self.positions.enter(began));
+        Fetching { inflight, key: key.clone(), hash, id, seen, kind, _place: place }
     }
 
     fn has_changed(&self, asker: &Asker<'_>) -> bool {
@@ -324,6 +339,7 @@ pub(crate) struct Fetching {
     id: u64,
     seen: u64,
     kind: Kind,
+    _place: Place,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -350,6 +366,11 @@ impl Fetching {
             None => Vec::new(),
         };
         drop(unlisted);
+    }
+
+    /// The resource that is asked for.
+    pub(crate) fn key(&self) -> &CacheKey {
+        &self.key
     }
 
     /// Whether an unsafe request has come since this fetch began.
@@ -426,6 +447,7 @@ mod tests {
         let now = Timestamp::from_wall(SystemTime::UNIX_EPOCH);
         let asker = Asker {
             key,
+            began: 0,
             role,
             now,
             tried: &[],

@@ -108,7 +108,7 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 26] = [
+const ORDER: [&str; 30] = [
     "policy",
     "error",
     "sync",
@@ -119,9 +119,13 @@ const ORDER: [&str; 26] = [
     "log",
     "flight",
     "memo",
+    "positions",
     "inflight",
     "purge",
+    "admission",
     "storage",
+    "sweep",
+    "stats",
     "recorder",
     "fill",
     "background",
@@ -257,6 +261,7 @@ fn options_that_lift_what_a_response_forbids_are_named_dangerous() {
         "understood",
         "set_cookie",
         "vary_on_credentials",
+        "tag_fields",
         "targets",
         "downstream",
         "default_ttl",

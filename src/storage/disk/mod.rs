@@ -63,6 +63,7 @@ pub mod probe;
 mod purges;
 mod recent;
 mod records;
+mod scan;
 mod spare;
 mod store;
 mod table;
@@ -102,7 +103,7 @@ pub use self::{
     options::{DiskOptions, Durability},
     writer::DiskWriter,
 };
-use super::{CacheManager, Entry, Error, Found, StoredBody};
+use super::{CacheManager, Entry, Error, Found, StoredBody, Usage, Visitor};
 use crate::{
     pending::Pending,
     policy::{CacheKey, Placement, Secret, StoredHead, VariantKey, Wanted},
@@ -397,5 +398,13 @@ impl CacheManager for DiskManager {
 
     fn purge_log(&self) -> &PurgeLog {
         &self.inner.store.purges
+    }
+
+    async fn scan(&self, visitor: &mut impl Visitor<DiskHandle>) -> Result<(), Error> {
+        scan::scan(&self.inner, visitor).await
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        Some(Usage::new(self.len(), self.bytes()))
     }
 }
