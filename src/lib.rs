@@ -92,7 +92,7 @@
 //!
 //! # What it does not do
 //!
-//! Responses to `Range` requests pass by the cache, and so do requests with a body, `CONNECT`, and
+//! Responses with 206 pass by the cache, and so do requests for several ranges or with a body, `CONNECT`, and
 //! upgrades.
 //!
 //! # Coverage of RFC 9111
@@ -106,6 +106,7 @@
 //! | 3.1 | `fields` | those of the connection are not stored |
 //! | 3.2, 4.3.4 | `freshening` | by a 304 |
 //! | 3.3, 3.4 | | partial responses pass by |
+//! | RFC 9110 §14 | | one range of what is stored or on its way: 206, 416, `If-Range` |
 //! | 3.5 | `authorization` | in a shared cache |
 //! | 4 | `method` | GET and HEAD are answered, concurrent ones by one; unsafe methods are written through |
 //! | 4.1 | `selection`, `vary` | variants side by side, codings and languages normalised |

@@ -48,6 +48,8 @@ mod posting;
 mod purging;
 #[path = "service/query.rs"]
 mod query;
+#[path = "service/ranges.rs"]
+mod ranges;
 #[path = "service/refresh.rs"]
 mod refresh;
 #[path = "service/requests.rs"]

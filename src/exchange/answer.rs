@@ -62,6 +62,9 @@ pub(super) fn send_stored<M: CacheManager, ResB>(
             let body: StoredBody = core.manager.read(&entry, 0..entry.response().length());
             CacheBody::stored(body, status)
         }
+        (Content::Part { start, end }, Some(entry)) => {
+            CacheBody::stored(core.manager.read(&entry, start..end), status)
+        }
         // Of a body that is not sent, the head alone says how long it is.
         _ => CacheBody::empty(SizeHint::default(), status),
     };

@@ -156,7 +156,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
                 if rings || now.since(*began) >= *after {
                     patience = None;
                     if let Failure::ServeStale(serve) = fetch.on_slow_origin(now) {
-                        let response = send_stored(&core, serve, found.clone());
+                        let response = send_stored(&core, *serve, found.clone());
                         slot.put(Ok(Brought::response(response)));
                         board.bell().ring();
                     }
@@ -174,7 +174,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
             pilot.land(Landing::Failed(None));
             return slot.put(match fetch.on_error(now) {
                 Failure::ServeStale(serve) => {
-                    Ok(Brought::response(send_stored(&core, serve, found)))
+                    Ok(Brought::response(send_stored(&core, *serve, found)))
                 }
                 Failure::Fail => Err(error),
             });

@@ -180,7 +180,7 @@ where
     ) -> Option<Response<CacheBody<ResB>>> {
         let Known::Miss(Ask { fetch, found }) = &self.known else { return None };
         match ask(fetch, self.core.clock.now()) {
-            Failure::ServeStale(serve) => Some(send_stored(&self.core, serve, found.clone())),
+            Failure::ServeStale(serve) => Some(send_stored(&self.core, *serve, found.clone())),
             Failure::Fail => None,
         }
     }
@@ -206,10 +206,14 @@ where
         let Join::Share { mut head, content, status } = joined else { return Next::Again(self) };
         let body = match content {
             Content::Nothing => CacheBody::empty(SizeHint::default(), status),
-            Content::Whole => match sharing.log.read() {
-                Some(cursor) => CacheBody::filling(Reader::new(cursor, passenger), status),
-                None => return Next::Again(self),
-            },
+            Content::Whole | Content::Part { .. } => {
+                let Some(cursor) = sharing.log.read() else { return Next::Again(self) };
+                let cursor = match content {
+                    Content::Part { start, end } => cursor.ranged(start..end),
+                    _ => cursor,
+                };
+                CacheBody::filling(Reader::new(cursor, passenger), status)
+            }
         };
         core.emit.emit(&mut head, status);
         Next::Answered(Response::from_parts(*head, body))

@@ -4,14 +4,21 @@ use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response};
 
-use super::{Lookup, StoredHead, age::Timestamp, downstream, precondition};
+use super::{Lookup, StoredHead, age::Timestamp, downstream, precondition, range};
 
 /// What of a stored body is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// All of it.
     Whole,
-    /// Nothing: the answer to a HEAD request, or a 304.
+    /// From one byte up to another: the answer to a range request (RFC 9110 §14.2).
+    Part {
+        /// The first byte.
+        start: u64,
+        /// The one behind the last.
+        end: u64,
+    },
+    /// Nothing: the answer to a HEAD request, a 304, or a 416.
     Nothing,
 }
 
@@ -21,18 +28,13 @@ impl Lookup<'_> {
         &self,
         request: &HeaderMap,
         stored: &StoredHead,
+        length: Option<u64>,
         age: Duration,
         now: Timestamp,
     ) -> (response::Parts, Content) {
-        answer(
-            self,
-            self.is_conditional.then_some(request),
-            stored.status(),
-            Cow::Borrowed(stored.headers()),
-            age,
-            now,
-            &stored.facts().withheld,
-        )
+        let fields = Cow::Borrowed(stored.headers());
+        let withheld = &stored.facts().withheld;
+        answer(self, request, stored.status(), fields, length, age, now, withheld)
     }
 
     /// What the client sees of a response that is stored, or comes from the store.
@@ -54,24 +56,38 @@ impl Lookup<'_> {
     }
 }
 
-/// The head of an answer made of a stored response, the client's own conditions heard.
+/// The head of an answer made of a stored response whose body has `length` bytes, the client's own
+/// conditions heard, in the order of RFC 9110 §13.2.2.
+#[expect(clippy::too_many_arguments, reason = "each is a fact of its own, and two callers differ")]
 pub(super) fn answer(
     lookup: &Lookup<'_>,
-    conditions: Option<&HeaderMap>,
+    request: &HeaderMap,
     status: StatusCode,
     stored: Cow<'_, HeaderMap>,
+    length: Option<u64>,
     age: Duration,
     now: Timestamp,
     withheld: &[header::HeaderName],
 ) -> (response::Parts, Content) {
     let (mut head, ()) = Response::new(()).into_parts();
     let content;
-    let is_not_modified =
-        |request| precondition::is_not_modified(request, status, &stored, now.wall());
-    if conditions.is_some_and(is_not_modified) {
+    if lookup.is_conditional && precondition::is_not_modified(request, status, &stored, now.wall())
+    {
         head.status = StatusCode::NOT_MODIFIED;
         head.headers = precondition::not_modified_fields(&stored);
         content = Content::Nothing;
+    } else if let Some(range) = lookup.range
+        && let Some(length) = length
+        && status == StatusCode::OK
+        && range::is_wanted_of(request, &stored, now.wall())
+    {
+        let Some(range) = range.of(length) else {
+            return (range::not_satisfiable(length, now), Content::Nothing);
+        };
+        head.status = StatusCode::PARTIAL_CONTENT;
+        head.headers = stored.into_owned();
+        range::set_fields(&mut head.headers, &range, length);
+        content = Content::Part { start: range.start, end: range.end };
     } else {
         head.status = status;
         head.headers = stored.into_owned();

@@ -201,9 +201,10 @@ impl Asking {
         let stored = candidate.response.head();
         let (head, content): (response::Parts, Content) = answer::answer(
             &self.lookup,
-            Some(&self.request),
+            &self.request,
             stored.status(),
             fields,
+            Some(candidate.response.length()),
             age,
             now,
             &[],

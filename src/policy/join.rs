@@ -19,6 +19,7 @@ pub struct Running {
     head: StoredHead,
     names: NameSet,
     variant: VariantKey,
+    length: Option<u64>,
 }
 
 impl Running {
@@ -28,6 +29,7 @@ impl Running {
             head: store.head().clone(),
             names: placement.names().clone(),
             variant: placement.variant().clone(),
+            length: store.length(),
         }
     }
 
@@ -102,6 +104,7 @@ impl Lookup<'_> {
             Role::Alone
         } else if self.is_head
             || self.directives.no_store
+            || self.range.is_some()
             || (self.is_conditional && !replaces_conditions)
         {
             // What comes of it is not stored.
@@ -141,7 +144,11 @@ impl Lookup<'_> {
         let age = age::current_age(&facts, resident);
         match self.may_use(&facts, age, resident) {
             Ok(Use::AsItIs) => {
-                let (head, content) = self.answer(request, head, age, now);
+                // Of a length that nobody knows yet no part can be told.
+                if self.range.is_some() && running.length.is_none() {
+                    return Join::Alone(Reason::Range);
+                }
+                let (head, content) = self.answer(request, head, running.length, age, now);
                 let status = CacheStatus::forwarded(why).collapsed();
                 Join::Share { head: Box::new(head), content, status }
             }

@@ -71,6 +71,7 @@ mod options;
 mod others;
 mod precondition;
 mod query;
+mod range;
 mod reason;
 mod refresh;
 mod request;

@@ -15,7 +15,7 @@ pub enum Reason {
     Upgrade,
     /// The request has a body that the key does not see.
     RequestBody,
-    /// A `Range` request (RFC 9110 §14.2).
+    /// A `Range` request that the cache cannot answer (RFC 9110 §14.2).
     Range,
     /// `If-Match` or `If-Unmodified-Since`: the origin's to evaluate (RFC 9110 §13.1.1).
     Precondition,

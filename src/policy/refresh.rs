@@ -23,14 +23,14 @@ use super::{
 #[must_use]
 pub enum Failure {
     /// The stored response is used (RFC 9111 §4.2.4).
-    ServeStale(Serve),
+    ServeStale(Box<Serve>),
     /// The error is the answer.
     Fail,
 }
 
 impl Failure {
     fn of(serve: Option<Serve>) -> Self {
-        serve.map_or(Self::Fail, Self::ServeStale)
+        serve.map_or(Self::Fail, |serve| Self::ServeStale(Box::new(serve)))
     }
 }
 
@@ -84,6 +84,7 @@ impl Refresh {
         let lookup = Lookup {
             is_head: false,
             is_conditional: false,
+            range: None,
             authorization: request.headers.contains_key(header::AUTHORIZATION),
             directives: RequestDirectives::default(),
             mode: CacheMode::Default,
@@ -175,9 +176,10 @@ impl Asking {
         }
         let (head, content) = answer::answer(
             &self.lookup,
-            Some(&self.request),
+            &self.request,
             response.head().status(),
             Cow::Borrowed(response.head().headers()),
+            Some(response.length()),
             age,
             now,
             &facts.withheld,

@@ -10,6 +10,7 @@ use super::{
     hooks::Apart,
     index::Wanted,
     invalidation::Post,
+    range::ByteRange,
     variants::{Secret, Selecting},
 };
 
@@ -41,6 +42,8 @@ pub struct Lookup<'p> {
     pub(super) authorization: bool,
     pub(super) is_conditional: bool,
     pub(super) collapses: bool,
+    /// The one range that is asked for.
+    pub(super) range: Option<ByteRange>,
     pub(super) directives: RequestDirectives,
 }
 
@@ -132,9 +135,12 @@ impl Policy {
         if body.exact() != Some(0) {
             return Err(Reason::RequestBody);
         }
-        if fields.range {
-            return Err(Reason::Range);
-        }
+        let range = match ByteRange::parse(headers) {
+            // RFC 9110 §14.2: of no meaning but with GET.
+            _ if !fields.range || head.method != Method::GET => None,
+            Some(range) => Some(range),
+            None => return Err(Reason::Range),
+        };
         if fields.precondition {
             return Err(Reason::Precondition);
         }
@@ -147,6 +153,7 @@ impl Policy {
             authorization: fields.authorization,
             is_conditional: fields.conditional,
             collapses: rules.collapse && head.extensions.get::<Uncollapsed>().is_none(),
+            range,
             directives: fields.directives(headers),
         })
     }
@@ -164,6 +171,7 @@ impl Policy {
             authorization: fields.authorization,
             is_conditional: false,
             collapses: false,
+            range: None,
             directives: fields.directives(&head.headers),
         };
         Ok(Post { lookup, request: head.headers.clone() })
@@ -205,6 +213,7 @@ impl Lookup<'_> {
             authorization: self.authorization,
             is_conditional: self.is_conditional,
             collapses: self.collapses,
+            range: self.range,
             directives: self.directives,
         }
     }
@@ -321,7 +330,9 @@ mod tests {
         assert_bypass(begin(&policy, get().method("CONNECT"), 0), Reason::Upgrade);
         assert_bypass(begin(&policy, with("upgrade", "websocket"), 0), Reason::Upgrade);
         assert_bypass(begin(&policy, get(), 1), Reason::RequestBody);
-        assert_bypass(begin(&policy, with("range", "bytes=0-1"), 0), Reason::Range);
+        for several in ["bytes=0-1,3-4", "items=0-1", "bytes=2-1"] {
+            assert_bypass(begin(&policy, with("range", several), 0), Reason::Range);
+        }
         assert_bypass(begin(&policy, with("if-match", "\"a\""), 0), Reason::Precondition);
         // RFC 9110 §7.6.1
         for option in ["authorization", "close, Cookie", "cache-control", "x-a", "host"] {

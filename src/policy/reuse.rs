@@ -76,7 +76,13 @@ impl Lookup<'_> {
         let (reason, candidate, others) = match chosen {
             Chosen::Use { index, response, age, lifetime, refresh } => {
                 let status = CacheStatus::hit(seconds(lifetime) - seconds(age));
-                let (head, content) = self.answer(&request.headers, response.head(), age, now);
+                let (head, content) = self.answer(
+                    &request.headers,
+                    response.head(),
+                    Some(response.length()),
+                    age,
+                    now,
+                );
                 let serve = Serve { index, head, content, status };
                 return match refresh {
                     Some(candidate) => {

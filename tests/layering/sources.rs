@@ -228,28 +228,6 @@ fn used_from_crate(code: &str) -> Vec<String> {
     used
 }
 
-/// Every numbered behaviour of the requirements has a test that cites it.
-#[test]
-fn every_behaviour_has_a_test() {
-    const BEHAVIOURS: u32 = 41;
-    /// Refreshes in the background, and ranges: not there yet. Whoever brings them takes them out.
-    const PENDING: [u32; 5] = [30, 33, 34, 35, 36];
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let mut cited = Vec::new();
-    for path in files(&tests).into_iter().chain(files(&source_dir())) {
-        let text = fs::read_to_string(path).unwrap();
-        for rest in text.split("ehaviour").skip(1) {
-            let rest = rest.trim_start_matches('s');
-            let list = rest.split(|c: char| !(c.is_ascii_digit() || ", and".contains(c))).next();
-            let numbers = list.unwrap_or_default().split(|c: char| !c.is_ascii_digit());
-            cited.extend(numbers.filter_map(|number| number.parse::<u32>().ok()));
-        }
-    }
-    let mut uncited: Vec<_> = (1..=BEHAVIOURS).filter(|number| !cited.contains(number)).collect();
-    uncited.retain(|number| !PENDING.contains(number));
-    assert_eq!(uncited, [0; 0]);
-}
-
 /// Scenario 3.14: whoever adds an option says here whether it can make a cache keep or share what a
 /// response forbids; one that can has `dangerous_` in its name.
 #[test]

@@ -23,7 +23,7 @@ fn described() -> Reply {
     ok().cache_control("max-age=60").header("content-location", "/form?a")
 }
 
-/// Behaviour 8.
+/// Behaviour 8; RFC 9110 §9.3.3.
 #[tokio::test]
 async fn a_post_that_names_its_uri_and_its_lifetime_serves_later_gets() {
     for policy in [Policy::shared(), Policy::private()] {
