@@ -22,6 +22,8 @@ mod downstream;
 mod edges;
 #[path = "service/failing.rs"]
 mod failing;
+#[path = "service/fencing.rs"]
+mod fencing;
 #[path = "service/fill.rs"]
 mod fill;
 #[path = "service/freshness.rs"]

@@ -136,3 +136,19 @@ async fn hard_beats_soft() {
         assert_eq!(cache.origin.last().field("if-none-match"), None);
     }
 }
+
+/// RFC 9111 §4.1: another variant that would do, as it is in the language that the request rates best,
+/// does so no longer.
+#[tokio::test]
+async fn another_variant_is_stale_too() {
+    let cache = cache(Policy::shared().normalise_language(true));
+    cache.origin.on(|_| {
+        let reply = ok().cache_control("max-age=60").header("vary", "accept-language");
+        reply.header("content-language", "de").text("hallo")
+    });
+    let handle = cache.layer.handle();
+    cache.get_with("/", &[("accept-language", "de, en;q=0.5")]).await;
+    cache.get_with("/", &[("accept-language", "de, fr;q=0.5")]).await.assert_hit();
+    handle.purge(Purge::everything().soft()).await.unwrap();
+    cache.get_with("/", &[("accept-language", "de, it;q=0.5")]).await.assert_forwarded();
+}

@@ -1,5 +1,3 @@
-//! Who is asking the origin for what.
-
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
@@ -10,11 +8,16 @@ use std::{
     time::Duration,
 };
 
+use super::{
+    Asker, Entered, Fetching,
+    fetching::Kind,
+    group::{Group, Seen},
+};
 use crate::{
-    flight::{Flight, Landing, Passenger, Sharing},
+    flight::Passenger,
     memo::Memo,
-    policy::{CacheKey, NameSet, Role, Timestamp, VariantKey},
-    positions::{Place, Positions},
+    policy::{CacheKey, Role},
+    positions::Positions,
     sync::{Mutex, MutexGuard, lock},
 };
 
@@ -24,109 +27,21 @@ pub(crate) struct Inflight {
     hasher: RandomState,
     ids: AtomicU64,
     /// How many have ended, so that a look-up can tell whether one did meanwhile.
-    ended: AtomicU64,
+    pub(super) ended: AtomicU64,
     positions: Positions,
 }
 
 const SHARDS: usize = 16;
-/// So many requests for the same thing may be waited for before everybody asks for himself.
-const MAX_LEADERS: usize = 3;
 /// For so long everybody then does.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// For so long nobody waits for an answer to what was answered for one client alone,
-const FOR_ONE: Duration = Duration::from_secs(10);
-/// or not at all.
-const FAILED: Duration = Duration::from_secs(1);
-
-/// A refresh that fails is tried again after a second, then after twice as long, up to this.
-const MAX_BACK_OFF: Duration = Duration::from_secs(60);
-
-/// Why an answer was of no use to others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lapse {
-    /// It was for the one who asked.
-    ForOne,
-    /// There was none.
-    Failed,
-}
-
 #[derive(Default)]
-struct Shard {
-    groups: HashMap<CacheKey, Group>,
+pub(super) struct Shard {
+    pub(super) groups: HashMap<CacheKey, Group>,
     /// What nobody waits for.
-    memo: Memo,
+    pub(super) memo: Memo,
     /// What is not refreshed for a while.
-    refreshes: Memo,
-}
-
-#[derive(Default)]
-struct Group {
-    fetches: usize,
-    invalidations: u64,
-    /// Those that others may wait for.
-    flights: Vec<Listed>,
-    /// What `Vary` named in the newest answer.
-    names: Option<NameSet>,
-}
-
-struct Listed {
-    id: u64,
-    flight: Arc<Flight>,
-    /// The variant that it is for, as far as that is known.
-    variant: Option<VariantKey>,
-}
-
-/// How often a request may still look into the store again because another has come back.
-pub(crate) struct Rechecks(usize);
-
-impl Default for Rechecks {
-    fn default() -> Self {
-        Self(3)
-    }
-}
-
-impl Rechecks {
-    pub(crate) fn are_left(&self) -> bool {
-        self.0 > 0
-    }
-
-    pub(crate) fn spend(&mut self) {
-        self.0 = self.0.saturating_sub(1);
-    }
-}
-
-/// Somebody who is about to ask.
-pub(crate) struct Asker<'a> {
-    pub(crate) key: &'a CacheKey,
-    /// Where the purge log was when the request came.
-    pub(crate) began: u64,
-    pub(crate) role: Role,
-    pub(crate) now: Timestamp,
-    /// Whose answer was no use.
-    pub(crate) tried: &'a [u64],
-    /// Who has given no sign of life for `patience`.
-    pub(crate) waited_for: &'a [u64],
-    pub(crate) patience: Duration,
-    /// How many had ended when the store was asked, if it was.
-    pub(crate) ended: Option<u64>,
-    /// What `Vary` named when this was last seen.
-    pub(crate) names: Option<NameSet>,
-    pub(crate) variant: &'a dyn Fn(&NameSet) -> VariantKey,
-}
-
-/// What somebody does who was about to ask.
-pub(crate) enum Entered {
-    /// Ask.
-    Asking(Fetching, Passenger),
-    /// Wait for this one.
-    Waiting(u64, Passenger),
-    /// Read what is all there already, and not yet in the store.
-    Arrived(u64, Arc<Sharing>),
-    /// Go on waiting.
-    KeepWaiting,
-    /// Look into the store again: somebody has come back since.
-    LookAgain,
+    pub(super) refreshes: Memo,
 }
 
 impl Default for Inflight {
@@ -256,7 +171,7 @@ impl Inflight {
         drop(unlisted);
     }
 
-    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
+    pub(super) fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
         lock(&self.shards[(hash as usize) % SHARDS])
     }
 
@@ -266,175 +181,13 @@ impl Inflight {
     }
 }
 
-enum Seen {
-    Waiting(u64, Passenger),
-    Arrived(u64, Arc<Sharing>),
-    KeepWaiting,
-    TooMany,
-}
-
-impl Listed {
-    fn is_other(&self, variant: Option<&VariantKey>) -> bool {
-        matches!((variant, &self.variant), (Some(ours), Some(theirs)) if ours != theirs)
-    }
-}
-
-impl Group {
-    fn begin(
-        &mut self,
-        kind: Kind,
-        id: u64,
-        passenger: &Passenger,
-        variant: Option<VariantKey>,
-    ) -> u64 {
-        self.fetches += 1;
-        if kind != Kind::Unlisted {
-            self.flights.push(Listed { id, flight: passenger.flight().clone(), variant });
-        }
-        self.invalidations
-    }
-
-    fn find(&self, asker: &Asker<'_>, variant: Option<&VariantKey>) -> Option<Seen> {
-        let (mut silent, mut is_waiting) = (0, false);
-        for listed in &self.flights {
-            let Listed { id, flight, .. } = listed;
-            if listed.is_other(variant) || asker.tried.contains(id) {
-                continue;
-            }
-            let landing = flight.landing();
-            if landing.is_none() && asker.now.since(flight.began()) >= asker.patience {
-                silent += 1;
-                continue;
-            }
-            if asker.waited_for.contains(id) {
-                is_waiting = true;
-                continue;
-            }
-            match landing {
-                Some(Landing::Shared(sharing)) if !sharing.log.is_open() => continue,
-                Some(Landing::Shared(sharing)) => match flight.join() {
-                    Some(passenger) => return Some(Seen::Waiting(*id, passenger)),
-                    None if sharing.log.is_whole() => return Some(Seen::Arrived(*id, sharing)),
-                    None => continue,
-                },
-                Some(_) => continue,
-                None => match flight.join() {
-                    Some(passenger) => return Some(Seen::Waiting(*id, passenger)),
-                    None => continue,
-                },
-            }
-        }
-        if is_waiting {
-            return Some(Seen::KeepWaiting);
-        }
-        (silent >= MAX_LEADERS).then_some(Seen::TooMany)
-    }
-}
-
-/// A fetch on its way. Leaves the table when it is dropped.
-pub(crate) struct Fetching {
-    inflight: Arc<Inflight>,
-    key: CacheKey,
-    hash: u64,
-    id: u64,
-    seen: u64,
-    kind: Kind,
-    _place: Place,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// Others may wait for it.
-    Listed,
-    /// Nobody waits for it but who makes it.
-    Unlisted,
-    /// Others may wait for it; nobody asked for it.
-    Refresh,
-}
-
-impl Fetching {
-    /// Marks all others that are on their way to the same resource, as
-    /// [`Inflight::invalidate`] does, and not this one.
-    pub(crate) fn invalidate_others(&mut self) {
-        let unlisted = match self.inflight.shard(self.hash).groups.get_mut(&self.key) {
-            Some(group) => {
-                // Whoever was marked before stays marked.
-                self.seen += u64::from(self.seen == group.invalidations);
-                group.invalidations += 1;
-                std::mem::take(&mut group.flights)
-            }
-            None => Vec::new(),
-        };
-        drop(unlisted);
-    }
-
-    /// The resource that is asked for.
-    pub(crate) fn key(&self) -> &CacheKey {
-        &self.key
-    }
-
-    /// Whether an unsafe request has come since this fetch began.
-    pub(crate) fn is_invalidated(&self) -> bool {
-        let shard = self.inflight.shard(self.hash);
-        shard.groups.get(&self.key).is_none_or(|group| group.invalidations != self.seen)
-    }
-
-    /// It turned out to be for this variant, and anybody may share it who selects it.
-    pub(crate) fn is_shared(&self, names: &NameSet, variant: &VariantKey) {
-        let mut shard = self.inflight.shard(self.hash);
-        let Shard { groups, memo, refreshes } = &mut *shard;
-        memo.forget(self.hash);
-        refreshes.forget(self.hash);
-        if let Some(group) = groups.get_mut(&self.key) {
-            group.names = Some(names.clone());
-            if let Some(listed) = group.flights.iter_mut().find(|listed| listed.id == self.id) {
-                listed.variant = Some(variant.clone());
-            }
-        }
-    }
-
-    /// It turned out to be for nobody else: for a while nobody waits for the likes of it.
-    pub(crate) fn is_not_shared(&self, lapse: Lapse, now: Timestamp) {
-        let mut shard = self.inflight.shard(self.hash);
-        if self.kind == Kind::Refresh && lapse == Lapse::Failed {
-            shard.refreshes.back_off(self.hash, now, FAILED, MAX_BACK_OFF);
-        }
-        if self.kind != Kind::Unlisted {
-            let how_long = match lapse {
-                Lapse::ForOne => FOR_ONE,
-                Lapse::Failed => FAILED,
-            };
-            shard.memo.remember(self.hash, now, how_long);
-        }
-    }
-}
-
-impl Drop for Fetching {
-    fn drop(&mut self) {
-        self.inflight.ended.fetch_add(1, Ordering::AcqRel);
-        let mut shard = self.inflight.shard(self.hash);
-        let mut unlisted = None;
-        if let Some(group) = shard.groups.get_mut(&self.key) {
-            group.fetches -= 1;
-            if let Some(at) = group.flights.iter().position(|listed| listed.id == self.id) {
-                unlisted = Some(group.flights.swap_remove(at));
-            }
-            if group.fetches == 0 {
-                shard.groups.remove(&self.key);
-            }
-        }
-        drop(shard);
-        drop(unlisted);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{sync::Arc, time::SystemTime};
 
     use bytes::Bytes;
 
-    use super::*;
+    use super::{super::Fetching, *};
     use crate::{Disconnect, NoExecutor};
 
     fn key(path: &'static [u8]) -> CacheKey {
