@@ -188,7 +188,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::{super::Fetching, *};
-    use crate::{Disconnect, NoExecutor};
+    use crate::{Disconnect, NoExecutor, flight::Flight, policy::Timestamp};
 
     fn key(path: &'static [u8]) -> CacheKey {
         let mut bytes = vec![1, 0, 0, 0, 0, path.len() as u8];

@@ -60,6 +60,7 @@ impl<V: Default> Index<V> {
         self.broad.last_mut().map(|(_, value)| value)
     }
 
+    #[cfg(feature = "disk")]
     pub(super) fn everything(&self) -> &V {
         &self.everything
     }

@@ -58,6 +58,7 @@ impl Table {
     }
 
     /// What began before this position is gone.
+    #[cfg(feature = "disk")]
     pub(super) fn floor(&self) -> u64 {
         self.index.everything().hard
     }

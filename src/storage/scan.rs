@@ -1,8 +1,4 @@
-use std::{
-    future::{Future, poll_fn},
-    ops::ControlFlow,
-    task::Poll,
-};
+use std::{future::Future, ops::ControlFlow};
 
 use super::Entry;
 use crate::policy::{CacheKey, VariantKey};
@@ -69,19 +65,4 @@ impl Usage {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
-}
-
-/// Lets others go on.
-#[cfg(feature = "memory")]
-pub(super) async fn yield_now() {
-    let mut has_yielded = false;
-    poll_fn(|cx| {
-        if has_yielded {
-            return Poll::Ready(());
-        }
-        has_yielded = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

@@ -1,14 +1,11 @@
-use std::{ops::ControlFlow, sync::Arc};
+use std::{future::poll_fn, ops::ControlFlow, sync::Arc, task::Poll};
 
 use super::{
     MemoryHandle,
     record::{Body, Record},
     store::Store,
 };
-use crate::storage::{
-    Entry,
-    scan::{Scanned, Visitor, yield_now},
-};
+use crate::storage::{Entry, Scanned, Visitor};
 
 /// So many records are looked at before others go on.
 const AT_ONCE: usize = 128;
@@ -47,4 +44,18 @@ impl Store {
             resource.siblings.index().generation() == body.record.generation
         })
     }
+}
+
+/// Lets others go on.
+async fn yield_now() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if has_yielded {
+            return Poll::Ready(());
+        }
+        has_yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
