@@ -1,7 +1,7 @@
 use crate::{
     inflight::Fetching,
     policy::{CacheKey, StoredHead},
-    purge::PurgeLog,
+    purge::{PurgeLog, Verdict},
 };
 
 /// What a response has to get past on its way into the store: whatever was invalidated or purged
@@ -34,11 +34,17 @@ impl Admission {
 
     /// Whether a stored response may go on under another head.
     pub(crate) fn admits_again(&self, stored: &StoredHead, head: &StoredHead) -> bool {
-        self.admits(head) && !self.log.selects_since(self.key(), stored, head.began())
+        self.admits(head) && self.log.judge_since(self.key(), stored, head.began()) == Verdict::Good
     }
 
     /// Whether something has come that takes out what it finds, and may not have found this.
     pub(crate) fn has_missed(&self) -> bool {
         self.fetching.is_invalidated() || self.log.predicates() != self.predicates
+    }
+
+    /// The same of what has gone on under a head that began then: a purge may have selected it by tags
+    /// that it no longer has.
+    pub(crate) fn has_missed_again(&self, stored: &StoredHead, began: u64) -> bool {
+        self.has_missed() || self.log.judge_since(self.key(), stored, began) == Verdict::Gone
     }
 }

@@ -54,11 +54,17 @@ async fn write<M: CacheManager>(
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
-    if !admission.admits_again(entry.response().head(), &own) {
-        return Err(Error::refused());
+    let (stored, began) = (entry.response().head(), own.began());
+    let finished = match admission.admits_again(stored, &own) {
+        true => {
+            // The store is to have the only one.
+            drop(own);
+            writer.finish(trailers).await
+        }
+        false => Err(Error::refused()),
+    };
+    if admission.has_missed_again(stored, began) {
+        manager.delete(admission.key()).await?;
     }
-    // The store is to have the only one.
-    drop(own);
-    writer.finish(trailers).await?;
-    if admission.has_missed() { manager.delete(admission.key()).await } else { Ok(()) }
+    finished
 }

@@ -296,9 +296,9 @@ async fn freshen<M: CacheManager>(
             false
         }
         Update::Replace(head) if admits(&head) => {
-            let is_reusable = head.is_reusable();
+            let (is_reusable, began) = (head.is_reusable(), head.began());
             let updated = core.within(core.manager.update(&entry, head)).await;
-            if admission.has_missed() {
+            if admission.has_missed_again(entry.response().head(), began) {
                 let _ = core.within(core.manager.delete(admission.key())).await;
             }
             is_reusable && updated.is_ok_and(|is_updated| is_updated)

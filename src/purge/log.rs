@@ -164,9 +164,12 @@ impl PurgeLog {
         self.judge(key, head) != Verdict::Gone
     }
 
-    /// Whether a record behind `position` selects a response, softly or not.
-    pub(crate) fn selects_since(&self, key: &CacheKey, head: &StoredHead, position: u64) -> bool {
-        self.position() > position && self.table().judge(key, head, position) != Verdict::Good
+    /// What the records behind `position` say of a response.
+    pub(crate) fn judge_since(&self, key: &CacheKey, head: &StoredHead, position: u64) -> Verdict {
+        match self.position() > position {
+            true => self.table().judge(key, head, position),
+            false => Verdict::Good,
+        }
     }
 
     /// Whether so many records have come since the last walk that it is time for one, although nobody

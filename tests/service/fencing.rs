@@ -4,7 +4,10 @@ use larder::{Policy, Purge};
 use tokio::sync::oneshot;
 use tower::Service;
 
-use crate::support::{Answer, Cache, cache, get, ok, status, with};
+use crate::{
+    spy::Spy,
+    support::{Answer, Cache, cache, cache_over, get, now_or_never, ok, status, with},
+};
 
 /// A cache whose pages vary by `x-a` and have the tag `old`. The origin answers the first condition when
 /// it is released, with these fields, and others than the first with a new page.
@@ -69,6 +72,51 @@ async fn a_purge_beats_a_validation() {
                     let is_gone = selects_stored && !soft;
                     assert_eq!(again.text(), if is_gone { "new" } else { "old" }, "{case}");
                 }
+            }
+        }
+    }
+}
+
+/// The same where it comes between the steps of a store that takes its time: what was purged by the tag
+/// that it had does not come back under another.
+#[tokio::test]
+async fn a_purge_beats_a_store_that_is_being_told() {
+    for (asked_for, vary) in [("1", "x-a"), ("2", "x-a"), ("1", "x-a, x-b")] {
+        for polls in 0..40 {
+            let cache = cache_over(Spy::slow(), Policy::shared());
+            let mut count = 0;
+            cache.origin.on(move |request| {
+                count += 1;
+                let is_conditional = request.headers().contains_key("if-none-match");
+                let (reply, vary, tag) = match is_conditional {
+                    true => (status(304), vary, "new"),
+                    false => (ok(), "x-a", "old"),
+                };
+                let reply = reply.header("etag", "\"1\"").cache_control("max-age=60");
+                let reply = reply.header("vary", vary).header("cache-tag", tag);
+                reply.text(if count > 1 { "new" } else { "old" })
+            });
+            cache.get_with("/", &[("x-a", "1")]).await;
+            cache.clock.advance_secs(if asked_for == "1" { 61 } else { 0 });
+            let mut asking = Box::pin(async {
+                let request = with(get("/"), &[("x-a", asked_for)]);
+                Answer::of(cache.service.clone().call(request).await.unwrap()).await
+            });
+            let mut is_done = false;
+            for _ in 0..polls {
+                is_done = is_done || now_or_never(&mut asking).is_some();
+            }
+            let is_freshened = is_done;
+            cache.layer.handle().purge(Purge::tag("old")).await.unwrap();
+            if !is_done {
+                asking.await;
+            }
+            for _ in 0..8 {
+                tokio::task::yield_now().await;
+            }
+            let again = cache.get_with("/", &[("x-a", asked_for)]).await;
+            if !is_freshened {
+                assert_eq!(again.text(), "new", "{asked_for}, {vary}, after {polls} polls");
             }
         }
     }
