@@ -157,6 +157,47 @@ fn main() {
         compare(size);
         println!();
     }
+    beside_each_other();
+}
+
+/// Sixty-four tasks on two threads ask for one key; the rounds alternate.
+fn beside_each_other() {
+    const TASKS: usize = 64;
+    const CALLS: u32 = 2_000;
+    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let services = [true, false].map(|collapses| {
+        let policy = Policy::shared().collapse(collapses);
+        let layer = CacheLayer::new(MemoryManager::new(256 << 20)).policy(policy);
+        let mut service = layer.layer(Handler::new(1 << 10));
+        call(&mut service, &Uri::from_static(URI));
+        service
+    });
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        for (service, times) in services.iter().zip(&mut times) {
+            let start = Instant::now();
+            let tasks: Vec<_> = (0..TASKS)
+                .map(|_| {
+                    let mut service = service.clone();
+                    threads.spawn(async move {
+                        for _ in 0..CALLS {
+                            black_box(call(&mut service, &Uri::from_static(URI)));
+                        }
+                    })
+                })
+                .collect();
+            tasks.into_iter().for_each(|task| threads.block_on(task).unwrap());
+            times.push(start.elapsed() / (CALLS * TASKS as u32));
+        }
+    }
+    let [on, off] = times.map(|mut times| {
+        times.sort_unstable();
+        times[ROUNDS / 2].as_nanos()
+    });
+    let ratio = on as f64 / off as f64;
+    println!(
+        "{TASKS} tasks, 2 threads, one key: {on} ns with collapsing, {off} without: {ratio:.3}"
+    );
 }
 
 fn compare(size: usize) {

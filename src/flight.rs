@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    panic::resume_unwind,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -201,8 +202,18 @@ impl Passenger {
         self.poll(cx, || self.flight.landing())
     }
 
-    /// Waits until `look` finds something.
+    /// Waits until `look` finds what the flight brings to the one who began it; panics if the
+    /// flight did, whoever polled it then.
     pub(crate) async fn wait<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
+        let mut look = || {
+            let found = look();
+            if found.is_none()
+                && let Some(panic) = self.flight.task.take_panic()
+            {
+                resume_unwind(panic);
+            }
+            found
+        };
         poll_fn(|cx| self.poll(cx, &mut look)).await
     }
 
@@ -220,8 +231,10 @@ impl Drop for Passenger {
             return;
         }
         if self.is_in_background || !self.flight.goes_on() {
-            seat.leave();
-            drop(self.flight.task.stop());
+            // Whoever has joined since goes on with it.
+            if seat.leave() {
+                drop(self.flight.task.stop());
+            }
             return;
         }
         let last = Self { flight: self.flight.clone(), seat: Some(seat), is_in_background: true };

@@ -167,6 +167,8 @@ mod inflight;
 mod layer;
 mod log;
 mod memo;
+#[cfg(test)]
+mod models;
 mod pending;
 pub mod policy;
 mod positions;

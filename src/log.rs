@@ -163,7 +163,10 @@ impl Log {
 
     /// Wants it all, readers or not; or no longer.
     pub(crate) fn want_all(&self, is_eager: bool) {
-        lock(&self.0.state).is_eager = is_eager;
+        let before = std::mem::replace(&mut lock(&self.0.state).is_eager, is_eager);
+        if is_eager && !before {
+            self.0.bell.ring();
+        }
     }
 }
 
@@ -410,8 +413,9 @@ impl Cursor {
         let state = lock(&self.log.0.state);
         let end = state.end.min(self.until);
         let total = match state.over {
-            Some(_) => Some(state.end),
-            None => self.log.0.length,
+            Some(Over::Whole(_)) => Some(state.end),
+            // What came of a body that failed is not its length, or a server would take it for whole.
+            Some(Over::Failed(_)) | None => self.log.0.length,
         };
         let total = total.map(|total| total.min(self.until));
         (end.saturating_sub(self.at), total.map(|total| total.saturating_sub(self.at)))

@@ -51,6 +51,27 @@ impl Memo {
     }
 }
 
+/// When something last happened to each of many things; too late where two share a place, never too
+/// early.
+#[derive(Default)]
+pub(crate) struct Latest {
+    slots: Vec<u64>,
+}
+
+impl Latest {
+    pub(crate) fn of(&self, hash: u64) -> u64 {
+        self.slots.get(slot(hash)).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn note(&mut self, hash: u64, when: u64) {
+        if self.slots.is_empty() {
+            self.slots.resize(SLOTS, 0);
+        }
+        let latest = &mut self.slots[slot(hash)];
+        *latest = (*latest).max(when);
+    }
+}
+
 fn slot(hash: u64) -> usize {
     // Not the bits that a shard is chosen by.
     (hash >> 32) as usize % SLOTS

@@ -108,7 +108,8 @@ where
         };
         let request = Request::from_parts(head, body);
         let (core, inner) = (core.clone(), self.inner.clone());
-        ResponseFuture::boxed(Exchange { core, inner, request, known, since }.run())
+        let exchange = Exchange { core, inner, request, known, since };
+        ResponseFuture::boxed(Box::new(exchange).run())
     }
 }
 
@@ -121,5 +122,49 @@ impl<S: Clone, M> Clone for CacheService<S, M> {
 impl<S: fmt::Debug, M> fmt::Debug for CacheService<S, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheService").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(feature = "memory", not(larder_loom)))]
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, pin::pin, sync::mpsc, task::Waker, thread, time::Duration};
+
+    use http_body_util::{BodyExt, Full};
+    use tower::Layer;
+
+    use super::*;
+    use crate::{CacheLayer, MemoryManager};
+
+    /// Issue 4, "Throughput": whoever is answered from the store takes none of the locks of those who
+    /// ask the origin.
+    #[test]
+    fn a_hit_waits_for_nobody_who_asks() {
+        let layer = CacheLayer::new(MemoryManager::new(1 << 20));
+        let service = layer.layer(tower::service_fn(async |_: Request<Full<Bytes>>| {
+            let response = Response::builder().header("cache-control", "max-age=60");
+            Ok::<_, Infallible>(response.body(Full::new(Bytes::from("hello"))).unwrap())
+        }));
+        let ask = {
+            let service = service.clone();
+            move || {
+                let request = Request::get("http://a.example/").body(Full::default()).unwrap();
+                let mut answer = pin!(async {
+                    let body = service.clone().call(request).await.unwrap().into_body();
+                    (body.status().is_hit(), body.collect().await.unwrap().to_bytes())
+                });
+                match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(answer) => answer,
+                    Poll::Pending => unreachable!("nothing here waits"),
+                }
+            }
+        };
+        assert_eq!(ask(), (false, Bytes::from("hello")));
+        let held = service.core.purges.inflight().hold();
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || sender.send(ask()));
+        let answer = receiver.recv_timeout(Duration::from_secs(30));
+        assert_eq!(answer, Ok((true, Bytes::from("hello"))));
+        drop(held);
     }
 }

@@ -4,13 +4,13 @@ use std::sync::PoisonError;
 #[cfg(not(larder_loom))]
 pub(crate) use std::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicU8, Ordering},
+    atomic::{AtomicU8, AtomicU64, Ordering},
 };
 
 #[cfg(larder_loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicU8, Ordering},
+    atomic::{AtomicU8, AtomicU64, Ordering},
 };
 
 /// Locks, also behind somebody's panic: what is guarded here is never left half-changed.

@@ -5,6 +5,8 @@
 //! leaves it is over, or goes on in the background.
 
 use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
 };
@@ -26,8 +28,11 @@ struct Polling(AtomicU8);
 
 const NOBODY: u8 = 0;
 const SOMEBODY: u8 = 1;
-/// Somebody, and it has to be polled again: it was woken meanwhile, or another came who wanted to.
+/// Somebody, and it has to be polled again: another came who wanted to.
 const AGAIN: u8 = 2;
+
+/// How often in a row it is polled for others by whoever is at it.
+const TIMES: usize = 8;
 
 impl Default for Polling {
     fn default() -> Self {
@@ -43,9 +48,9 @@ impl Polling {
         matches!(before, Ok(NOBODY))
     }
 
-    fn ring(&self) {
-        let ring = |state| (state == SOMEBODY).then_some(AGAIN);
-        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, ring);
+    /// Whether whoever is at it has to poll it again.
+    fn has_to_come_again(&self) -> bool {
+        self.0.swap(SOMEBODY, Ordering::AcqRel) == AGAIN
     }
 
     /// Whether somebody has to come again.
@@ -80,8 +85,8 @@ impl Wake for Bell {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.state.ring();
-        self.ring();
+        // Whoever is at the future sees that it was rung meanwhile, and comes again.
+        Bell::ring(self);
     }
 }
 
@@ -94,9 +99,14 @@ pub(crate) struct Task {
 enum Work {
     NotBegun,
     Begun(BoxFuture),
-    /// Over, or being polled.
+    /// Being polled.
     Away,
+    /// With what it panicked with, if it did.
+    Over(Option<Panic>),
 }
+
+/// What a panic carries.
+pub(crate) type Panic = Box<dyn Any + Send>;
 
 /// A place among those who wait. Whoever has one gives it up: what happens when the last one goes is
 /// not for the seat to know.
@@ -153,23 +163,30 @@ impl Task {
 
     /// Whether there is nothing left to be done.
     pub(crate) fn is_over(&self) -> bool {
-        self.bell.state.0.load(Ordering::Acquire) == NOBODY
-            && matches!(*lock(&self.work), Work::Away)
+        matches!(*lock(&self.work), Work::Over(_))
     }
 
-    /// Takes the future away. Nobody must be at it.
+    /// What it panicked with. Whoever polled it then need not be the one whom it is for.
+    pub(crate) fn take_panic(&self) -> Option<Panic> {
+        match &mut *lock(&self.work) {
+            Work::Over(panic) => panic.take(),
+            _ => None,
+        }
+    }
+
+    /// Takes the future away. Nobody must have a seat any more.
     pub(crate) fn stop(&self) -> Option<BoxFuture> {
-        self.take()
+        self.take(Work::Over(None))
     }
 
-    fn take(&self) -> Option<BoxFuture> {
+    fn take(&self, left: Work) -> Option<BoxFuture> {
         let mut work = lock(&self.work);
-        if matches!(*work, Work::NotBegun) {
+        if !matches!(*work, Work::Begun(_)) {
             return None;
         }
-        match std::mem::replace(&mut *work, Work::Away) {
+        match std::mem::replace(&mut *work, left) {
             Work::Begun(future) => Some(future),
-            Work::NotBegun | Work::Away => None,
+            _ => None,
         }
     }
 
@@ -177,22 +194,32 @@ impl Task {
         if !self.bell.state.begin() {
             return;
         }
-        // Not left in its place while it is polled: one that panics is dropped with the panic.
-        let _at_it = AtIt(&self.bell);
-        let Some(mut future) = self.take() else { return };
-        let waker = Waker::from(self.bell.clone());
-        if future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-            *lock(&self.work) = Work::Begun(future);
+        let mut left = self.take(Work::Away);
+        let had_begun = left.is_some();
+        let mut panic = None;
+        // Whoever came meanwhile has it polled again, rather than that all who wait are woken.
+        for _ in 0..TIMES {
+            let Some(mut future) = left.take() else { break };
+            let waker = Waker::from(self.bell.clone());
+            let polled = catch_unwind(AssertUnwindSafe(move || {
+                let is_pending =
+                    future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
+                is_pending.then_some(future)
+            }));
+            match polled {
+                Ok(pending) => left = pending,
+                Err(carried) => panic = Some(carried),
+            }
+            if left.is_none() || !self.bell.state.has_to_come_again() {
+                break;
+            }
         }
-    }
-}
-
-struct AtIt<'a>(&'a Bell);
-
-impl Drop for AtIt<'_> {
-    fn drop(&mut self) {
-        if self.0.state.end() {
-            self.0.ring();
+        let has_panicked = panic.is_some();
+        if had_begun {
+            *lock(&self.work) = left.map_or(Work::Over(panic), Work::Begun);
+        }
+        if self.bell.state.end() || has_panicked {
+            self.bell.ring();
         }
     }
 }
@@ -204,28 +231,37 @@ impl Seat {
         if rung.is_some_and(|rung| rung != seats.rung) {
             return false;
         }
-        if let Some(place) = seats.wakers.get_mut(self.number) {
-            match place {
-                Some(before) if before.will_wake(waker) => {}
-                place => *place = Some(waker.clone()),
-            }
-        }
+        let before = match seats.wakers.get_mut(self.number) {
+            Some(Some(before)) if before.will_wake(waker) => None,
+            Some(place) => place.replace(waker.clone()),
+            None => None,
+        };
+        drop(seats);
+        // Not under the lock: the last of a waker may take with it whoever has a seat here.
+        drop(before);
         true
     }
 
     /// Gives the seat up if others are left. `false`: this is the last one, and is kept.
     pub(crate) fn leave_unless_last(&self) -> bool {
         let mut seats = lock(&self.bell.seats);
-        let leaves = seats.taken > 1;
-        if leaves {
-            seats.give_up(self.number);
+        if seats.taken <= 1 {
+            return false;
         }
-        leaves
+        let waker = seats.give_up(self.number);
+        drop(seats);
+        drop(waker);
+        true
     }
 
-    /// Gives the seat up.
-    pub(crate) fn leave(self) {
-        lock(&self.bell.seats).give_up(self.number);
+    /// Gives the seat up. Whether it was the last: then nobody joins any more.
+    pub(crate) fn leave(self) -> bool {
+        let mut seats = lock(&self.bell.seats);
+        let waker = seats.give_up(self.number);
+        let is_last = seats.taken == 0;
+        drop(seats);
+        drop(waker);
+        is_last
     }
 }
 
@@ -238,11 +274,10 @@ impl Seats {
         })
     }
 
-    fn give_up(&mut self, number: usize) {
-        if let Some(place) = self.wakers.get_mut(number) {
-            *place = None;
-        }
+    #[must_use = "not to be dropped under the lock"]
+    fn give_up(&mut self, number: usize) -> Option<Waker> {
         self.free.push(number);
         self.taken -= 1;
+        self.wakers.get_mut(number)?.take()
     }
 }

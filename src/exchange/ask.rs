@@ -139,6 +139,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
     };
     let is_head = head.method == Method::HEAD;
     let asked = {
+        fetching.mark(&mut head.extensions);
         let request = Request::from_parts(head, body);
         let mut asking = pin!(async {
             poll_fn(|cx| inner.poll_ready(cx)).await?;

@@ -44,6 +44,13 @@ pub(crate) struct Asker<'a> {
     pub(crate) variant: &'a dyn Fn(&NameSet) -> VariantKey,
 }
 
+impl Asker<'_> {
+    /// Whether a fetch for the same ended, as the `latest`, after the store was asked.
+    pub(super) fn has_missed(&self, latest: u64) -> bool {
+        self.ended.is_some_and(|ended| latest > ended)
+    }
+}
+
 /// What somebody does who was about to ask.
 pub(crate) enum Entered {
     /// Ask.

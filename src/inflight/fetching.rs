@@ -1,12 +1,12 @@
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
+
+use http::Extensions;
 
 use super::table::{Inflight, Shard};
 use crate::{
     policy::{CacheKey, NameSet, Timestamp, VariantKey},
     positions::Place,
+    sync::Ordering,
 };
 
 /// For so long nobody waits for an answer to what was answered for one client alone,
@@ -48,6 +48,10 @@ pub(super) enum Kind {
     Refresh,
 }
 
+/// Request extension: which fetch it is for.
+#[derive(Clone)]
+pub(super) struct Within(pub(super) Arc<Inflight>, pub(super) CacheKey);
+
 impl Fetching {
     /// Marks all others that are on their way to the same resource, as
     /// [`Inflight::invalidate`] does, and not this one.
@@ -64,6 +68,12 @@ impl Fetching {
         drop(unlisted);
     }
 
+    /// Marks what is asked for by `request`, so that a cache that it comes to further inside does not
+    /// wait for it.
+    pub(crate) fn mark(&self, request: &mut Extensions) {
+        request.insert(Within(self.inflight.clone(), self.key.clone()));
+    }
+
     /// The resource that is asked for.
     pub(crate) fn key(&self) -> &CacheKey {
         &self.key
@@ -78,7 +88,7 @@ impl Fetching {
     /// It turned out to be for this variant, and anybody may share it who selects it.
     pub(crate) fn is_shared(&self, names: &NameSet, variant: &VariantKey) {
         let mut shard = self.inflight.shard(self.hash);
-        let Shard { groups, memo, refreshes } = &mut *shard;
+        let Shard { groups, memo, refreshes, .. } = &mut *shard;
         memo.forget(self.hash);
         refreshes.forget(self.hash);
         if let Some(group) = groups.get_mut(&self.key) {
@@ -107,8 +117,9 @@ impl Fetching {
 
 impl Drop for Fetching {
     fn drop(&mut self) {
-        self.inflight.ended.fetch_add(1, Ordering::AcqRel);
+        let ended = self.inflight.ended.fetch_add(1, Ordering::AcqRel) + 1;
         let mut shard = self.inflight.shard(self.hash);
+        shard.ended.note(self.hash, ended);
         let mut unlisted = None;
         if let Some(group) = shard.groups.get_mut(&self.key) {
             group.fetches -= 1;

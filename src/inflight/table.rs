@@ -1,24 +1,23 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
+use http::Extensions;
+
 use super::{
     Asker, Entered, Fetching,
-    fetching::Kind,
+    fetching::{Kind, Within},
     group::{Group, Seen},
 };
 use crate::{
     flight::Passenger,
-    memo::Memo,
+    memo::{Latest, Memo},
     policy::{CacheKey, Role},
     positions::Positions,
-    sync::{Mutex, MutexGuard, lock},
+    sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock},
 };
 
 /// The requests that are on their way, by what they ask for.
@@ -26,7 +25,7 @@ pub(crate) struct Inflight {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     ids: AtomicU64,
-    /// How many have ended, so that a look-up can tell whether one did meanwhile.
+    /// How many have ended, so that a look-up can tell whether one of its own did meanwhile.
     pub(super) ended: AtomicU64,
     positions: Positions,
 }
@@ -42,6 +41,8 @@ pub(super) struct Shard {
     pub(super) memo: Memo,
     /// What is not refreshed for a while.
     pub(super) refreshes: Memo,
+    /// How many had ended when one did.
+    pub(super) ended: Latest,
 }
 
 impl Default for Inflight {
@@ -57,6 +58,13 @@ impl Default for Inflight {
 }
 
 impl Inflight {
+    /// Whether `request` is itself what is asked for `key`.
+    pub(crate) fn is_within(self: &Arc<Self>, request: &Extensions, key: &CacheKey) -> bool {
+        request
+            .get()
+            .is_some_and(|Within(inflight, asked)| Arc::ptr_eq(inflight, self) && asked == key)
+    }
+
     /// Where those began that are at work.
     pub(crate) fn positions(&self) -> &Positions {
         &self.positions
@@ -75,7 +83,7 @@ impl Inflight {
     ) -> Entered {
         let hash = self.hasher.hash_one(asker.key);
         let mut shard = self.shard(hash);
-        let Shard { groups, memo, .. } = &mut *shard;
+        let Shard { groups, memo, ended, .. } = &mut *shard;
         let mut role = asker.role;
         if memo.is_known(hash, asker.now) {
             role = Role::Alone;
@@ -97,7 +105,7 @@ impl Inflight {
             }
         }
         // Under the lock: who was in the table when we looked is in it still, or has left it by now.
-        if role == Role::Either && self.has_changed(asker) {
+        if role == Role::Either && asker.has_missed(ended.of(hash)) {
             return Entered::LookAgain;
         }
         let kind = if role == Role::Either { Kind::Listed } else { Kind::Unlisted };
@@ -121,12 +129,14 @@ impl Inflight {
     ) -> Option<(Fetching, Passenger)> {
         let hash = self.hasher.hash_one(asker.key);
         let mut shard = self.shard(hash);
-        let Shard { groups, refreshes, .. } = &mut *shard;
+        let Shard { groups, refreshes, ended, .. } = &mut *shard;
         let variant = asker.names.as_ref().map(asker.variant);
         let is_under_way = groups.get(asker.key).and_then(|group| {
             group.flights.iter().find(|listed| !listed.is_other(variant.as_ref()))
         });
-        if is_under_way.is_some() || refreshes.is_known(hash, asker.now) || self.has_changed(asker)
+        if is_under_way.is_some()
+            || refreshes.is_known(hash, asker.now)
+            || asker.has_missed(ended.of(hash))
         {
             return None;
         }
@@ -152,10 +162,6 @@ impl Inflight {
         Fetching { inflight, key: key.clone(), hash, id, seen, kind, _place: place }
     }
 
-    fn has_changed(&self, asker: &Asker<'_>) -> bool {
-        asker.ended.is_some_and(|ended| ended != self.ended())
-    }
-
     /// Marks the fetches that are on their way: what they bring may be older than the change that
     /// an unsafe request has just made. Nobody waits for them from now on.
     pub(crate) fn invalidate(&self, key: &CacheKey) {
@@ -175,8 +181,14 @@ impl Inflight {
         lock(&self.shards[(hash as usize) % SHARDS])
     }
 
+    /// All of its locks.
+    #[cfg(all(test, feature = "memory"))]
+    pub(crate) fn hold(&self) -> Vec<impl Sized> {
+        self.shards.iter().map(lock).collect()
+    }
+
     #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).groups.len()).sum()
     }
 }

@@ -108,7 +108,7 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 30] = [
+const ORDER: [&str; 31] = [
     "policy",
     "error",
     "sync",
@@ -121,6 +121,7 @@ const ORDER: [&str; 30] = [
     "memo",
     "positions",
     "inflight",
+    "models",
     "purge",
     "admission",
     "storage",

@@ -18,12 +18,12 @@ use larder::{
     CacheBody, CacheManager, Disconnect, MemoryManager, NoExecutor, Policy, Uncollapsed,
     policy::{Forward, Reason},
 };
-use tower::Service;
+use tower::{Layer, Service};
 
 use super::spy::{Call, Fault, Spy};
 use crate::support::{
     Answer, BodySender, Cache, OriginError, TestBody, cache, cache_over, channel, get,
-    now_or_never, ok, request, status, with,
+    now_or_never, ok, read, request, status, with,
 };
 
 type Pending = Pin<Box<dyn Future<Output = Result<Response<CacheBody<TestBody>>, OriginError>>>>;
@@ -374,14 +374,28 @@ async fn a_panic_of_the_inner_service_is_the_leaders_alone() {
     let mut all: Vec<_> = (0..5).map(|_| begin(&cache, get("/"))).collect();
     gate.open(5);
     let mut leader = all.remove(0);
+    // It is a follower that polls it then.
+    assert!(now_or_never(all[0].as_mut()).is_none_or(|answer| answer.is_ok()));
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         now_or_never(leader.as_mut()).is_some()
     }));
     assert!(panicked.is_err());
-    for pending in all {
+    for pending in all.drain(1..) {
         assert_eq!(end(pending).await.text(), "hello");
     }
     cache.get("/").await.assert_hit();
+}
+
+/// Two layers over one store, one inside the other, as where a route has its own: the inner one does
+/// not wait for the request that it is a part of.
+#[tokio::test]
+async fn a_request_does_not_wait_for_itself() {
+    let cache = cache(Policy::shared());
+    cache.origin.on(|_| ok().cache_control("max-age=60").text("hello"));
+    let mut nested = cache.layer.layer(cache.layer.layer(cache.origin.clone()));
+    let answer = now_or_never(nested.call(get("/"))).expect("it waits for itself").unwrap();
+    assert_eq!(read(answer).await.unwrap(), "hello");
+    assert_eq!(cache.origin.calls(), 1);
 }
 
 /// Design, "When the first client leaves": others go on with what it began.

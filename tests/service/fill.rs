@@ -278,6 +278,24 @@ async fn a_body_that_is_cut_is_an_error_to_every_reader() {
     }
 }
 
+/// A server takes an exact size for the length to announce: what has come of a body that has failed
+/// is not that, or the client would see a whole body.
+#[tokio::test]
+async fn what_came_of_a_body_that_failed_is_not_its_length() {
+    for length in [None, Some(10)] {
+        let (cache, sender) = by_hand(MemoryManager::new(1 << 20), length);
+        let (mut first, mut second) = (reader(&cache).await, reader(&cache).await);
+        sender.data("abc");
+        sender.error("reset");
+        let mut seen = Vec::new();
+        assert!(drain(&mut first, &mut seen).is_some_and(|end| end.is_err()));
+        assert_eq!(second.size_hint().exact(), length.map(|length| length as u64));
+        assert!(!second.is_end_stream());
+        assert!(drain(&mut second, &mut seen).is_some_and(|end| end.is_err()));
+        assert_eq!(seen, b"abcabc");
+    }
+}
+
 /// What a test does with a body on its way.
 #[derive(Clone, Debug)]
 enum Step {

@@ -137,7 +137,7 @@ impl CacheManager for DiskManager {
         work.await
     }
 
-    /// Waits until every response that [`finish`](super::EntryWriter::finish) was called for is in
+    /// Waits until every response that [`finish`](crate::storage::EntryWriter::finish) was called for is in
     /// place, or refused. With [`Durability::Periodic`] all of it is synced, too.
     async fn sync(&self) -> Result<(), Error> {
         self.inner.pending.drain().await;
