@@ -9,8 +9,8 @@ use http_body::Body;
 
 use crate::{
     Error,
+    admission::Admission,
     executor::Persistent,
-    inflight::Fetching,
     policy::{Placement, StoredHead},
     shared::Core,
     storage::{CacheManager, Entry, EntryWriter},
@@ -24,13 +24,13 @@ pub(crate) async fn copy<M: CacheManager>(
     entry: Entry<M::Handle>,
     placement: Placement,
     head: StoredHead,
-    fetching: Fetching,
+    admission: Admission,
 ) -> bool {
     let is_reusable = head.is_reusable();
     let manager = core.manager.clone();
     let copying = async move {
         // A copy that fails is a miss later on.
-        let _: Result<(), Error> = write(manager, entry, placement, head, fetching).await;
+        let _: Result<(), Error> = write(manager, entry, placement, head, admission).await;
     };
     let mut copying = Persistent::new(Box::pin(copying), core.executor.clone());
     let is_done = poll_fn(|cx| Poll::Ready(Pin::new(&mut copying).poll(cx).is_ready())).await;
@@ -42,8 +42,9 @@ async fn write<M: CacheManager>(
     entry: Entry<M::Handle>,
     placement: Placement,
     head: StoredHead,
-    fetching: Fetching,
+    admission: Admission,
 ) -> Result<(), Error> {
+    let own = head.clone();
     let mut body = pin!(manager.read(&entry, 0..entry.response().length()));
     let mut writer = manager.put(placement, head).await?;
     let mut trailers = None;
@@ -53,9 +54,17 @@ async fn write<M: CacheManager>(
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
-    // From here on it is the store that refuses what was deleted meanwhile.
-    if fetching.is_invalidated() {
-        return Err(Error::refused());
+    let (stored, began) = (entry.response().head(), own.began());
+    let finished = match admission.admits_again(stored, &own) {
+        true => {
+            // The store is to have the only one.
+            drop(own);
+            writer.finish(trailers).await
+        }
+        false => Err(Error::refused()),
+    };
+    if admission.has_missed_again(stored, began) {
+        manager.delete(admission.key()).await?;
     }
-    writer.finish(trailers).await
+    finished
 }

@@ -84,8 +84,11 @@
 //!   service.
 //! - [`CacheBody::status`] says what happened and why; [`CacheLayer::cache_status_header`] tells the
 //!   client (RFC 9211).
-//! - [`CacheHandle::purge`] takes out a URL, a host, a namespace or everything; what is on its way
-//!   from the origin just then does not come back.
+//! - [`CacheHandle::purge`] takes out a URL or one of its variants, what carries a tag, a cache group,
+//!   what lies below a URL, a host, a namespace, what a closure selects, or everything; for good, or
+//!   [softly](Purge::soft). It returns at once, whatever the number of entries, and what is on its
+//!   way from the origin just then does not come back. [`CacheHandle`] also lists, inspects, stores
+//!   by hand, and follows all purges.
 //!
 //! # What it does not do
 //!
@@ -113,7 +116,7 @@
 //! | 4.2.4 | `stale` | `stale-while-revalidate`, `stale-if-error`, the policy's own windows, the client's `max-stale`, [`CacheMode`] |
 //! | 4.3.1 – 4.3.3 | `validation` | with all validators; the client's own conditions are answered after |
 //! | 4.3.5 | `head` | a 200 to HEAD freshens a stored GET, or ends it |
-//! | 4.4 | `invalidation` | by any method that is not known to be safe |
+//! | 4.4 | `invalidation` | by any method that is not known to be safe; also of cache groups (RFC 9875) |
 //! | 5.2.1 | `request-directives` | a shared cache ignores `max-stale` unless told otherwise |
 //! | 5.2.1.5 | `request-no-store` | |
 //! | 5.2.1.7 | `only-if-cached` | |
@@ -129,6 +132,7 @@
 //! | RFC 9110 §8.6 | `length` | |
 //! | RFC 9110 §9.3.3 | `post` | what a GET would bring serves later GETs |
 //! | RFC 9213 §2.2 | `targeted` | by a list of fields |
+//! | RFC 9875 §2 | `groups` | and tags, to purge by |
 //!
 //! # Features
 //!
@@ -147,6 +151,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod admission;
 mod background;
 mod body;
 mod clock;
@@ -166,13 +171,16 @@ mod memo;
 mod models;
 mod pending;
 pub mod policy;
+mod positions;
 mod purge;
 mod recorder;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 mod service;
 mod shared;
+mod stats;
 pub mod storage;
+mod sweep;
 mod sync;
 mod task;
 
@@ -191,11 +199,12 @@ pub use self::{
     executor::{Executor, NoExecutor},
     flight::Disconnect,
     future::ResponseFuture,
-    handle::CacheHandle,
+    handle::{CacheHandle, Cursor, Inspected, Inspection, List, Listed, Page},
     layer::CacheLayer,
     policy::{CacheKey, CacheMode, CacheStatus, Cached, Policy, Private, Uncollapsed},
-    purge::{Purge, PurgeLog, Purged},
+    purge::{Purge, PurgeEvent, PurgeLog, PurgeRecord, PurgeStream, Purged},
     service::CacheService,
+    stats::Stats,
     storage::{BoxManager, CacheManager},
 };
 

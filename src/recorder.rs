@@ -11,6 +11,7 @@ use http::HeaderMap;
 
 use crate::{
     Error,
+    admission::Admission,
     clock::{BoxFuture, Clock, within},
     executor::Executor,
     inflight::Fetching,
@@ -133,13 +134,20 @@ async fn pump<M: CacheManager>(
     fetching: Fetching,
     events: Arc<Queue>,
 ) -> Result<(), Error> {
+    let own = head.clone();
+    let admission = Admission::new(fetching, manager.purge_log().clone());
     let mut writer = manager.put(placement, head).await?;
     loop {
         match poll_fn(|_| events.poll_next()).await {
             Event::Chunk(chunk) => writer.write(chunk).await?,
-            // From here on it is the store that refuses what was deleted meanwhile.
-            Event::End(_) if fetching.is_invalidated() => return Err(Error::refused()),
-            Event::End(trailers) => return writer.finish(trailers).await,
+            Event::End(_) if !admission.admits(&own) => return Err(Error::refused()),
+            Event::End(trailers) => {
+                // The store is to have the only one.
+                drop(own);
+                writer.finish(trailers).await?;
+                let missed = admission.has_missed();
+                return if missed { manager.delete(admission.key()).await } else { Ok(()) };
+            }
         }
     }
 }

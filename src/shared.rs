@@ -12,6 +12,9 @@ use crate::{
     pending::Pending,
     policy::CacheStatus,
     purge::PurgeLog,
+    stats::Counters,
+    storage::CacheManager,
+    sweep::Sweeper,
 };
 
 /// All that a layer's services share.
@@ -54,6 +57,19 @@ impl Default for Waits {
     }
 }
 
+impl<M: CacheManager> Core<M> {
+    pub(crate) fn sweeper(&self) -> Sweeper<M> {
+        Sweeper::new(self.manager.clone(), self.purges.clone(), self.clock.clone())
+    }
+
+    /// Sweeps in the background, for as long as anybody is left to sweep for.
+    pub(crate) fn sweep(self: &Arc<Self>) {
+        let core = Arc::downgrade(self);
+        let sweeper = move || Some(core.upgrade()?.sweeper());
+        Sweeper::in_background(&self.purges, &*self.executor, sweeper);
+    }
+}
+
 impl<M> Core<M> {
     /// Waits for the store, as long as a request may.
     pub(crate) async fn within<T>(
@@ -79,10 +95,12 @@ impl<M> Core<M> {
 pub(crate) struct Emit {
     pub(crate) header: Option<Arc<str>>,
     pub(crate) extension: bool,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Emit {
     pub(crate) fn emit(&self, head: &mut response::Parts, status: CacheStatus) {
+        self.counters.count(status);
         if let Some(member) = self.header.as_deref().and_then(|name| status.to_member(name)) {
             head.headers.append(HeaderName::from_static("cache-status"), member);
         }

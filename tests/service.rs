@@ -22,12 +22,20 @@ mod downstream;
 mod edges;
 #[path = "service/failing.rs"]
 mod failing;
+#[path = "service/fencing.rs"]
+mod fencing;
 #[path = "service/fill.rs"]
 mod fill;
 #[path = "service/freshness.rs"]
 mod freshness;
+#[path = "service/groups.rs"]
+mod groups;
+#[path = "service/handle.rs"]
+mod handle;
 #[path = "service/hooks.rs"]
 mod hooks;
+#[path = "service/interleavings.rs"]
+mod interleavings;
 #[path = "service/invalidation.rs"]
 mod invalidation;
 #[path = "service/key.rs"]
@@ -58,12 +66,18 @@ mod selecting;
 mod sharing;
 #[path = "service/slow_store.rs"]
 mod slow_store;
+#[path = "service/soft.rs"]
+mod soft;
 #[path = "service/spy.rs"]
 mod spy;
 #[path = "service/stale.rs"]
 mod stale;
 #[path = "service/storing.rs"]
 mod storing;
+#[path = "service/sweeping.rs"]
+mod sweeping;
+#[path = "service/tags.rs"]
+mod tags;
 #[path = "service/targeted.rs"]
 mod targeted;
 #[path = "service/users.rs"]

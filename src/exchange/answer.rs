@@ -29,7 +29,7 @@ pub(crate) fn answer<M: CacheManager, ResB>(
     let (found, decision) = match found {
         Ok(mut found) => {
             let key = lookup.key();
-            found.retain(|response| core.purges.allows(key, response.head()));
+            found.judge(|response| core.purges.judge(key, response.head()));
             let decision = lookup.decide(request, found.as_stored(), now);
             (found, decision)
         }

@@ -16,13 +16,14 @@ use super::{
 };
 use crate::{
     BoxError, CacheBody,
+    admission::Admission,
     body::{Reader, size_of_body},
     copying::copy,
     fill::Fill,
     flight::{Board, Landing, Passenger, Pilot, Sharing},
     inflight::{Fetching, Lapse},
     log::{Cursor, Log, Writer},
-    policy::{CacheStatus, Failure, Outcome, Reason, Store, Update},
+    policy::{CacheStatus, Failure, Outcome, Reason, Store, StoredHead, Update},
     recorder::Recorder,
     shared::Core,
     storage::{CacheManager, Found},
@@ -288,29 +289,33 @@ async fn freshen<M: CacheManager>(
     fetching: Fetching,
 ) -> bool {
     let Some(entry) = found.clone().into_entry(index) else { return false };
+    let admission = Admission::new(fetching, core.purges.clone());
+    let admits = |head: &StoredHead| admission.admits_again(entry.response().head(), head);
     let is_done = match update {
         Update::Remove => {
             let _ = core.within(core.manager.remove(&entry)).await;
             false
         }
-        Update::Keep => false,
-        _ if fetching.is_invalidated() => false,
-        Update::Replace(head) => {
-            let is_reusable = head.is_reusable();
+        Update::Replace(head) if admits(&head) => {
+            let (is_reusable, began) = (head.is_reusable(), head.began());
             let updated = core.within(core.manager.update(&entry, head)).await;
+            if admission.has_missed_again(entry.response().head(), began) {
+                let _ = core.within(core.manager.delete(admission.key())).await;
+            }
             is_reusable && updated.is_ok_and(|is_updated| is_updated)
         }
-        Update::Copy(placement, head) => {
+        Update::Copy(placement, head) if admits(&head) => {
             let _ = core.within(core.manager.update(&entry, head.clone())).await;
-            return copy(core, entry, placement, head, fetching).await;
+            return copy(core, entry, placement, head, admission).await;
         }
-        Update::Move(placement, head) => {
+        Update::Move(placement, head) if admits(&head) => {
             let _ = core.within(core.manager.remove(&entry)).await;
-            return copy(core, entry, placement, head, fetching).await;
+            return copy(core, entry, placement, head, admission).await;
         }
+        Update::Keep | Update::Replace(_) | Update::Copy(..) | Update::Move(..) => false,
     };
     if !is_done {
-        fetching.is_not_shared(Lapse::ForOne, core.clock.now());
+        admission.fetching().is_not_shared(Lapse::ForOne, core.clock.now());
     }
     is_done
 }

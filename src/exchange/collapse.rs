@@ -23,6 +23,7 @@ use crate::{
     flight::{Flight, Landing, Passenger, Sharing},
     inflight::{Asker, Entered, Fetching, Rechecks},
     policy::{Content, Failure, Fetch, Join, NameSet, Reason, Role, Timestamp},
+    purge::Verdict,
     shared::Core,
     storage::CacheManager,
 };
@@ -110,6 +111,7 @@ where
         let waited_for: Vec<u64> = seen.waiting.iter().map(|(id, _)| *id).collect();
         let asker = Asker {
             key: lookup.key(),
+            began: self.since.purges,
             role: if is_alone { Role::Alone } else { role },
             now,
             tried: &seen.tried,
@@ -208,7 +210,7 @@ where
         let head = sharing.running.head();
         let has_heard = matches!(self.known, Known::Miss(_)) || !core.purges.is_kept();
         let is_allowed = (has_heard && head.began() == self.since.purges)
-            || core.purges.allows(lookup.key(), head);
+            || core.purges.judge(lookup.key(), head) == Verdict::Good;
         if !is_allowed || !core.purges.is_current() {
             return Next::Again(self);
         }

@@ -64,6 +64,7 @@ where
         let variant = |names: &NameSet| refresh.variant(&head.headers, names, secret);
         let asker = Asker {
             key: refresh.key(),
+            began: since.purges,
             role: Role::Either,
             now,
             tried: &[],

@@ -22,7 +22,7 @@ use crate::{
     executor::Persistent,
     flight::{Flight, Pilot},
     inflight::Fetching,
-    policy::{CacheKey, CacheStatus, Reason, Store, Unsafe},
+    policy::{CacheStatus, Invalidated, Reason, Store, Unsafe},
     purge::Purge,
     shared::Core,
     storage::CacheManager,
@@ -43,25 +43,31 @@ where
     ResB::Error: Into<BoxError>,
     M: CacheManager,
 {
-    let own = unsafe_request.key().clone();
     let requested = core.clock.now();
     let may_be_kept = unsafe_request.may_be_kept();
-    let mut kept = may_be_kept.then(|| core.purges.inflight().enter_write(&own));
+    let key = unsafe_request.key();
+    let mut kept = may_be_kept.then(|| core.purges.inflight().enter_write(key, began));
     poll_fn(|cx| inner.poll_ready(cx)).await?;
     let (mut head, body) = inner.call(request).await?.into_parts();
     let mut status = CacheStatus::forwarded(Reason::UnsafeMethod);
     let (size, times) = (size_of_body(&body), (requested, core.clock.now()));
     let store = unsafe_request.store(&mut head, &size, times, began, core.manager.secret());
-    let keys = unsafe_request.on_response(&head);
+    let invalidated = unsafe_request.on_response(&head);
     // First those on their way, then the store: what slips between is refused by the store.
-    for key in &keys {
+    for key in invalidated.keys() {
         match &mut kept {
-            Some(fetching) if *key == own => fetching.invalidate_others(),
+            Some(fetching) if key == invalidated.target() => fetching.invalidate_others(),
             _ => core.purges.inflight().invalidate(key),
         }
     }
+    for group in invalidated.groups() {
+        core.purges.append(Purge::group_of(invalidated.target(), group));
+    }
+    if core.purges.is_crowded() {
+        core.sweep();
+    }
     let failed = Arc::new(AtomicBool::new(false));
-    let deleting = delete_all(core.clone(), keys, failed.clone());
+    let deleting = delete_all(core.clone(), invalidated, failed.clone());
     // The origin has changed, even for a client that is gone before the store knows.
     Persistent::new(Box::pin(deleting), core.executor.clone()).await;
     if failed.load(Ordering::Acquire) {
@@ -102,15 +108,18 @@ where
 
 async fn delete_all<M: CacheManager>(
     core: Arc<Core<M>>,
-    keys: Vec<CacheKey>,
+    invalidated: Invalidated,
     failed: Arc<AtomicBool>,
 ) {
-    for key in keys {
-        if core.within(core.manager.delete(&key)).await.is_err() {
+    for key in invalidated.keys() {
+        if core.within(core.manager.delete(key)).await.is_err() {
             // What the store could not do the log does: the old response is not served again.
-            core.purges.append(Purge::resource(&key));
-            let _ = core.within(core.purges.sync()).await;
+            core.purges.append(Purge::resource(key));
             failed.store(true, Ordering::Release);
         }
+    }
+    let is_in_log = failed.load(Ordering::Acquire) || !invalidated.groups().is_empty();
+    if is_in_log && core.within(core.purges.sync()).await.is_err() {
+        failed.store(true, Ordering::Release);
     }
 }

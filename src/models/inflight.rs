@@ -32,6 +32,7 @@ fn no_variant(_: &NameSet) -> VariantKey {
 fn asker<'a>(key: &'a CacheKey, ended: Option<u64>, waited_for: &'a [u64]) -> Asker<'a> {
     Asker {
         key,
+        began: 0,
         role: Role::Either,
         now: now(),
         tried: &[],

@@ -186,6 +186,7 @@ rules! {
     Permission, "permission", "RFC 9111 §3", "Whether anything allows the response to be stored.";
     Connection, "connection", "RFC 9110 §7.6.1", "Whether the fields that count are for this hop only.";
     Vary, "vary", "RFC 9111 §4.1", "By which request fields the response is selected.";
+    Groups, "groups", "RFC 9875 §2", "By which tags and cache groups the response can be purged.";
     Lifetime, "lifetime", "RFC 9111 §4.2.1", "How long the response is fresh.";
     Policy, "policy", "RFC 9111 §4.2.1", "What the cache's own rules make of the lifetime.";
     Use, "use", "RFC 9111 §3", "Whether the response could be used again.";
@@ -281,12 +282,18 @@ mod tests {
     #[test]
     fn the_last_step_is_the_one_that_refused() {
         type Lines = &'static [(&'static str, &'static str)];
-        let table: [(Lines, Lines, Rule, Reason); 9] = [
+        const PAIRS: &[[u8; 2]] = &[*b"t "; 300];
+        const TAGS: &str = match str::from_utf8(PAIRS.as_flattened()) {
+            Ok(tags) => tags,
+            Err(_) => "",
+        };
+        let table: [(Lines, Lines, Rule, Reason); 10] = [
             (&[], &[("cache-control", "no-store")], Rule::NoStore, Reason::NoStore),
             (&[], &[("cache-control", "private")], Rule::Private, Reason::Private),
             (&[], &[("set-cookie", "a"), ("expires", "0")], Rule::SetCookie, Reason::SetCookie),
             (&[], &[("vary", "*")], Rule::Vary, Reason::VaryStar),
             (&[], &[("vary", "cookie")], Rule::Vary, Reason::VaryCredentials),
+            (&[], &[("cache-tag", TAGS)], Rule::Groups, Reason::TooManyTags),
             (&[], &[], Rule::Use, Reason::NoFreshness),
             (
                 &[("authorization", "x")],

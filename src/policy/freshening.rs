@@ -117,6 +117,7 @@ impl Asking {
             status: stored.status(),
             headers: &merged,
             cached,
+            tags: Some(&stored.labels().own),
             initial_age: None,
         };
         let evaluated = storing::evaluate(&self.lookup.policy.rules, &received);

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
-    age::Timestamp,
+    age::{Timestamp, current_age},
     directives::{Reach, ResponseDirectives},
+    labels::Labels,
     mode::Cached,
     stale::Windows,
 };
@@ -32,7 +33,9 @@ struct Inner {
     facts: Facts,
     /// What the handler said beside the fields, kept for other rules than those that stored it.
     cached: Option<Cached>,
+    labels: Labels,
     good_at: AtomicU64,
+    spared_at: AtomicU64,
 }
 
 /// The exchange that a stored response came from.
@@ -82,8 +85,9 @@ impl StoredHead {
         asked: Asked,
         facts: Facts,
         cached: Option<Cached>,
+        labels: Labels,
     ) -> Self {
-        Self::restored(status, pack(headers), asked, facts, cached)
+        Self::restored(status, pack(headers), asked, facts, cached, labels)
     }
 
     /// A head that was kept. `headers` own their memory and have a slot for `Age`.
@@ -93,9 +97,10 @@ impl StoredHead {
         asked: Asked,
         facts: Facts,
         cached: Option<Cached>,
+        labels: Labels,
     ) -> Self {
-        let good_at = AtomicU64::new(asked.began);
-        Self(Arc::new(Inner { status, headers, asked, facts, cached, good_at }))
+        let (good_at, spared_at) = (AtomicU64::new(asked.began), AtomicU64::new(asked.began));
+        Self(Arc::new(Inner { status, headers, asked, facts, cached, labels, good_at, spared_at }))
     }
 
     /// The status code.
@@ -106,6 +111,27 @@ impl StoredHead {
     /// The fields as they are stored. `Age` is a slot whose value means nothing.
     pub fn headers(&self) -> &HeaderMap {
         &self.0.headers
+    }
+
+    /// The tags that it can be [purged](crate::Purge::tag) by: those of its fields and those that the
+    /// handler gave.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.0.labels.tags.iter().chain(self.0.labels.own.iter())
+    }
+
+    /// The cache groups that it belongs to (RFC 9875 §2).
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.0.labels.groups.iter()
+    }
+
+    /// How old it is at `now` (RFC 9111 §4.2.3).
+    pub fn age(&self, now: Timestamp) -> Duration {
+        current_age(&self.0.facts, now.since(self.0.asked.received))
+    }
+
+    /// How long it is fresh, by the rules that stored it (RFC 9111 §4.2.1).
+    pub fn lifetime(&self) -> Duration {
+        self.0.facts.lifetime
     }
 
     /// The position of the purge log at which the fill of this response began.
@@ -122,12 +148,25 @@ impl StoredHead {
         self.0.good_at.fetch_max(seq, Ordering::AcqRel);
     }
 
+    /// The position of the purge log at which it was last found not to be gone.
+    pub(crate) fn spared_at(&self) -> u64 {
+        self.0.spared_at.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn was_spared_at(&self, seq: u64) {
+        self.0.spared_at.fetch_max(seq, Ordering::AcqRel);
+    }
+
     pub(crate) fn asked(&self) -> Asked {
         self.0.asked
     }
 
     pub(crate) fn facts(&self) -> &Facts {
         &self.0.facts
+    }
+
+    pub(crate) fn labels(&self) -> &Labels {
+        &self.0.labels
     }
 
     pub(crate) fn cached(&self) -> Option<&Cached> {
@@ -155,6 +194,7 @@ impl StoredHead {
             + (capacity * 4 / 3).next_power_of_two() * POSITION
             + repeated * BUCKET
             + text
+            + self.0.labels.weight()
             + ALLOCATIONS
     }
 
@@ -178,7 +218,9 @@ impl StoredHead {
                     asked: inner.asked,
                     facts: inner.facts.clone(),
                     cached: inner.cached.clone(),
+                    labels: inner.labels.clone(),
                     good_at: AtomicU64::new(inner.good_at.load(Ordering::Acquire)),
+                    spared_at: AtomicU64::new(inner.spared_at.load(Ordering::Acquire)),
                 }));
             }
         }
@@ -191,13 +233,24 @@ impl StoredHead {
 pub struct StoredResponse {
     head: StoredHead,
     length: u64,
+    stale_since: Option<Timestamp>,
 }
 
 impl StoredResponse {
     /// A head whose body is whole and has `length` bytes. A head that came without
     /// `Content-Length` gets one.
     pub fn new(head: StoredHead, length: u64) -> Self {
-        Self { head: head.with_length(length), length }
+        Self { head: head.with_length(length), length, stale_since: None }
+    }
+
+    /// The same response, softly purged: whatever its lifetime says, it is stale from `then` on.
+    pub fn stale_since(self, then: Timestamp) -> Self {
+        Self { stale_since: Some(then), ..self }
+    }
+
+    /// When a soft purge made it stale, if one did.
+    pub fn softly_purged(&self) -> Option<Timestamp> {
+        self.stale_since
     }
 
     /// The head.

@@ -3,8 +3,8 @@ use http::{HeaderMap, HeaderName, StatusCode, Uri, header, response};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, explain, validation::Asking,
-    variants::Secret,
+    CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, explain, labels,
+    validation::Asking, variants::Secret,
 };
 
 /// A request with an unsafe method, on its way to the origin.
@@ -90,13 +90,20 @@ impl Unsafe {
 
     /// What its response invalidates (RFC 9111 §4.4): after a success or a redirect the target URI,
     /// and what `Location` and `Content-Location` name on the same origin; after an error nothing.
-    pub fn on_response(self, head: &response::Parts) -> Vec<CacheKey> {
-        let keys = self.invalidated(head);
-        self.policy
-            .rules
-            .trail
-            .note(Rule::Invalidation, || (head.status.to_string(), format!("{keys:?}")));
-        keys
+    ///
+    /// The cache groups that `Cache-Group-Invalidation` lists go in either case, as they are named
+    /// one by one (RFC 9875 §3). Their members' other groups do not: nothing cascades (§2.2.1).
+    pub fn on_response(self, head: &response::Parts) -> Invalidated {
+        let invalidated = Invalidated {
+            keys: self.invalidated(head),
+            groups: labels::invalidated_groups(&head.headers),
+            target: self.key,
+        };
+        self.policy.rules.trail.note(Rule::Invalidation, || {
+            let Invalidated { keys, groups, .. } = &invalidated;
+            (head.status.to_string(), format!("{keys:?}, groups {groups:?}"))
+        });
+        invalidated
     }
 
     fn invalidated(&self, head: &response::Parts) -> Vec<CacheKey> {
@@ -115,6 +122,31 @@ impl Unsafe {
 
     fn named_by(&self, headers: &HeaderMap, name: &HeaderName) -> Option<CacheKey> {
         resolve(&self.key, &self.policy, headers.get(name)?.to_str().ok()?)
+    }
+}
+
+/// What a response to an unsafe request invalidates.
+#[derive(Debug)]
+pub struct Invalidated {
+    target: CacheKey,
+    keys: Vec<CacheKey>,
+    groups: Vec<String>,
+}
+
+impl Invalidated {
+    /// The resource that the request was for. The groups are those of its origin and namespace.
+    pub fn target(&self) -> &CacheKey {
+        &self.target
+    }
+
+    /// The resources (RFC 9111 §4.4).
+    pub fn keys(&self) -> &[CacheKey] {
+        &self.keys
+    }
+
+    /// The cache groups (RFC 9875 §3).
+    pub fn groups(&self) -> &[String] {
+        &self.groups
     }
 }
 
@@ -241,8 +273,13 @@ mod tests {
                 response = response.header(*name, *value);
             }
             let (head, ()) = response.body(()).unwrap().into_parts();
-            let keys = Unsafe::new(key("http://a.example/x"), &Policy::shared()).on_response(&head);
-            keys.iter().map(|key| key.path_and_query().to_owned()).collect::<Vec<_>>()
+            let request = Unsafe::new(key("http://a.example/x"), &Policy::shared());
+            request
+                .on_response(&head)
+                .keys()
+                .iter()
+                .map(|key| key.path_and_query().to_owned())
+                .collect::<Vec<_>>()
         };
         for status in [200, 201, 204, 299, 301, 303, 304, 399] {
             assert_eq!(invalidated(status, &[]), ["/x"], "{status}");

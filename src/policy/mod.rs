@@ -10,7 +10,7 @@
 //! Fetch::on_response(&mut response, .., now)  -> Store | Freshen | ServeStale | Pass
 //! Fetch::on_error(now)                        -> ServeStale | Fail
 //! Unsafe::store(&mut response, ..)            -> what later GETs may get of the response to a POST
-//! Unsafe::on_response(&response)              -> keys to invalidate
+//! Unsafe::on_response(&response)              -> keys and cache groups to invalidate
 //! ```
 //!
 //! [`explain`] gives a policy that writes down by which rules it has decided.
@@ -63,6 +63,7 @@ mod index;
 mod invalidation;
 mod join;
 mod key;
+mod labels;
 mod lifetimes;
 mod mode;
 mod multipart;
@@ -85,6 +86,8 @@ mod validation;
 mod variants;
 
 pub(crate) use self::head::owned_fields;
+#[cfg(feature = "codec")]
+pub(crate) use self::labels::{Labels, Texts};
 #[cfg(feature = "reqwest")]
 pub(crate) use self::validation::RedirectedInside;
 pub use self::{
@@ -95,7 +98,7 @@ pub use self::{
     head::{StoredHead, StoredResponse},
     hooks::{Bypass, Keep, ResponseMeta},
     index::{Index, Placement, VariantBound, Wanted},
-    invalidation::Unsafe,
+    invalidation::{Invalidated, Unsafe},
     join::{Join, Role, Running, Uncollapsed},
     key::CacheKey,
     lifetimes::age_curve,

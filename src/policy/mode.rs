@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::Extensions;
 
-use super::stale::Windows;
+use super::{labels::Texts, stale::Windows};
 
 /// How a request uses the cache: the cache modes of the Fetch standard, as a request extension.
 ///
@@ -51,19 +51,20 @@ impl CacheMode {
 /// use larder::Cached;
 ///
 /// let mut response = http::Response::new("report");
-/// response.extensions_mut().insert(Cached::for_secs(60).stale(30));
+/// response.extensions_mut().insert(Cached::for_secs(60).stale(30).tag("reports"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cached {
     lifetime: Duration,
     windows: Windows,
     public: bool,
+    tags: Texts,
 }
 
 impl Cached {
     /// Fresh for `lifetime` after it was made.
     pub fn for_duration(lifetime: Duration) -> Self {
-        Self { lifetime, windows: Windows::default(), public: false }
+        Self { lifetime, windows: Windows::default(), public: false, tags: Texts::default() }
     }
 
     /// Fresh for so many seconds after it was made.
@@ -87,6 +88,27 @@ impl Cached {
     pub fn public(mut self) -> Self {
         self.public = true;
         self
+    }
+
+    /// A tag to [purge](crate::Purge::tag) it by, beside those that its fields name. It may have any
+    /// characters, and is never sent.
+    pub fn tag(mut self, tag: impl AsRef<str>) -> Self {
+        self.tags.push(tag.as_ref());
+        self
+    }
+
+    /// More than one [`tag`](Self::tag).
+    pub fn tags<T: AsRef<str>>(self, tags: impl IntoIterator<Item = T>) -> Self {
+        tags.into_iter().fold(self, Self::tag)
+    }
+
+    pub(super) fn own_tags(&self) -> &Texts {
+        &self.tags
+    }
+
+    /// What it says beside its tags.
+    pub(super) fn untagged(&self) -> Self {
+        Self { tags: Texts::default(), ..*self }
     }
 
     pub(crate) fn lifetime(&self) -> Duration {

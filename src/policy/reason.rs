@@ -71,6 +71,8 @@ pub enum Reason {
     ContentLength,
     /// Larger than the store takes.
     TooLarge,
+    /// More tags and cache groups than are kept with a response.
+    TooManyTags,
     /// A stream without an end in sight: server-sent events, gRPC, `multipart/x-mixed-replace`.
     Streaming,
     /// The response to a `HEAD` request is passed on and not kept.
@@ -132,6 +134,7 @@ impl Reason {
             Reason::Partial => "partial",
             Reason::ContentLength => "content-length",
             Reason::TooLarge => "too-large",
+            Reason::TooManyTags => "too-many-tags",
             Reason::Streaming => "streaming",
             Reason::Head => "head",
             Reason::ValidatorMismatch => "validator-mismatch",

@@ -129,10 +129,14 @@ impl Lookup<'_> {
     pub(super) fn facts_of<'a>(&self, response: &'a StoredResponse) -> Option<Cow<'a, Facts>> {
         let rules = &*self.policy.rules;
         let facts = response.head().facts();
-        if facts.rules == rules.fingerprint {
-            return Some(Cow::Borrowed(facts));
-        }
-        storing::evaluate_again(rules, &self.key, response.head()).ok().map(Cow::Owned)
+        let facts = match facts.rules == rules.fingerprint {
+            true => Cow::Borrowed(facts),
+            false => Cow::Owned(storing::evaluate_again(rules, &self.key, response.head()).ok()?),
+        };
+        Some(match response.softly_purged() {
+            Some(then) => Cow::Owned(stale_since(facts.into_owned(), response, then)),
+            None => facts,
+        })
     }
 
     /// The same of these. `None`: there is none that these rules would have stored.
@@ -286,6 +290,14 @@ impl Lookup<'_> {
             }
             && self.policy.rules.stale.bounded(staleness) == staleness
     }
+}
+
+/// The facts of a response that a soft purge made stale: its lifetime ended then, so that the
+/// windows for stale use begin there.
+fn stale_since(facts: Facts, response: &StoredResponse, then: Timestamp) -> Facts {
+    let resident = then.since(response.head().asked().received);
+    let lifetime = facts.lifetime.min(age::current_age(&facts, resident));
+    Facts { lifetime, ..facts }
 }
 
 /// How a stored response may be used.

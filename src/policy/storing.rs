@@ -9,6 +9,7 @@ use super::{
     fields,
     freshness::{Freshness, is_heuristically_cacheable},
     head::{Asked, Facts, Revalidate, StoredHead, storable_fields},
+    labels::{Labels, Texts},
     mode::Cached,
     options::{Rules, Scope, SetCookie, StoringRules, VaryOnCredentials},
     stale::Windows,
@@ -30,6 +31,8 @@ pub(super) struct Received<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
     pub(super) cached: Option<&'a Cached>,
+    /// Of one that is stored: the tags that the handler gave it.
+    pub(super) tags: Option<&'a Texts>,
     /// Of one that is stored: its `Age` is no longer there.
     pub(super) initial_age: Option<Duration>,
 }
@@ -82,6 +85,10 @@ fn judge(
     )?;
     let names = names?;
 
+    let given = handler.map(Cached::own_tags).filter(|tags| !tags.is_empty());
+    let labels = Labels::of(storing, headers, given.or(received.tags));
+    check.refuse(Rule::Groups, labels.is_err(), Reason::TooManyTags, &storing.tag_fields)?;
+    let labels = labels?;
     let facts = received.facts(rules, &said);
     let meta = received.meta_of(&facts);
     let lifetime = storing.lifetimes.adjust(&meta, cached.is_some());
@@ -105,7 +112,7 @@ fn judge(
     if date::field(headers, &header::DATE, asked.received.wall()).is_none() {
         fields.insert(header::DATE, date::format(asked.received.wall()));
     }
-    let head = StoredHead::new(status, fields, asked, facts, handler.cloned());
+    let head = StoredHead::new(status, fields, asked, facts, handler.map(Cached::untagged), labels);
     Ok(Storable { head, names })
 }
 
@@ -220,6 +227,7 @@ pub(super) fn evaluate_again(
             status: head.status(),
             headers: head.headers(),
             cached: head.cached(),
+            tags: Some(&head.labels().own),
             initial_age: Some(head.facts().initial_age),
         },
     )?;

@@ -327,7 +327,7 @@ impl Asking {
         cached: Option<&'a Cached>,
     ) -> Received<'a> {
         let (key, status, headers) = (&self.lookup.key, head.status, &head.headers);
-        Received { key, asked, status, headers, cached, initial_age: None }
+        Received { key, asked, status, headers, cached, tags: None, initial_age: None }
     }
 
     /// Whether what is stored is known to be no longer what the origin would send.

@@ -1,9 +1,15 @@
-use std::{any::Any, fmt, ops::Range, pin::Pin, sync::Arc};
+use std::{
+    any::Any,
+    fmt,
+    ops::{ControlFlow, Range},
+    pin::Pin,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::{CacheManager, Entry, EntryWriter, Error, Found, StoredBody};
+use super::{CacheManager, Entry, EntryWriter, Error, Found, Scanned, StoredBody, Usage, Visitor};
 use crate::{
     policy::{CacheKey, Placement, Secret, StoredHead, Wanted},
     purge::PurgeLog,
@@ -57,7 +63,15 @@ trait Erased: Send + Sync {
     fn clear(&self) -> Pending<'_, ()>;
     fn sync(&self) -> Pending<'_, ()>;
     fn purge_log(&self) -> &PurgeLog;
+    fn scan<'a>(&'a self, visitor: &'a mut dyn ErasedVisitor) -> Pending<'a, ()>;
+    fn usage(&self) -> Option<Usage>;
 }
+
+trait ErasedVisitor: Send {
+    fn visit(&mut self, entries: Vec<Scanned<BoxHandle>>) -> Visiting<'_>;
+}
+
+type Visiting<'a> = Pin<Box<dyn Future<Output = ControlFlow<()>> + Send + 'a>>;
 
 trait ErasedWriter: Send {
     fn write(&mut self, chunk: Bytes) -> Pending<'_, ()>;
@@ -119,6 +133,33 @@ impl<M: CacheManager> Erased for M {
 
     fn purge_log(&self) -> &PurgeLog {
         CacheManager::purge_log(self)
+    }
+
+    fn scan<'a>(&'a self, visitor: &'a mut dyn ErasedVisitor) -> Pending<'a, ()> {
+        Box::pin(async move { CacheManager::scan(self, &mut Wrapping(visitor)).await })
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        CacheManager::usage(self)
+    }
+}
+
+impl<V: Visitor<BoxHandle>> ErasedVisitor for V {
+    fn visit(&mut self, entries: Vec<Scanned<BoxHandle>>) -> Visiting<'_> {
+        Box::pin(Visitor::visit(self, entries))
+    }
+}
+
+/// Shows a visitor of boxed handles the handles of a manager.
+struct Wrapping<'a>(&'a mut dyn ErasedVisitor);
+
+impl<H: Send + Sync + 'static> Visitor<H> for Wrapping<'_> {
+    async fn visit(&mut self, entries: Vec<Scanned<H>>) -> ControlFlow<()> {
+        let wrapped = |entry: Entry<H>| {
+            let (response, handle) = entry.into_parts();
+            Entry::new(response, wrap(handle))
+        };
+        self.0.visit(entries.into_iter().map(|entry| entry.map(wrapped)).collect()).await
     }
 }
 
@@ -200,6 +241,14 @@ impl CacheManager for BoxManager {
 
     fn purge_log(&self) -> &PurgeLog {
         self.0.purge_log()
+    }
+
+    async fn scan(&self, visitor: &mut impl Visitor<BoxHandle>) -> Result<(), Error> {
+        self.0.scan(visitor).await
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.0.usage()
     }
 }
 

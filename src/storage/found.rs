@@ -1,4 +1,7 @@
-use crate::policy::{Stored, StoredResponse};
+use crate::{
+    policy::{Stored, StoredResponse, Timestamp},
+    purge::Verdict,
+};
 
 /// An entry that a look-up found: its head and length, and how the store finds its body.
 #[derive(Clone, Debug)]
@@ -16,6 +19,10 @@ impl<H> Entry<H> {
     /// Head and length.
     pub fn response(&self) -> &StoredResponse {
         &self.response
+    }
+
+    pub(super) fn into_parts(self) -> (StoredResponse, H) {
+        (self.response, self.handle)
     }
 
     /// What the store gave.
@@ -89,22 +96,22 @@ impl<H> Found<H> {
         Some(Entry { response: self.responses.take(index)?, handle: self.handles.take(index)? })
     }
 
-    /// Drops the entries for which `keep` says no; they have been purged.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&StoredResponse) -> bool) {
-        if self.responses.as_slice().iter().all(&keep) {
-            return;
-        }
+    /// Drops the entries that have been purged, and marks those that have been softly.
+    pub(crate) fn judge(&mut self, judge: impl Fn(&StoredResponse) -> Verdict) {
         let mut index = 0;
-        while let Some(response) = self.responses.as_slice().get(index) {
-            if keep(response) {
-                index += 1;
-            } else {
-                self.responses.remove(index);
-                self.handles.remove(index);
+        while let Some(response) = self.responses.as_mut_slice().get_mut(index) {
+            match judge(response) {
+                Verdict::Good => index += 1,
+                Verdict::Stale(since) => {
+                    *response = response.clone().stale_since(Timestamp::from_wall(since));
+                    index += 1;
+                }
+                Verdict::Gone => {
+                    self.responses.remove(index);
+                    self.handles.remove(index);
+                    self.instead = Instead::Purged;
+                }
             }
-        }
-        if self.selected == Selected::Yes {
-            self.instead = Instead::Purged;
         }
     }
 
@@ -137,6 +144,14 @@ impl<T> Few<T> {
         match self {
             Few::None => &[],
             Few::One(item) => std::slice::from_ref(item),
+            Few::Many(items) => items,
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [T] {
+        match self {
+            Few::None => &mut [],
+            Few::One(item) => std::slice::from_mut(item),
             Few::Many(items) => items,
         }
     }

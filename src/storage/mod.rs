@@ -47,6 +47,7 @@ mod fence;
 mod found;
 #[cfg(feature = "memory")]
 mod memory;
+mod scan;
 mod secret;
 #[cfg(feature = "test-suite")]
 pub mod suite;
@@ -72,6 +73,7 @@ pub use self::{
     erased::{BoxHandle, BoxManager, BoxWriter},
     fence::{Fences, Ticket},
     found::{Entry, Found},
+    scan::{Scanned, Usage, Visitor},
 };
 pub use crate::error::Error;
 #[cfg(doc)]
@@ -188,6 +190,29 @@ pub trait CacheManager: Clone + Send + Sync + 'static {
     /// The log of purges that all layers over this store share. As long-lived as its entries, each
     /// of which carries the position at which its fill began.
     fn purge_log(&self) -> &PurgeLog;
+
+    /// Walks through the store: shows `visitor` the heads of all responses that a look-up could find,
+    /// some at a time and in any order, and lets others go on in between. What is there from the
+    /// beginning to the end is shown; what comes or goes meanwhile may be. Bodies are not read.
+    ///
+    /// This is how purged responses are counted and their room is freed, and how a cache is listed.
+    /// Default: [`Error::unsupported`]. Purges are as effective without.
+    ///
+    /// # Errors
+    ///
+    /// If not everything could be shown.
+    fn scan(
+        &self,
+        visitor: &mut impl Visitor<Self::Handle>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        let _ = visitor;
+        ready(Err(Error::unsupported()))
+    }
+
+    /// How much is stored, if that costs nothing to know. Default: `None`.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
 }
 
 /// Writes one response into a store. Dropped before [`finish`](Self::finish), it leaves nothing.

@@ -19,6 +19,7 @@ mod purges;
 mod read_only;
 mod reads;
 mod restarts;
+mod selectors;
 mod site;
 
 use larder::{

@@ -108,7 +108,7 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 27] = [
+const ORDER: [&str; 31] = [
     "policy",
     "error",
     "sync",
@@ -119,10 +119,14 @@ const ORDER: [&str; 27] = [
     "log",
     "flight",
     "memo",
+    "positions",
     "inflight",
     "models",
     "purge",
+    "admission",
     "storage",
+    "sweep",
+    "stats",
     "recorder",
     "fill",
     "background",
@@ -236,6 +240,7 @@ fn options_that_lift_what_a_response_forbids_are_named_dangerous() {
         "understood",
         "set_cookie",
         "vary_on_credentials",
+        "tag_fields",
         "targets",
         "downstream",
         "default_ttl",

@@ -1,5 +1,6 @@
 //! Purging by hand.
 
+use http::HeaderMap;
 use larder::{MemoryManager, Policy, Purge};
 
 use crate::support::{Cache, cache, cache_over, channel, ok, read, request};
@@ -69,6 +70,10 @@ async fn a_purge_beats_a_fill_under_way() {
         Purge::url("http://a.example/").unwrap(),
         Purge::host("a.example"),
         Purge::namespace("mine"),
+        Purge::tag("t"),
+        Purge::prefix("http://a.example/").unwrap(),
+        Purge::matching(|_, head| head.tags().any(|tag| tag == "t")),
+        Purge::variant("http://a.example/", HeaderMap::new()).unwrap(),
         Purge::everything(),
     ];
     for purge in purges {
@@ -76,7 +81,7 @@ async fn a_purge_beats_a_fill_under_way() {
         let (sender, body) = channel();
         let mut body = Some(body);
         cache.origin.on(move |_| {
-            let reply = ok().cache_control("max-age=60");
+            let reply = ok().cache_control("max-age=60").header("cache-tag", "t");
             match body.take() {
                 Some(body) => reply.body(body),
                 None => reply.text("new"),
@@ -87,6 +92,7 @@ async fn a_purge_beats_a_fill_under_way() {
         cache.layer.handle().purge(purge.clone()).await.unwrap();
         drop(sender);
         assert_eq!(read(under_way).await.unwrap(), "old");
+        assert!(cache.layer.handle().manager().is_empty(), "{purge}: it is not even stored");
         assert_eq!(cache.get("/").await.assert_forwarded().text(), "new", "{purge}");
         assert_eq!(cache.get("/").await.assert_hit().text(), "new", "{purge}");
     }

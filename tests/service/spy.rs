@@ -2,7 +2,7 @@
 
 use std::{
     future::pending,
-    ops::Range,
+    ops::{ControlFlow, Range},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +14,7 @@ use http::HeaderMap;
 use larder::{
     CacheKey, CacheManager, MemoryManager, PurgeLog,
     policy::{Placement, Secret, StoredHead, Wanted},
-    storage::{Entry, EntryWriter, Error, Found, StoredBody},
+    storage::{Entry, EntryWriter, Error, Found, Scanned, StoredBody, Usage, Visitor},
 };
 
 type Handle = <MemoryManager as CacheManager>::Handle;
@@ -24,6 +24,7 @@ pub struct Spy {
     pub inner: MemoryManager,
     shared: Arc<Shared>,
     answers_at_once: bool,
+    is_slow: bool,
 }
 
 #[derive(Default)]
@@ -39,9 +40,11 @@ struct Counts {
     body_bytes: AtomicUsize,
     deletes: AtomicUsize,
     writes: AtomicUsize,
+    scanned: AtomicUsize,
 }
 
-/// What a store was asked: index look-ups, heads that they read, bytes of bodies read, and changes.
+/// What a store was asked: index look-ups, heads that they read, bytes of bodies read, changes, and
+/// entries shown on walks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     pub lookups: usize,
@@ -49,6 +52,7 @@ pub struct Asked {
     pub body_bytes: usize,
     pub deletes: usize,
     pub writes: usize,
+    pub scanned: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,7 @@ pub enum Call {
     Remove,
     Delete,
     Clear,
+    Scan,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +81,23 @@ impl Spy {
     /// A store that answers look-ups at once, as memory does.
     pub fn new() -> Self {
         let inner = MemoryManager::new(256 << 20);
-        Self { inner, shared: Arc::default(), answers_at_once: true }
+        Self { inner, shared: Arc::default(), answers_at_once: true, is_slow: false }
     }
 
     /// A store that has to be waited for.
     pub fn waiting() -> Self {
         Self { answers_at_once: false, ..Self::new() }
+    }
+
+    /// A store that makes whoever asks wait before and after each call.
+    pub fn slow() -> Self {
+        Self { is_slow: true, ..Self::waiting() }
+    }
+
+    async fn pause(&self) {
+        if self.is_slow {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub fn breaks(&self, call: Call, fault: Fault) {
@@ -102,6 +118,7 @@ impl Spy {
             body_bytes: take(&counts.body_bytes),
             deletes: take(&counts.deletes),
             writes: take(&counts.writes),
+            scanned: take(&counts.scanned),
         }
     }
 
@@ -150,8 +167,10 @@ impl CacheManager for Spy {
 
     async fn get(&self, wanted: &Wanted<'_>) -> Result<Found<Handle>, Error> {
         self.shared.enter(Call::Get).await?;
+        self.pause().await;
         let found = self.inner.get(wanted).await;
         self.found(&found);
+        self.pause().await;
         found
     }
 
@@ -163,23 +182,29 @@ impl CacheManager for Spy {
 
     async fn put(&self, placement: Placement, head: StoredHead) -> Result<SpyWriter, Error> {
         self.shared.enter(Call::Put).await?;
+        self.pause().await;
         let inner = self.inner.put(placement, head).await?;
-        Ok(SpyWriter { inner, shared: self.shared.clone() })
+        Ok(SpyWriter { inner, spy: self.clone() })
     }
 
     async fn update(&self, entry: &Entry<Handle>, head: StoredHead) -> Result<bool, Error> {
         self.shared.enter(Call::Update).await?;
-        self.inner.update(entry, head).await
+        self.pause().await;
+        let updated = self.inner.update(entry, head).await;
+        self.pause().await;
+        updated
     }
 
     async fn remove(&self, entry: &Entry<Handle>) -> Result<bool, Error> {
         self.shared.enter(Call::Remove).await?;
+        self.pause().await;
         self.inner.remove(entry).await
     }
 
     async fn delete(&self, key: &CacheKey) -> Result<(), Error> {
         self.shared.counts.deletes.fetch_add(1, Ordering::Relaxed);
         self.shared.enter(Call::Delete).await?;
+        self.pause().await;
         self.inner.delete(key).await
     }
 
@@ -191,22 +216,50 @@ impl CacheManager for Spy {
     fn purge_log(&self) -> &PurgeLog {
         self.inner.purge_log()
     }
+
+    async fn scan(&self, visitor: &mut impl Visitor<Handle>) -> Result<(), Error> {
+        self.shared.enter(Call::Scan).await?;
+        self.inner.scan(&mut Counted { visitor, spy: self }).await
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.inner.usage()
+    }
+}
+
+struct Counted<'a, V> {
+    visitor: &'a mut V,
+    spy: &'a Spy,
+}
+
+impl<V: Visitor<Handle>> Visitor<Handle> for Counted<'_, V> {
+    async fn visit(&mut self, entries: Vec<Scanned<Handle>>) -> ControlFlow<()> {
+        self.spy.shared.counts.scanned.fetch_add(entries.len(), Ordering::Relaxed);
+        for entry in entries {
+            self.spy.pause().await;
+            self.visitor.visit(vec![entry]).await?;
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 pub struct SpyWriter {
     inner: <MemoryManager as CacheManager>::Writer,
-    shared: Arc<Shared>,
+    spy: Spy,
 }
 
 impl EntryWriter for SpyWriter {
     async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
-        self.shared.counts.writes.fetch_add(1, Ordering::Relaxed);
-        self.shared.enter(Call::Write).await?;
+        self.spy.shared.counts.writes.fetch_add(1, Ordering::Relaxed);
+        self.spy.shared.enter(Call::Write).await?;
         self.inner.write(chunk).await
     }
 
     async fn finish(self, trailers: Option<HeaderMap>) -> Result<(), Error> {
-        self.shared.enter(Call::Finish).await?;
-        self.inner.finish(trailers).await
+        self.spy.shared.enter(Call::Finish).await?;
+        self.spy.pause().await;
+        let finished = self.inner.finish(trailers).await;
+        self.spy.pause().await;
+        finished
     }
 }

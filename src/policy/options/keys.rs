@@ -92,6 +92,10 @@ impl Policy {
         self.rules(|rules| rules.apart.extend(names.into_iter().map(|name| cookie(name.into()))))
     }
 
+    pub(crate) fn own_namespace(&self) -> Option<&str> {
+        self.rules.namespace.as_deref()
+    }
+
     /// What of a query is part of the key.
     pub(crate) fn keyed_query<'a>(&self, query: Option<&'a str>) -> Option<Cow<'a, str>> {
         self.rules.query.apply(query)

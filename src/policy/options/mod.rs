@@ -15,6 +15,7 @@ use super::{
     downstream::Downstream,
     explain::Trail,
     hooks::{Apart, OnRequest},
+    labels::usual_tag_fields,
     lifetimes::Lifetimes,
     normal::Languages,
     query::QueryKey,
@@ -86,6 +87,7 @@ pub(super) struct StoringRules {
     pub(super) default_ttl: Option<Duration>,
     pub(super) lifetimes: Lifetimes,
     pub(super) strict_s_maxage: bool,
+    pub(super) tag_fields: Arc<[HeaderName]>,
     pub(super) targets: Arc<[HeaderName]>,
     /// Sorted.
     pub(super) understood: Arc<[StatusCode]>,
@@ -140,6 +142,7 @@ impl Policy {
             default_ttl: None,
             lifetimes: Lifetimes::default(),
             strict_s_maxage: false,
+            tag_fields: Arc::new(usual_tag_fields()),
             targets: Arc::new([]),
             understood: storing::usual_codes(),
         };

@@ -19,6 +19,23 @@ impl Policy {
         self.storing(|storing| storing.vary_on_credentials = choice)
     }
 
+    /// The response fields that [tags](crate::Purge::tag) are read from, apart by commas and white
+    /// space. Default: `Surrogate-Key` and `Cache-Tag`.
+    ///
+    /// A response with more than 256 tags and cache groups, or more than 16 KiB of them, is not
+    /// stored.
+    ///
+    /// ```
+    /// use http::HeaderName;
+    /// use larder::Policy;
+    ///
+    /// let policy = Policy::shared().tag_fields([HeaderName::from_static("edge-cache-tag")]);
+    /// ```
+    pub fn tag_fields(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        let names = names.into_iter().collect();
+        self.storing(|storing| storing.tag_fields = names)
+    }
+
     /// The targeted fields that this cache goes by, the most applicable first (RFC 9213 §2.2).
     /// Default: none.
     ///

@@ -41,8 +41,8 @@ use self::{
 };
 use super::Error;
 use crate::policy::{
-    Asked, Cached, Facts, Index, NameSet, Recent, Revalidate, StoredHead, Timestamp, VariantId,
-    VariantKey, Windows,
+    Asked, Cached, Facts, Index, Labels, NameSet, Recent, Revalidate, StoredHead, Texts, Timestamp,
+    VariantId, VariantKey, Windows,
 };
 
 const HEAD: u8 = 1;
@@ -100,6 +100,8 @@ pub fn encode_head(head: &StoredHead) -> Result<Vec<u8>, Error> {
     write_windows(&mut out, cached.map(Cached::windows).unwrap_or_default());
     write_names(&mut out, &facts.withheld, MAX_WITHHELD)?;
     write_fields(&mut out, head.headers())?;
+    let Labels { tags, groups, own } = head.labels();
+    write_texts(&mut out, [tags, groups, own])?;
     Ok(out.seal())
 }
 
@@ -136,12 +138,13 @@ pub fn decode_head(bytes: &[u8]) -> Option<StoredHead> {
     });
     let withheld = read_names(&mut input, MAX_WITHHELD)?;
     let mut headers = read_fields(&mut input)?;
+    let [tags, groups, own] = read_texts(&mut input)?;
     input.end()?;
     headers.entry(header::AGE).or_insert(HeaderValue::from_static("0"));
     let immutable = is_set(flag::IMMUTABLE);
     let facts =
         Facts { date, initial_age, lifetime, revalidate, immutable, windows, withheld, rules };
-    Some(StoredHead::restored(status, headers, asked, facts, cached))
+    Some(StoredHead::restored(status, headers, asked, facts, cached, Labels { tags, groups, own }))
 }
 
 fn write_windows(out: &mut Out, windows: Windows) {
@@ -243,6 +246,32 @@ pub fn decode_trailers(bytes: &[u8]) -> Option<HeaderMap> {
     let trailers = read_fields(&mut input)?;
     input.end()?;
     Some(trailers)
+}
+
+/// Lists of texts, each list behind its length. Nothing at all if there are none: then the record is
+/// as one was before there were any.
+fn write_texts(out: &mut Out, lists: [&Texts; 3]) -> Result<(), Error> {
+    if lists.iter().all(|list| list.is_empty()) {
+        return Ok(());
+    }
+    for list in lists {
+        out.takes(list.as_bytes().len());
+        out.u32(u32::try_from(list.as_bytes().len()).map_err(|_| Error::too_large())?);
+        out.bytes(list.as_bytes());
+    }
+    Ok(())
+}
+
+/// What is padding reads as no texts.
+fn read_texts(input: &mut In<'_>) -> Option<[Texts; 3]> {
+    let mut lists = [const { None }; 3];
+    for list in &mut lists {
+        let length = if input.remaining() < 4 { 0 } else { input.u32()? as usize };
+        input.spend(length)?;
+        *list = Some(Texts::from_bytes(input.take(length)?)?);
+    }
+    let [tags, groups, own] = lists;
+    Some([tags?, groups?, own?])
 }
 
 /// A name in a list, which may be copied once.

@@ -38,6 +38,14 @@ fn windows() -> impl Strategy<Value = Windows> {
         .prop_map(|(while_revalidate, if_error)| Windows { while_revalidate, if_error })
 }
 
+fn texts() -> impl Strategy<Value = Texts> {
+    vec(".{0,6}", 0..4).prop_map(|texts| {
+        let mut all = Texts::default();
+        texts.iter().for_each(|text| all.push(text));
+        all
+    })
+}
+
 fn head() -> impl Strategy<Value = StoredHead> {
     let revalidate = prop_oneof![
         Just(Revalidate::MayBeStale),
@@ -49,8 +57,8 @@ fn head() -> impl Strategy<Value = StoredHead> {
         (time(), duration(), duration(), revalidate, any::<bool>(), windows(), any::<u64>());
     let withheld = vec("[a-z]{1,8}", 0..5);
     let cached = proptest::option::of((duration(), windows(), any::<bool>()));
-    (100..1000_u16, fields(30), asked, facts, withheld, cached).prop_map(
-        |(status, mut headers, asked, facts, withheld, cached)| {
+    (100..1000_u16, fields(30), asked, facts, withheld, cached, [texts(), texts(), texts()])
+        .prop_map(|(status, mut headers, asked, facts, withheld, cached, [tags, groups, own])| {
             headers.insert(header::AGE, HeaderValue::from_static("0"));
             let ([authorization, no_store, marked_private], requested, received, began) = asked;
             let (date, initial_age, lifetime, revalidate, immutable, windows, rules) = facts;
@@ -78,9 +86,9 @@ fn head() -> impl Strategy<Value = StoredHead> {
                 if is_public { cached.public() } else { cached }
             });
             let status = StatusCode::from_u16(status).unwrap();
-            StoredHead::restored(status, headers, asked, facts, cached)
-        },
-    )
+            let labels = Labels { tags, groups, own };
+            StoredHead::restored(status, headers, asked, facts, cached, labels)
+        })
 }
 
 fn index() -> impl Strategy<Value = Index> {
@@ -105,7 +113,8 @@ fn shown(head: &StoredHead) -> String {
     let lines: Vec<_> =
         head.headers().iter().map(|(n, v)| (n, v.as_bytes(), v.is_sensitive())).collect();
     let (asked, facts) = (head.asked(), head.facts());
-    format!("{} {lines:?} {asked:?} {facts:?} {:?}", head.status(), head.cached())
+    let (status, cached, labels) = (head.status(), head.cached(), head.labels());
+    format!("{status} {lines:?} {asked:?} {facts:?} {cached:?} {labels:?}")
 }
 
 fn lines(fields: &HeaderMap) -> Vec<(&HeaderName, &[u8], bool)> {

@@ -126,9 +126,29 @@ impl Patience {
 }
 
 pub(super) fn open(path: &Path, wants: Wants<'_>, patience: Patience) -> Result<Record, Absent> {
+    let is_wanted = |key: &[u8], variant: &[u8]| (key, variant) == (wants.key, wants.variant);
+    read(path, SMALL, patience, is_wanted)
+}
+
+/// Whatever lies there, with the keys of resource and variant; of a response the head and no body.
+pub(super) fn scan(path: &Path) -> Result<(Vec<u8>, Vec<u8>, Record), Absent> {
+    let mut keys = (Vec::new(), Vec::new());
+    let record = read(path, FIRST as u64, Patience::Wait, |key, variant| {
+        keys = (key.to_vec(), variant.to_vec());
+        true
+    })?;
+    Ok((keys.0, keys.1, record))
+}
+
+fn read(
+    path: &Path,
+    small: u64,
+    patience: Patience,
+    is_wanted: impl FnOnce(&[u8], &[u8]) -> bool,
+) -> Result<Record, Absent> {
     let file = patience.open(path)?;
     let length = file.metadata()?.len();
-    let at_once = if length <= SMALL { length } else { FIRST as u64 };
+    let at_once = if length <= small { length } else { FIRST as u64 };
     let mut bytes = vec![0; usize::try_from(at_once).map_err(|_| Damaged)?];
     patience.read_exact_at(&file, &mut bytes, 0)?;
     let header = Header::parse(bytes.get(..FIXED).ok_or(Damaged)?)?;
@@ -142,7 +162,7 @@ pub(super) fn open(path: &Path, wants: Wants<'_>, patience: Patience) -> Result<
         patience.read_exact_at(&file, &mut bytes[read..], read as u64)?;
     }
     let (key, variant) = header.check(&bytes)?;
-    if (key, variant) != (wants.key, wants.variant) {
+    if !is_wanted(key, variant) {
         return Err(Absent::Missing);
     }
     if let Kind::Index { .. } = header.kind {

@@ -1,4 +1,5 @@
 mod record;
+mod scan;
 mod siblings;
 mod store;
 
@@ -11,7 +12,7 @@ use self::{
     record::Body,
     store::{Limits, Store, Taken},
 };
-use super::{CacheManager, Entry, EntryWriter, Error, Found, StoredBody, Ticket};
+use super::{CacheManager, Entry, EntryWriter, Error, Found, StoredBody, Ticket, Usage, Visitor};
 use crate::{
     policy::{CacheKey, Placement, Secret, StoredHead, StoredResponse, Wanted},
     purge::PurgeLog,
@@ -143,6 +144,15 @@ impl CacheManager for MemoryManager {
 
     fn purge_log(&self) -> &PurgeLog {
         self.store.purges()
+    }
+
+    async fn scan(&self, visitor: &mut impl Visitor<MemoryHandle>) -> Result<(), Error> {
+        self.store.scan(visitor).await;
+        Ok(())
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        Some(Usage::new(self.len() as u64, self.weight()))
     }
 }
 

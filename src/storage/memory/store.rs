@@ -119,7 +119,7 @@ impl Store {
             limits,
             fences: Fences::new(),
             secret: Secret::random(),
-            purges: PurgeLog::new(),
+            purges: PurgeLog::forgetting(),
             generations: AtomicU64::new(1),
             unfinished: AtomicU64::new(0),
             variants_evicted: AtomicU64::new(0),
@@ -286,11 +286,15 @@ impl Store {
     }
 
     /// Not a use of the resource, as far as eviction goes.
-    fn resource(&self, key: &CacheKey) -> Option<Arc<Resource>> {
+    pub(super) fn resource(&self, key: &CacheKey) -> Option<Arc<Resource>> {
         match self.cache.peek(&RecordRef::resource(key)) {
             Some(Record::Resource(resource)) => Some(resource),
             _ => None,
         }
+    }
+
+    pub(super) fn records(&self) -> impl Iterator<Item = (RecordKey, Record)> {
+        self.cache.iter()
     }
 
     pub(super) fn limits(&self) -> Limits {

@@ -28,10 +28,11 @@ mod round_trip;
 mod run;
 mod threads;
 mod variants;
+mod walking;
 
 pub use self::{
     cancelling::*, committing::*, compare_and_set::*, keys::*, removal::*, round_trip::*,
-    run::block_on, threads::*, variants::*,
+    run::block_on, threads::*, variants::*, walking::*,
 };
 
 /// Makes a module of tests that holds a store to everything that the layer relies on.
@@ -99,6 +100,8 @@ macro_rules! storage_suite {
                 a_cancelled_change_is_all_or_nothing
                 threads_see_whole_responses
                 threads_never_see_what_was_deleted
+                a_walk_shows_what_is_there
+                what_a_walk_shows_can_be_removed
             }
         }
     };
@@ -124,6 +127,7 @@ mod tests {
             include_str!("round_trip.rs"),
             include_str!("threads.rs"),
             include_str!("variants.rs"),
+            include_str!("walking.rs"),
         ];
         let listed = include_str!("mod.rs");
         let names = sources.iter().flat_map(|source| source.split("pub async fn ").skip(1));

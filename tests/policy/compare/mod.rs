@@ -142,11 +142,11 @@ impl Pair<'_> {
         if step.fails {
             return Ok(());
         }
-        let keys = request.on_response(&wire::response(&step.response));
+        let invalidated = request.on_response(&wire::response(&step.response));
         let expected = self.oracle.invalidated(&step.request, &step.response);
         let mut gone = Vec::new();
-        for key in keys {
-            gone.extend(self.store.remove(&key).into_iter().flat_map(|r| r.records));
+        for key in invalidated.keys() {
+            gone.extend(self.store.remove(key).into_iter().flat_map(|r| r.records));
         }
         let gone: Vec<Id> = gone.iter().map(|record| record.id).collect();
         for id in &gone {

@@ -27,8 +27,8 @@ use crate::{
     purge::{Persist, Purge, PurgeLog, Records},
 };
 
-/// A file with more records than this is written again; a log holds 4 096.
-const MAX_RECORDS: usize = 2 * 4096;
+/// A file with more records than this is written again; a log holds half of it.
+const MAX_RECORDS: usize = 2 << 16;
 /// The number of the lock under which the file is changed.
 const LOCK: usize = 0xff;
 /// More than so many records could take.

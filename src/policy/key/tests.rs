@@ -1,0 +1,102 @@
+use http::Request;
+use proptest::prelude::*;
+
+use super::*;
+use crate::Policy;
+
+fn key(policy: &Policy, uri: &str, hosts: &[&str]) -> Result<CacheKey, Reason> {
+    let mut request = Request::get(uri);
+    for host in hosts {
+        request = request.header(header::HOST, *host);
+    }
+    let (head, ()) = request.body(()).unwrap().into_parts();
+    CacheKey::of(&policy.rules, &head)
+}
+
+/// RFC 9111 §2, RFC 9110 §7.1: the key is the target URI.
+#[test]
+fn the_key_is_the_target_uri() {
+    let policy = Policy::shared();
+    let table: [(&str, &[&str], Result<&str, Reason>); 20] = [
+        ("http://a.example/x", &[], Ok("http://a.example/x")),
+        ("HTTP://A.Example/X", &[], Ok("http://a.example/X")),
+        ("http://a.example:80/", &[], Ok("http://a.example/")),
+        ("https://a.example:443/", &[], Ok("https://a.example/")),
+        ("https://a.example:80/", &[], Ok("https://a.example:80/")),
+        ("http://a.example./", &[], Ok("http://a.example/")),
+        ("http://a.example", &[], Ok("http://a.example/")),
+        ("http://a.example?q", &[], Ok("http://a.example/?q")),
+        ("/x?q=1", &["a.example"], Ok("http://a.example/x?q=1")),
+        ("/x?", &["a.example"], Ok("http://a.example/x?")),
+        ("/x", &["A.EXAMPLE:80"], Ok("http://a.example/x")),
+        ("/x", &["[::1]:8080"], Ok("http://[::1]:8080/x")),
+        ("http://a.example/x", &["a.example"], Ok("http://a.example/x")),
+        ("http://a.example/x", &["A.example.:80"], Ok("http://a.example/x")),
+        ("http://a.example/x", &["b.example"], Err(Reason::Authority)),
+        ("http://a.example/x", &["a.example:81"], Err(Reason::Authority)),
+        ("/x", &["a.example", "a.example"], Err(Reason::Authority)),
+        ("/x", &["a example"], Err(Reason::Authority)),
+        ("/x", &["user@a.example"], Err(Reason::Authority)),
+        ("/x", &[], Err(Reason::NoAuthority)),
+    ];
+    for (uri, hosts, expected) in table {
+        let key = key(&policy, uri, hosts).map(|key| format!("{key:?}"));
+        assert_eq!(key, expected.map(str::to_owned), "{uri} {hosts:?}");
+    }
+}
+
+#[test]
+fn what_the_request_does_not_say_the_policy_may() {
+    let policy = Policy::shared().default_scheme("https").default_authority("a.example");
+    assert_eq!(format!("{:?}", key(&policy, "/x", &[]).unwrap()), "https://a.example/x");
+    let plain = key(&policy, "/x", &["b.example"]).unwrap();
+    let named = key(&policy.clone().namespace("n"), "/x", &["b.example"]).unwrap();
+    let empty = key(&policy.clone().namespace(""), "/x", &["b.example"]).unwrap();
+    let user = key(&policy.partition(|_| Some("u".into())), "/x", &["b.example"]).unwrap();
+    assert_eq!((named.namespace(), named.partition()), (Some("n"), None));
+    assert_eq!((user.namespace(), user.partition()), (None, Some("u")));
+    let keys = [plain, named, empty, user];
+    for (i, a) in keys.iter().enumerate() {
+        for (j, b) in keys.iter().enumerate() {
+            assert_eq!(a == b, i == j, "{a:?} {b:?}");
+        }
+    }
+}
+
+#[test]
+fn a_sibling_shares_all_but_the_path() {
+    let policy = Policy::shared().namespace("n").partition(|_| Some("u".into()));
+    let long = format!("/{}", "x".repeat(300));
+    let a = key(&policy, "/a", &["a.example:81"]).unwrap();
+    let b = key(&policy, &long, &["a.example:81"]).unwrap();
+    assert_eq!(a.sibling(&long), b);
+    assert_eq!(b.sibling("/a"), a);
+    assert_eq!(b.path_and_query(), long);
+}
+
+proptest! {
+    /// No component can be shaped so that two different keys are equal.
+    #[test]
+    fn the_encoding_is_injective(
+        a in proptest::array::uniform5(".{0,300}"),
+        b in proptest::array::uniform5("[=\\x00\\xff/]{0,3}"),
+    ) {
+        let encode = |parts: &[String; 5]| {
+            CacheKey::encode(std::array::from_fn(|i| parts[i].as_bytes()))
+        };
+        let (x, y) = (encode(&a), encode(&b));
+        prop_assert_eq!(x == y, a == b);
+        for (component, part) in x.components().iter().zip(&a) {
+            prop_assert_eq!(*component, part.as_bytes());
+        }
+        prop_assert_eq!(CacheKey::from_bytes(x.0.clone()), Some(x));
+    }
+
+    /// Bytes from a store never panic, whatever they are.
+    #[test]
+    fn decoding_is_total(bytes: Vec<u8>) {
+        if let Some(key) = CacheKey::from_bytes(bytes.into()) {
+            let _ = (format!("{key:?}"), key.sibling("/x"));
+        }
+    }
+}

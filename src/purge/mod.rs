@@ -1,0 +1,29 @@
+//! Taking responses out: what to purge, and the log that says what was.
+//!
+//! A purge is a record in an ordered log. Every stored response carries the position at which its
+//! fill began: what a later record selects is not served, at once and whatever the number of
+//! entries. The sweeper comes behind, frees memory and counts.
+
+mod events;
+mod index;
+mod log;
+mod selector;
+mod sweeps;
+mod table;
+mod written;
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(feature = "disk")]
+pub(crate) use self::log::{Persist, Records};
+pub use self::{
+    events::{PurgeEvent, PurgeRecord, PurgeStream},
+    log::PurgeLog,
+    selector::Purge,
+    sweeps::Purged,
+};
+pub(crate) use self::{
+    sweeps::{Counting, Tally, Turn},
+    table::Verdict,
+};

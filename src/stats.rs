@@ -1,0 +1,107 @@
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use http::StatusCode;
+
+use crate::{policy::CacheStatus, purge::PurgeLog, storage::Usage};
+
+/// What has become of the requests of one layer and its clones.
+#[derive(Default)]
+pub(crate) struct Counters {
+    hits: AtomicU64,
+    stale: AtomicU64,
+    validated: AtomicU64,
+    forwarded: AtomicU64,
+    generated: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn count(&self, status: CacheStatus) {
+        let counter = match status.forward() {
+            None if !status.is_hit() => &self.generated,
+            None if status.ttl().is_some_and(|ttl| ttl <= 0) => &self.stale,
+            None => &self.hits,
+            Some(_) if status.forward_status() == Some(StatusCode::NOT_MODIFIED) => &self.validated,
+            Some(_) => &self.forwarded,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stats(&self, usage: Option<Usage>, log: &PurgeLog) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            usage,
+            hits: read(&self.hits),
+            stale: read(&self.stale),
+            validated: read(&self.validated),
+            forwarded: read(&self.forwarded),
+            generated: read(&self.generated),
+            purges: log.position(),
+            selectors: log.len(),
+        }
+    }
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Counters")
+    }
+}
+
+/// What a cache holds, and what has become of the requests to one layer and its clones. Reading it
+/// costs next to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    usage: Option<Usage>,
+    hits: u64,
+    stale: u64,
+    validated: u64,
+    forwarded: u64,
+    generated: u64,
+    purges: u64,
+    selectors: usize,
+}
+
+impl Stats {
+    /// What the store holds, if it knows.
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// Answered with a fresh stored response.
+    pub fn hits(&self) -> u64 {
+        self.hits
+    }
+
+    /// Answered with a stale stored response, without waiting for the origin (RFC 9111 §4.2.4).
+    pub fn stale(&self) -> u64 {
+        self.stale
+    }
+
+    /// Answered with a stored response after the origin had said that it is good (RFC 9111 §4.3).
+    pub fn validated(&self) -> u64 {
+        self.validated
+    }
+
+    /// Answered by the origin, stored or not.
+    pub fn forwarded(&self) -> u64 {
+        self.forwarded
+    }
+
+    /// Answered by the cache itself: `only-if-cached`, and nothing suited (RFC 9111 §5.2.1.7).
+    pub fn generated(&self) -> u64 {
+        self.generated
+    }
+
+    /// The position of the log of purges: how many there have been since the store was made.
+    pub fn purges(&self) -> u64 {
+        self.purges
+    }
+
+    /// The selectors that the log holds: purges that are not swept yet, and soft ones.
+    pub fn selectors(&self) -> usize {
+        self.selectors
+    }
+}
