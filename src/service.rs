@@ -108,7 +108,8 @@ where
         };
         let request = Request::from_parts(head, body);
         let (core, inner) = (core.clone(), self.inner.clone());
-        ResponseFuture::boxed(Exchange { core, inner, request, known, since }.run())
+        let exchange = Exchange { core, inner, request, known, since };
+        ResponseFuture::boxed(Box::new(exchange).run())
     }
 }
 

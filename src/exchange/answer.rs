@@ -36,6 +36,12 @@ pub(crate) fn answer<M: CacheManager, ResB>(
     };
     match decision {
         Decision::Serve(serve) => Answer::Ready(send_stored(core, serve, found)),
+        // What a layer further outside asks for, to have it newer, is not answered with what it has.
+        Decision::Refresh(_, refresh)
+            if core.purges.inflight().is_within(&request.extensions, refresh.key()) =>
+        {
+            Answer::Ask(Ask { fetch: refresh.into_validation(request, now), found })
+        }
         Decision::Refresh(serve, refresh) => {
             let response = send_stored(core, serve, found.clone());
             Answer::Refresh(response, (refresh, found))

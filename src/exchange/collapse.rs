@@ -30,7 +30,7 @@ use crate::{
 /// What a request that waited for others does next.
 enum Next<S, M: CacheManager, ReqB, ResB> {
     Answered(Response<CacheBody<ResB>>),
-    Again(Exchange<S, M, ReqB>),
+    Again(Box<Exchange<S, M, ReqB>>),
 }
 
 /// What a request has seen of others so far.
@@ -55,11 +55,13 @@ where
     M: CacheManager,
 {
     /// Answers with what another brings, if one is asking for the same, or asks.
-    pub(crate) async fn run(mut self) -> Answered<ResB, S::Error> {
+    ///
+    /// Boxed, since a thousand may wait, and what they wait with is moved from step to step.
+    pub(crate) async fn run(mut self: Box<Self>) -> Answered<ResB, S::Error> {
         let mut seen = Seen::default();
         // Who cannot ask for others finds out first whether there is anything to ask.
         if matches!(&self.known, Known::Nothing(lookup) if lookup.role() == Role::Follow) {
-            self = match self.look_up().await {
+            self = match Box::pin(self.look_up()).await {
                 Next::Answered(response) => return Ok(response),
                 Next::Again(exchange) => exchange,
             };
@@ -72,7 +74,7 @@ where
                 }
                 Entered::LookAgain => {
                     seen.rechecks.spend();
-                    self.look_up().await
+                    Box::pin(self.look_up()).await
                 }
                 Entered::KeepWaiting => self.wait(&mut seen).await,
                 Entered::Arrived(id, sharing) => {
@@ -122,17 +124,21 @@ where
     }
 
     /// Asks, for itself and for whoever waits.
-    async fn lead(self, fetching: Fetching, passenger: Passenger) -> Answered<ResB, S::Error> {
+    async fn lead(
+        self: Box<Self>,
+        fetching: Fetching,
+        passenger: Passenger,
+    ) -> Answered<ResB, S::Error> {
         let slot = Slot::new();
         let flight = passenger.flight();
         let report = Report { fetching, board: flight.board().clone(), slot: slot.bringer() };
-        flight.begin(Box::pin(ask(self, report)));
+        flight.begin(Box::pin(ask(*self, report)));
         let brought = passenger.wait(|| slot.take()).await?;
         Ok(seat(brought, passenger))
     }
 
     /// Waits for the first of those it waits for.
-    async fn wait(self, seen: &mut Seen) -> Next<S, M, ReqB, ResB> {
+    async fn wait(self: Box<Self>, seen: &mut Seen) -> Next<S, M, ReqB, ResB> {
         let slow = match &self.known {
             Known::Miss(Ask { fetch, .. }) => fetch.patience(),
             Known::Nothing(_) => None,
@@ -153,7 +159,7 @@ where
                     Landing::LookAgain if !seen.has_looked_again => {
                         seen.has_looked_again = true;
                         drop(passenger);
-                        self.look_up().await
+                        Box::pin(self.look_up()).await
                     }
                     Landing::LookAgain | Landing::Alone => {
                         seen.is_alone = true;
@@ -185,7 +191,11 @@ where
     }
 
     /// Takes what another has asked for, if it may.
-    fn join(self, sharing: &Sharing, passenger: Option<Passenger>) -> Next<S, M, ReqB, ResB> {
+    fn join(
+        self: Box<Self>,
+        sharing: &Sharing,
+        passenger: Option<Passenger>,
+    ) -> Next<S, M, ReqB, ResB> {
         let core = &*self.core;
         let (lookup, request, why) = match &self.known {
             Known::Nothing(lookup) => (lookup, self.request.headers(), Reason::UriMiss),
@@ -219,8 +229,8 @@ where
     }
 
     /// Asks the store again, by the request as it came.
-    async fn look_up(self) -> Next<S, M, ReqB, ResB> {
-        let Self { core, inner, request, known, .. } = self;
+    async fn look_up(self: Box<Self>) -> Next<S, M, ReqB, ResB> {
+        let Self { core, inner, request, known, .. } = *self;
         let (mut head, body) = request.into_parts();
         let lookup = match known {
             Known::Nothing(lookup) => lookup,
@@ -238,7 +248,8 @@ where
             }
             Answer::Ask(ask) => {
                 let request = Request::from_parts(head, body);
-                Next::Again(Self { core, inner, request, known: Known::Miss(ask), since })
+                let known = Known::Miss(ask);
+                Next::Again(Box::new(Self { core, inner, request, known, since }))
             }
         }
     }

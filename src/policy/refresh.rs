@@ -62,6 +62,13 @@ impl Refresh {
         self.lookup.variant(request, names, secret)
     }
 
+    /// The request that was to be served, to be sent on instead.
+    pub(crate) fn into_validation(self, request: &mut request::Parts, now: Timestamp) -> Fetch {
+        let Self { lookup, candidate } = self;
+        lookup.policy.rules.query.rewrite(&mut request.uri);
+        Fetch::new(lookup, request, Reason::Stale, Some(candidate), Vec::new(), now)
+    }
+
     /// Makes it out of the request that was served: a GET with what selects the stored response and
     /// nothing that says who asked.
     pub fn into_fetch(self, request: &mut request::Parts, now: Timestamp) -> Fetch {

@@ -357,3 +357,22 @@ async fn a_window_of_the_policys_own() {
         }
     }
 }
+
+/// Two layers over one store, one inside the other: the refresh reaches the origin.
+#[tokio::test]
+async fn a_refresh_goes_through_a_layer_further_inside() {
+    let cache = numbered(Policy::shared(), "max-age=10, stale-while-revalidate=60");
+    let outer = tower::Layer::layer(&cache.layer, cache.service.clone());
+    let ask = async || {
+        let answer = outer.clone().call(get("/")).await.unwrap();
+        let is_hit = answer.body().status().is_hit();
+        (crate::support::read(answer).await.unwrap(), is_hit)
+    };
+    ask().await;
+    cache.clock.set_secs(11);
+    assert_eq!(ask().await, ("0".into(), true));
+    settle().await;
+    assert_eq!(cache.origin.calls(), 2);
+    assert_eq!(ask().await, ("1".into(), true));
+    assert_eq!(cache.origin.calls(), 2);
+}
