@@ -66,6 +66,8 @@ mod stale;
 mod storing;
 #[path = "service/targeted.rs"]
 mod targeted;
+#[path = "service/tiered.rs"]
+mod tiered;
 #[path = "service/users.rs"]
 mod users;
 #[path = "service/validation.rs"]

@@ -13,7 +13,7 @@ use self::{
 };
 use super::{CacheManager, Entry, EntryWriter, Error, Found, StoredBody, Ticket};
 use crate::{
-    policy::{CacheKey, Placement, Secret, StoredHead, StoredResponse, Wanted},
+    policy::{CacheKey, Placement, Secret, StoredHead, StoredResponse, VariantKey, Wanted},
     purge::PurgeLog,
 };
 
@@ -105,6 +105,11 @@ impl CacheManager for MemoryManager {
 
     async fn get(&self, wanted: &Wanted<'_>) -> Result<Found<MemoryHandle>, Error> {
         Ok(self.store.get(wanted))
+    }
+
+    fn locate(&self, entry: &Entry<MemoryHandle>) -> Option<(CacheKey, VariantKey)> {
+        let record = &entry.handle().0.record;
+        Some((record.resource.clone(), record.variant.clone()?))
     }
 
     fn read(&self, entry: &Entry<MemoryHandle>, range: Range<u64>) -> StoredBody {
