@@ -33,6 +33,7 @@ Options:
   --listen ADDRESS       [default: 127.0.0.1:3000]
   --mode shared|private  whether it serves many users or one [default: shared]
   --storage STORAGE      memory[:BYTES] or, with the feature `disk`, disk:PATH[:BYTES]
+                         or tiered:PATH[:BYTES], memory before a disk
   --capacity BYTES       of a cache in memory, also 64K, 64M, 1G [default: 256M]
   --max-entry BYTES      the largest body to keep [default in memory: an eighth of that]
   --cache-status         say in a Cache-Status field what the cache did
@@ -71,7 +72,7 @@ fn parse() -> Result<Options, lexopt::Error> {
                 policy = args::value(&mut parser, "--mode", "shared or private", read_mode)?
             }
             Long("storage") => {
-                const STORAGE: &str = "memory[:BYTES] or disk:PATH[:BYTES]";
+                const STORAGE: &str = "memory[:BYTES], disk:PATH[:BYTES] or tiered:PATH[:BYTES]";
                 store = Some(args::value(&mut parser, "--storage", STORAGE, storage::read)?);
             }
             Long("capacity") => {

@@ -39,5 +39,5 @@ storage_suite!(tiered, async || {
 });
 storage_suite!(tiered_by_size, async || {
     let fast = MemoryManager::with_max_entry_bytes(1 << 20, 1 << 10);
-    BoxManager::new(Tiered::new(fast, MemoryManager::new(1 << 20)).fast_entry_bytes(4))
+    BoxManager::new(Tiered::new(fast, MemoryManager::new(1 << 20)).fast_entry_bytes(64))
 });

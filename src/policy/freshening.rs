@@ -133,7 +133,8 @@ impl Asking {
                     Update::Replace(head)
                 } else {
                     let selecting = self.lookup.selecting(&self.request, secret);
-                    let placement = Placement::new(self.lookup.key(), &selecting, names, self.bound());
+                    let placement =
+                        Placement::new(self.lookup.key(), &selecting, names, self.bound());
                     if is_same_vary {
                         Update::Copy(placement, head)
                     } else {

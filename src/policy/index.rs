@@ -189,11 +189,7 @@ impl<'a> Wanted<'a> {
 
     /// Where a stored response that this found belongs, to be stored once more: `None` if the request
     /// does not select it at `variant`.
-    pub(crate) fn place_again(
-        &self,
-        head: &StoredHead,
-        variant: &VariantKey,
-    ) -> Option<Placement> {
+    pub(crate) fn place_again(&self, head: &StoredHead, variant: &VariantKey) -> Option<Placement> {
         let By::Request(selecting, bound) = self.by else { return None };
         let names = NameSet::of(head.headers()).ok()?;
         let placement = Placement::new(self.key, &selecting, names, bound);

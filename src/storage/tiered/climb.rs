@@ -102,9 +102,8 @@ impl<W: EntryWriter> Copy<W> {
         let Some(writer) = self.writer.take() else { return };
         let late = || Err(Error::timed_out());
         // What is not copied now is copied another time.
-        let _ = self.climb.ticket.commit(|| {
-            now(writer.finish(trailers.cloned())).unwrap_or_else(late)
-        });
+        let _ =
+            self.climb.ticket.commit(|| now(writer.finish(trailers.cloned())).unwrap_or_else(late));
     }
 }
 

@@ -27,7 +27,8 @@ const MAX_NEWER: usize = 4096;
 impl Seen {
     /// Whether it is there already, and not for the first time.
     pub(super) fn again(&self, placement: &Placement) -> bool {
-        let hash = self.hasher.hash_one((placement.key().as_bytes(), placement.variant().as_bytes()));
+        let hash =
+            self.hasher.hash_one((placement.key().as_bytes(), placement.variant().as_bytes()));
         let known = &mut *self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.newer.remove(&hash) || known.older.remove(&hash) {
             return true;
