@@ -353,4 +353,24 @@ mod over_disk {
             assert_eq!(is_asked, !["leave", "read"].contains(&end), "{end}");
         }
     }
+
+    /// What another process purges leaves memory as soon as that has looked at the slow tier's log.
+    #[tokio::test]
+    async fn a_purge_of_another_process_is_heard() {
+        let scratch = Scratch::new("heard");
+        let clock = crate::support::TestClock::new();
+        let disk = DiskManager::open(&scratch.0).unwrap();
+        let tiers = Tiered::new(MemoryManager::new(1 << 20), disk).clock(clock.clone());
+        let cache = cache_over(tiers, Policy::shared());
+        cache.origin.on(|_| ok().cache_control("max-age=100").text("hello"));
+        cache.get("/").await;
+        cache.get("/").await.assert_hit();
+        let guest = DiskManager::open(&scratch.0).unwrap();
+        assert!(guest.is_guest());
+        let other = cache_over(guest, Policy::shared());
+        other.layer.handle().purge(Purge::everything()).await.unwrap();
+        clock.advance(Duration::from_millis(10));
+        cache.get("/").await.assert_forwarded();
+        cache.get("/").await.assert_hit();
+    }
 }

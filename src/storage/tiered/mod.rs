@@ -1,5 +1,6 @@
 mod change;
 mod climb;
+mod hearing;
 mod seen;
 mod writer;
 
@@ -13,7 +14,7 @@ use std::{
 };
 
 pub use self::writer::TieredWriter;
-use self::{climb::Climb, seen::Seen};
+use self::{climb::Climb, hearing::Hearing, seen::Seen};
 use super::{CacheManager, Entry, Error, Fences, Found, StoredBody};
 use crate::{
     Clock, SystemClock,
@@ -28,8 +29,7 @@ use crate::{
 /// Clones are the same store.
 ///
 /// - A look-up asks the fast tier first, and if that has nothing the slow one, for at most
-///   [`slow_timeout`](Self::slow_timeout). A hit in memory asks the slow tier nothing but whether its
-///   log of purges has moved.
+///   [`slow_timeout`](Self::slow_timeout). A hit in memory asks the slow tier nothing.
 /// - A response is written to both as it comes. One that is large goes to the slow tier alone
 ///   ([`fast_entry_bytes`](Self::fast_entry_bytes)). A tier that fails is left behind; the response is
 ///   stored if one of them has it.
@@ -68,6 +68,13 @@ use crate::{
 /// the slow tier, while the fast one can still take it. `delete`, `clear` and `sync` have no limit but the
 /// caller's: they are not done before the slow tier has done them.
 ///
+/// # Several processes over one slow tier
+///
+/// What one of them purges or invalidates the others' memory serves for 10 milliseconds more at
+/// most: so often a hit in memory sees whether the slow tier's log has moved. In the process
+/// that purges it is gone at once. A newer response that another process has stored is seen when the
+/// older one is no longer fresh, or has left memory.
+///
 /// # When the slow tier fails
 ///
 /// Requests go on: from memory what is there, from the origin what is not. A response that only the
@@ -85,6 +92,7 @@ struct Inner<M, D> {
     /// Refuses what would put into the fast tier what the slow one no longer has.
     fences: Fences,
     seen: Arc<Seen>,
+    hearing: Arc<Hearing>,
     clock: Arc<dyn Clock>,
     slow_timeout: Duration,
     fast_entry_bytes: u64,
@@ -99,6 +107,7 @@ impl<M: CacheManager, D: CacheManager> Tiered<M, D> {
             slow,
             fences: Fences::new(),
             seen: Arc::default(),
+            hearing: Arc::new(Hearing::new(&SystemClock)),
             clock: Arc::new(SystemClock),
             slow_timeout: Duration::from_millis(50),
         };
@@ -118,10 +127,13 @@ impl<M: CacheManager, D: CacheManager> Tiered<M, D> {
         self.set(|inner| inner.fast_entry_bytes = bytes.min(inner.fast.max_entry_bytes()))
     }
 
-    /// Takes the time for [`slow_timeout`](Self::slow_timeout) from `clock`. Default:
+    /// Takes the time for these limits from `clock`. Default:
     /// [`SystemClock`].
     pub fn clock(self, clock: impl Clock) -> Self {
-        self.set(|inner| inner.clock = Arc::new(clock))
+        self.set(|inner| {
+            inner.hearing = Arc::new(Hearing::new(&clock));
+            inner.clock = Arc::new(clock);
+        })
     }
 
     /// The fast tier.
@@ -158,7 +170,7 @@ impl<M: CacheManager, D: CacheManager> Inner<M, D> {
 
     /// What the request selects in the fast tier, unless purges may have been missed.
     fn find_fast(&self, wanted: &Wanted<'_>) -> Option<Found<TieredHandle<M::Handle, D::Handle>>> {
-        if !self.slow.purge_log().is_current() {
+        if !self.hearing.is_current(self.slow.purge_log(), &*self.clock) {
             return None;
         }
         let found = match self.fast.get_now(wanted) {
@@ -300,6 +312,7 @@ impl<M: Clone, D: Clone> Clone for Inner<M, D> {
             slow: self.slow.clone(),
             fences: self.fences.clone(),
             seen: self.seen.clone(),
+            hearing: self.hearing.clone(),
             clock: self.clock.clone(),
             slow_timeout: self.slow_timeout,
             fast_entry_bytes: self.fast_entry_bytes,
