@@ -75,6 +75,12 @@ use crate::{
 /// that purges it is gone at once. A newer response that another process has stored is seen when the
 /// older one is no longer fresh, or has left memory.
 ///
+/// # Where one resource has several sets of `Vary`
+///
+/// A hit in memory is served without asking whether the slow tier has another response that the
+/// request selects by another set of names. One that is newer can be hidden so if it was too large for
+/// memory, or has left it; what is served is fresh all the same.
+///
 /// # When the slow tier fails
 ///
 /// Requests go on: from memory what is there, from the origin what is not. A response that only the
