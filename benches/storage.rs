@@ -4,7 +4,8 @@
 //! `cargo bench --bench storage --features disk`. All subjects run interleaved in one process; a
 //! figure is the median of the times of single calls, one after the other: the system writes to the
 //! disk now and then, and a mean shows whom that met. Bodies are read to their end. The page cache is
-//! warm. What the policy does for a response is not counted.
+//! warm. What the policy does for a response is not counted. `tiered` is memory before the disk, and finds
+//! all of it in memory.
 //!
 //! A call to the disk store waits for one of its threads, and sleeps. With `16 at once`, which is
 //! the mean of one call in a batch of so many, there is other work to do meanwhile.
@@ -27,7 +28,7 @@ use http_body::{Body, SizeHint};
 use larder::{
     CacheManager, DiskManager, MemoryManager, Policy,
     policy::{Begin, Decision, Outcome, Placement, Secret, Stored, StoredHead, Timestamp},
-    storage::{DiskOptions, EntryWriter},
+    storage::{DiskOptions, EntryWriter, Tiered},
 };
 
 const ROUNDS: usize = 15;
@@ -97,7 +98,11 @@ async fn get(store: &impl CacheManager, policy: &Policy, n: usize) -> usize {
     let asked = ask(n);
     let Begin::Lookup(lookup) = policy.begin(&asked, &SizeHint::with_exact(0)) else { panic!() };
     let wanted = lookup.wanted(&asked.headers, store.secret());
-    let found = store.get(&wanted).await.expect("get");
+    // As a layer asks.
+    let found = match store.get_now(&wanted) {
+        Some(found) => found.expect("get"),
+        None => store.get(&wanted).await.expect("get"),
+    };
     let entry = found.into_entry(0).expect("it is there");
     let mut body = store.read(&entry, 0..entry.response().length());
     let mut length = 0;
@@ -150,6 +155,7 @@ fn main() {
     let options = DiskOptions::new().max_bytes(4 << 30);
     let disk: DiskManager = options.open(root.join("disk")).expect("the store opens");
     let memory = MemoryManager::new(1 << 30);
+    let tiered = Tiered::new(MemoryManager::new(1 << 30), disk.clone());
     let policy = Policy::shared();
     let places = |names: &[usize], secret: &Secret| -> Vec<_> {
         names.iter().map(|n| place(&policy, &ask(*n), secret)).collect()
@@ -157,13 +163,13 @@ fn main() {
 
     println!("µs a call");
     println!(
-        "           put: floor    disk          16 at once   memory    get: floor    disk   memory"
+        "           put: floor    disk          16 at once   memory    get: floor    disk   memory   tiered"
     );
     for (name, size, count) in
         [("1 KiB", 1 << 10, 400), ("8 KiB", 8 << 10, 400), ("1 MiB", 1 << 20, 48)]
     {
         let body = Bytes::from((0..size).map(|n: usize| (n * n % 251) as u8).collect::<Vec<_>>());
-        let mut times: [Vec<Duration>; 7] = Default::default();
+        let mut times: [Vec<Duration>; 8] = Default::default();
         for round in 0..ROUNDS {
             // Each round has names of its own, so that a put makes a file.
             let names = |what: usize| -> Vec<usize> {
@@ -186,14 +192,21 @@ fn main() {
             times[6].extend(each(&single, |n| {
                 assert_eq!(block_on(get(&memory, &policy, *n)), size);
             }));
+            for place in places(&single, tiered.secret()) {
+                block_on(put(&tiered, place, &body));
+            }
+            times[7].extend(each(&single, |n| {
+                assert_eq!(block_on(get(&tiered, &policy, *n)), size);
+            }));
         }
-        let [a, b, c, d, e, f, g] = times.map(median);
+        let [a, b, c, d, e, f, g, h] = times.map(median);
         let c = c / AT_ONCE as f64;
         println!(
-            "{name} {a:15.1} {b:7.1} = {:4.2} {c:7.1} = {:4.2} {d:8.1} {e:13.1} {f:7.1} = {:4.2} {g:8.1}",
+            "{name} {a:15.1} {b:7.1} = {:4.2} {c:7.1} = {:4.2} {d:8.1} {e:13.1} {f:7.1} = {:4.2} {g:8.2} {h:8.2} = {:4.2}",
             b / a,
             c / a,
             f / e,
+            h / g,
         );
     }
     drop(disk);

@@ -39,6 +39,7 @@ Options:
   --listen ADDRESS       [default: 127.0.0.1:3000]
   --mode shared|private  whether it serves many users or one [default: shared]
   --storage STORAGE      memory[:BYTES] or, with the feature `disk`, disk:PATH[:BYTES]
+                         or tiered:PATH[:BYTES], memory before a disk
   --capacity BYTES       of a cache in memory, also 64K, 64M, 1G [default: 256M]
   --max-entry BYTES      the largest body to keep [default in memory: an eighth of that]
   --target FIELD         a field whose directives count before Cache-Control, such as
@@ -117,7 +118,7 @@ fn parse() -> Result<Options, lexopt::Error> {
                 changes.push(Box::new(|policy| policy.client_max_stale(ClientMaxStale::Honour)));
             }
             Long("storage") => {
-                const STORAGE: &str = "memory[:BYTES] or disk:PATH[:BYTES]";
+                const STORAGE: &str = "memory[:BYTES], disk:PATH[:BYTES] or tiered:PATH[:BYTES]";
                 store = Some(args::value(&mut parser, "--storage", STORAGE, storage::read)?);
             }
             Long("capacity") => {

@@ -96,7 +96,7 @@ pub(crate) async fn within<T>(
         let (since, timer) = waiting.get_or_insert_with(|| (clock.now(), clock.sleep(limit)));
         let rings = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
         if rings || clock.now().since(*since) >= limit {
-            Poll::Ready(Err(Error::other("the store took too long")))
+            Poll::Ready(Err(Error::timed_out()))
         } else {
             Poll::Pending
         }

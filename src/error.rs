@@ -15,6 +15,7 @@ enum Kind {
     Refused,
     Unsupported,
     Invalid,
+    TimedOut,
     Other,
 }
 
@@ -44,6 +45,11 @@ impl Error {
         Self { kind: Kind::Invalid, source: Some(source.into()) }
     }
 
+    /// The store did not answer in time.
+    pub fn timed_out() -> Self {
+        Self { kind: Kind::TimedOut, source: None }
+    }
+
     /// Anything else.
     pub fn other(source: impl Into<Box<dyn error::Error + Send + Sync>>) -> Self {
         Self { kind: Kind::Other, source: Some(source.into()) }
@@ -62,6 +68,11 @@ impl Error {
     /// Whether the entry was outdated before it was whole.
     pub fn is_refused(&self) -> bool {
         self.kind == Kind::Refused
+    }
+
+    /// Whether the store did not answer in time.
+    pub fn is_timed_out(&self) -> bool {
+        self.kind == Kind::TimedOut
     }
 
     /// Whether the arguments of the call made no sense.
@@ -89,6 +100,7 @@ impl fmt::Display for Error {
             Kind::Refused => "entry was outdated before it was whole",
             Kind::Unsupported => "not supported by this store",
             Kind::Invalid => "invalid argument",
+            Kind::TimedOut => "the store took too long",
             Kind::Other => "store failed",
         };
         match &self.source {

@@ -80,6 +80,8 @@ mod sweeping;
 mod tags;
 #[path = "service/targeted.rs"]
 mod targeted;
+#[path = "service/tiered.rs"]
+mod tiered;
 #[path = "service/users.rs"]
 mod users;
 #[path = "service/validation.rs"]

@@ -21,7 +21,7 @@ mod support;
 #[path = "storage/weight.rs"]
 mod weight;
 
-use larder::{BoxManager, MemoryManager, storage_suite};
+use larder::{BoxManager, MemoryManager, storage::Tiered, storage_suite};
 
 use self::custom_manager::MapManager;
 #[cfg(feature = "codec")]
@@ -34,3 +34,10 @@ storage_suite!(custom, async || MapManager::default());
 #[cfg(feature = "codec")]
 storage_suite!(key_value_map, async || KeyValueManager::new());
 storage_suite!(boxed_custom, async || BoxManager::new(BoxManager::new(MapManager::default())));
+storage_suite!(tiered, async || {
+    Tiered::new(MemoryManager::new(1 << 20), MemoryManager::new(1 << 20))
+});
+storage_suite!(tiered_by_size, async || {
+    let fast = MemoryManager::with_max_entry_bytes(1 << 20, 1 << 10);
+    BoxManager::new(Tiered::new(fast, MemoryManager::new(1 << 20)).fast_entry_bytes(64))
+});

@@ -1,4 +1,4 @@
-//! Where the proxy keeps responses: `memory[:BYTES]` or `disk:PATH[:BYTES]`.
+//! Where the proxy keeps responses: `memory[:BYTES]`, `disk:PATH[:BYTES]` or `tiered:PATH[:BYTES]`.
 
 use larder::{BoxManager, MemoryManager};
 
@@ -7,25 +7,44 @@ use super::args;
 /// A store that was chosen on the command line.
 #[derive(Clone)]
 pub enum Storage {
-    Memory { capacity: u64 },
-    Disk { path: String, capacity: Option<u64> },
+    Memory {
+        capacity: u64,
+    },
+    Disk {
+        path: String,
+        capacity: Option<u64>,
+    },
+    /// Memory before a disk.
+    Tiered {
+        path: String,
+        capacity: Option<u64>,
+    },
 }
+
+const MEMORY: u64 = 256 << 20;
 
 pub fn read(text: &str) -> Option<Storage> {
     match text.split_once(':') {
-        None if text == "memory" => Some(Storage::Memory { capacity: 256 << 20 }),
+        None if text == "memory" => Some(Storage::Memory { capacity: MEMORY }),
         Some(("memory", capacity)) => Some(Storage::Memory { capacity: args::bytes(capacity)? }),
-        Some(("disk", path)) if !path.is_empty() => {
-            let sized =
-                path.rsplit_once(':').and_then(|(path, bytes)| Some((path, args::bytes(bytes)?)));
-            Some(match sized {
-                Some((path, bytes)) => {
-                    Storage::Disk { path: path.to_owned(), capacity: Some(bytes) }
-                }
-                None => Storage::Disk { path: path.to_owned(), capacity: None },
-            })
+        Some(("disk", place)) if !place.is_empty() => {
+            let (path, capacity) = sized(place);
+            Some(Storage::Disk { path, capacity })
+        }
+        Some(("tiered", place)) if !place.is_empty() => {
+            let (path, capacity) = sized(place);
+            Some(Storage::Tiered { path, capacity })
         }
         _ => None,
+    }
+}
+
+/// `PATH[:BYTES]`.
+fn sized(place: &str) -> (String, Option<u64>) {
+    let sized = place.rsplit_once(':').and_then(|(path, bytes)| Some((path, args::bytes(bytes)?)));
+    match sized {
+        Some((path, bytes)) => (path.to_owned(), Some(bytes)),
+        None => (place.to_owned(), None),
     }
 }
 
@@ -40,25 +59,38 @@ impl Storage {
                 let max_entry = max_entry.unwrap_or(capacity / 8);
                 Ok(BoxManager::new(MemoryManager::with_max_entry_bytes(capacity, max_entry)))
             }
-            #[cfg(feature = "disk")]
             Storage::Disk { path, capacity } => {
-                let mut options = larder::storage::DiskOptions::new();
-                if let Some(capacity) = capacity {
-                    options = options.max_bytes(capacity);
-                }
-                if let Some(max_entry) = max_entry {
-                    options = options.max_entry_bytes(max_entry);
-                }
-                let opened = options.open(&path);
-                opened
-                    .map(BoxManager::new)
-                    .map_err(|error| format!("--storage disk:{path}: {error}"))
+                let disk = open_disk(&path, capacity, max_entry);
+                Ok(BoxManager::new(
+                    disk.map_err(|error| format!("--storage disk:{path}: {error}"))?,
+                ))
             }
-            #[cfg(not(feature = "disk"))]
-            Storage::Disk { path, capacity } => {
-                let _ = capacity;
-                Err(format!("--storage disk:{path} needs a build with --features disk"))
+            Storage::Tiered { path, capacity } => {
+                let disk = open_disk(&path, capacity, max_entry);
+                let disk = disk.map_err(|error| format!("--storage tiered:{path}: {error}"))?;
+                Ok(BoxManager::new(larder::storage::Tiered::new(MemoryManager::new(MEMORY), disk)))
             }
         }
     }
+}
+
+#[cfg(feature = "disk")]
+fn open_disk(
+    path: &str,
+    capacity: Option<u64>,
+    max_entry: Option<u64>,
+) -> Result<larder::DiskManager, larder::Error> {
+    let mut options = larder::storage::DiskOptions::new();
+    if let Some(capacity) = capacity {
+        options = options.max_bytes(capacity);
+    }
+    if let Some(max_entry) = max_entry {
+        options = options.max_entry_bytes(max_entry);
+    }
+    options.open(path)
+}
+
+#[cfg(not(feature = "disk"))]
+fn open_disk(_: &str, _: Option<u64>, _: Option<u64>) -> Result<MemoryManager, &'static str> {
+    Err("needs a build with --features disk")
 }

@@ -33,7 +33,10 @@ pub(crate) fn answer<M: CacheManager, ResB>(
             let decision = lookup.decide(request, found.as_stored(), now);
             (found, decision)
         }
-        Err(_) => (Found::nothing(), lookup.decide(request, Stored::Failed, now)),
+        Err(error) => {
+            let stored = if error.is_timed_out() { Stored::Late } else { Stored::Failed };
+            (Found::nothing(), lookup.decide(request, stored, now))
+        }
     };
     match decision {
         Decision::Serve(serve) => Answer::Ready(send_stored(core, serve, found)),

@@ -133,8 +133,9 @@ impl Asking {
                 let update = if is_same_vary && place == Place::Own {
                     Update::Replace(head)
                 } else {
-                    let wanted = self.lookup.wanted(&self.request, secret);
-                    let placement = Placement::new(wanted, names, self.bound());
+                    let selecting = self.lookup.selecting(&self.request, secret);
+                    let placement =
+                        Placement::new(self.lookup.key(), &selecting, names, self.bound());
                     if is_same_vary {
                         Update::Copy(placement, head)
                     } else {

@@ -1,5 +1,5 @@
 use super::{
-    CacheKey,
+    CacheKey, StoredHead,
     variants::{NameSet, Selecting, VariantId, VariantKey},
 };
 
@@ -126,7 +126,16 @@ impl Index {
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     pub(super) key: &'a CacheKey,
-    pub(super) selecting: Selecting<'a>,
+    pub(super) by: By<'a>,
+}
+
+/// What selects.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum By<'a> {
+    /// A request; of what it brings so many variants may be kept.
+    Request(Selecting<'a>, VariantBound),
+    /// One variant, whoever asks.
+    Variant(&'a VariantKey),
 }
 
 impl<'a> Wanted<'a> {
@@ -137,8 +146,12 @@ impl<'a> Wanted<'a> {
 
     /// At most one variant for each name set of `index`, in its order.
     pub fn select<'i>(&self, index: &'i Index) -> impl Iterator<Item = VariantKey> + use<'i, 'a> {
-        let Self { selecting, .. } = *self;
-        index.sets.iter().map(move |names| names.select(&selecting))
+        let (selecting, variant) = match self.by {
+            By::Request(selecting, _) => (Some(selecting), None),
+            By::Variant(variant) => (None, Some(variant.clone())),
+        };
+        let selected = move |names: &NameSet| selecting.map(|selecting| names.select(&selecting));
+        index.sets.iter().filter_map(selected).chain(variant)
     }
 
     /// Where the request selects nothing: those of the variants stored last, at most four, that
@@ -146,12 +159,15 @@ impl<'a> Wanted<'a> {
     /// [`Found::others`](crate::storage::Found::others), and the policy sends the origin their
     /// validators (RFC 9111 §4.3.1).
     pub fn others<'i>(&self, index: &'i Index) -> impl Iterator<Item = VariantKey> + use<'i, 'a> {
-        let Self { selecting, .. } = *self;
-        let is_fit = move |recent: &&Recent| {
+        let by = self.by;
+        let is_fit = move |recent: &&Recent| match by {
             // Who is told apart, by credentials or by choice, gets nothing that was made for others.
-            selecting.apart.is_none()
-                && !recent.names.names_credentials()
-                && selecting.may_take(&recent.names, &recent.variant)
+            By::Request(selecting, _) => {
+                selecting.apart.is_none()
+                    && !recent.names.names_credentials()
+                    && selecting.may_take(&recent.names, &recent.variant)
+            }
+            By::Variant(_) => false,
         };
         index.recent.iter().filter(is_fit).map(|recent| recent.variant.clone())
     }
@@ -160,7 +176,24 @@ impl<'a> Wanted<'a> {
     /// without looking at the request.
     #[cfg(feature = "memory")]
     pub(crate) fn takes_plain(&self) -> bool {
-        self.selecting.apart.is_none()
+        match self.by {
+            By::Request(selecting, _) => selecting.apart.is_none(),
+            By::Variant(variant) => variant.is_plain(),
+        }
+    }
+
+    /// One variant of a resource, whatever a request would select.
+    pub(crate) fn exactly(key: &'a CacheKey, variant: &'a VariantKey) -> Self {
+        Self { key, by: By::Variant(variant) }
+    }
+
+    /// Where a stored response that this found belongs, to be stored once more: `None` if the request
+    /// does not select it at `variant`.
+    pub(crate) fn place_again(&self, head: &StoredHead, variant: &VariantKey) -> Option<Placement> {
+        let By::Request(selecting, bound) = self.by else { return None };
+        let names = NameSet::of(head.headers()).ok()?;
+        let placement = Placement::new(self.key, &selecting, names, bound);
+        (placement.variant == *variant).then_some(placement)
     }
 }
 
@@ -174,9 +207,14 @@ pub struct Placement {
 }
 
 impl Placement {
-    pub(super) fn new(wanted: Wanted<'_>, names: NameSet, bound: VariantBound) -> Self {
-        let variant = names.select(&wanted.selecting);
-        Self { key: wanted.key.clone(), names, variant, bound }
+    pub(super) fn new(
+        key: &CacheKey,
+        selecting: &Selecting<'_>,
+        names: NameSet,
+        bound: VariantBound,
+    ) -> Self {
+        let variant = names.select(selecting);
+        Self { key: key.clone(), names, variant, bound }
     }
 
     /// The resource.
@@ -214,7 +252,7 @@ mod tests {
         let names = NameSet::of(&vary).unwrap();
         let secret = Secret::from_bytes([1; 32]);
         let selecting = Selecting::plain(&request, &secret);
-        Placement::new(Wanted { key: &key, selecting }, names, bound)
+        Placement::new(&key, &selecting, names, bound)
     }
 
     #[test]

@@ -85,6 +85,8 @@ pub enum Reason {
     Invalidated,
     /// The store failed; the request was served without it.
     StoreError,
+    /// The store did not answer in time; the request was served without it.
+    StoreTimeout,
     /// The origin answered 500, 502, 503 or 504, and what was stored was used instead (RFC 5861 §4).
     ServerError,
     /// The origin could not be asked, and what was stored was used instead (RFC 9111 §4.2.4).
@@ -141,6 +143,7 @@ impl Reason {
             Reason::RedirectedInside => "redirected-inside",
             Reason::Invalidated => "invalidated",
             Reason::StoreError => "store-error",
+            Reason::StoreTimeout => "store-timeout",
             Reason::ServerError => "server-error",
             Reason::Disconnected => "disconnected",
             Reason::SlowOrigin => "slow-origin",
@@ -159,7 +162,7 @@ impl Reason {
             Reason::Purged => Forward::Miss,
             Reason::Stale | Reason::NoCache => Forward::Stale,
             Reason::Reload => Forward::Request,
-            Reason::StoreError => Forward::Miss,
+            Reason::StoreError | Reason::StoreTimeout => Forward::Miss,
             _ => Forward::Bypass,
         }
     }

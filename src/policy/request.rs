@@ -4,11 +4,11 @@ use http::{HeaderMap, Method, header, request};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, CacheMode, Policy, Reason, Rule, Uncollapsed, Unsafe,
+    CacheKey, CacheMode, Policy, Reason, Rule, Scope, Uncollapsed, Unsafe,
     directives::RequestDirectives,
     explain, fields,
     hooks::Apart,
-    index::Wanted,
+    index::{By, VariantBound, Wanted},
     invalidation::Post,
     range::Ranges,
     variants::{Secret, Selecting},
@@ -225,7 +225,16 @@ impl Lookup<'_> {
 
     /// What to get from the store, for the request with these `headers`.
     pub fn wanted<'a>(&'a self, headers: &'a HeaderMap, secret: &'a Secret) -> Wanted<'a> {
-        Wanted { key: &self.key, selecting: self.selecting(headers, secret) }
+        Wanted { key: &self.key, by: By::Request(self.selecting(headers, secret), self.bound()) }
+    }
+
+    /// How many variants of the resource may be kept.
+    pub(super) fn bound(&self) -> VariantBound {
+        if self.policy.scope() == Scope::Shared && self.key.partition().is_none() {
+            VariantBound::Count(self.policy.rules.max_variants)
+        } else {
+            VariantBound::Share
+        }
     }
 
     /// What of the request with these `headers` selects among variants.

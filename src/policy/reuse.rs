@@ -29,6 +29,8 @@ pub enum Stored<'a> {
     Purged,
     /// The store could not say.
     Failed,
+    /// The store did not say in time.
+    Late,
     /// The responses that the request selects, at most one for each set of names in `Vary`.
     Responses(&'a [StoredResponse]),
 }
@@ -122,6 +124,7 @@ impl Lookup<'_> {
             Stored::OtherVariants => Chosen::ask(Reason::VaryMiss),
             Stored::Purged => Chosen::ask(Reason::Purged),
             Stored::Failed => Chosen::ask(Reason::StoreError),
+            Stored::Late => Chosen::ask(Reason::StoreTimeout),
         }
     }
 

@@ -9,7 +9,6 @@ use super::{
     freshening::Place,
     head::Asked,
     index::{Placement, VariantBound},
-    options::Scope,
     others,
     reuse::{Candidate, seconds},
     storing::{self, Received, Storable},
@@ -259,7 +258,7 @@ impl Asking {
         if date::field(&head.headers, &header::DATE, now).is_none() {
             head.headers.insert(header::DATE, date::format(now));
         }
-        let wanted = self.lookup.wanted(&self.request, secret);
+        let selecting = self.lookup.selecting(&self.request, secret);
         let facts = stored.facts();
         let ttl = seconds(facts.lifetime) - seconds(facts.initial_age);
         let stored = match length {
@@ -267,7 +266,7 @@ impl Asking {
             None => stored,
         };
         Ok(Store {
-            placement: Placement::new(wanted, names, self.bound()),
+            placement: Placement::new(&self.lookup.key, &selecting, names, self.bound()),
             length,
             announces_trailers: head.headers.contains_key(header::TRAILER),
             status: CacheStatus::forwarded(self.reason).stored(ttl),
@@ -342,12 +341,7 @@ impl Asking {
     }
 
     pub(super) fn bound(&self) -> VariantBound {
-        let Lookup { policy, key, .. } = &self.lookup;
-        if policy.scope() == Scope::Shared && key.partition().is_none() {
-            VariantBound::Count(policy.rules.max_variants)
-        } else {
-            VariantBound::Share
-        }
+        self.lookup.bound()
     }
 }
 

@@ -59,6 +59,14 @@ impl StoredBody {
         Self::from_bytes(bytes.slice(start..end), trailers.cloned())
     }
 
+    /// All of it, if it is in memory, and its trailers.
+    pub(super) fn as_bytes(&self) -> Option<(&Bytes, Option<&HeaderMap>)> {
+        match &self.source {
+            Source::Bytes { bytes, trailers } => Some((bytes, trailers.as_deref())),
+            Source::Reader(_) | Source::Done => None,
+        }
+    }
+
     /// A body of `length` bytes that is read as it is asked for. A reader that gives more or less
     /// is an error to whoever reads.
     pub fn from_reader(length: u64, reader: impl BodyReader) -> Self {

@@ -11,7 +11,7 @@ use http::HeaderMap;
 
 use super::{CacheManager, Entry, EntryWriter, Error, Found, Scanned, StoredBody, Usage, Visitor};
 use crate::{
-    policy::{CacheKey, Placement, Secret, StoredHead, Wanted},
+    policy::{CacheKey, Placement, Secret, StoredHead, VariantKey, Wanted},
     purge::PurgeLog,
 };
 
@@ -55,6 +55,7 @@ trait Erased: Send + Sync {
     fn is_in_memory(&self) -> bool;
     fn get_now(&self, wanted: &Wanted<'_>) -> Option<Result<Found<BoxHandle>, Error>>;
     fn get<'a>(&'a self, wanted: &'a Wanted<'_>) -> Pending<'a, Found<BoxHandle>>;
+    fn locate(&self, entry: &Entry<BoxHandle>) -> Option<(CacheKey, VariantKey)>;
     fn read(&self, entry: &Entry<BoxHandle>, range: Range<u64>) -> StoredBody;
     fn put(&self, placement: Placement, head: StoredHead) -> Pending<'_, BoxWriter>;
     fn update<'a>(&'a self, entry: &'a Entry<BoxHandle>, head: StoredHead) -> Pending<'a, bool>;
@@ -96,6 +97,10 @@ impl<M: CacheManager> Erased for M {
 
     fn get<'a>(&'a self, wanted: &'a Wanted<'_>) -> Pending<'a, Found<BoxHandle>> {
         Box::pin(async move { Ok(CacheManager::get(self, wanted).await?.map(wrap)) })
+    }
+
+    fn locate(&self, entry: &Entry<BoxHandle>) -> Option<(CacheKey, VariantKey)> {
+        CacheManager::locate(self, &unwrap::<M>(entry).ok()?)
     }
 
     fn read(&self, entry: &Entry<BoxHandle>, range: Range<u64>) -> StoredBody {
@@ -209,6 +214,10 @@ impl CacheManager for BoxManager {
 
     async fn get(&self, wanted: &Wanted<'_>) -> Result<Found<BoxHandle>, Error> {
         self.0.get(wanted).await
+    }
+
+    fn locate(&self, entry: &Entry<BoxHandle>) -> Option<(CacheKey, VariantKey)> {
+        self.0.locate(entry)
     }
 
     fn read(&self, entry: &Entry<BoxHandle>, range: Range<u64>) -> StoredBody {

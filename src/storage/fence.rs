@@ -148,6 +148,27 @@ impl Ticket {
     }
 }
 
+impl Ticket {
+    /// The same, and refuses all others who are writing the resource.
+    pub(super) fn commit_alone<T>(
+        &mut self,
+        commit: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut part = self.fences.shared.lock(&self.key);
+        let Some(writing) = part.get_mut(&self.key).filter(|own| own.fence == self.fence) else {
+            return Err(Error::refused());
+        };
+        writing.fence += 1;
+        self.fence = writing.fence;
+        commit()
+    }
+
+    /// Whether nobody has refused this one yet.
+    pub(super) fn is_valid(&self) -> bool {
+        self.commit(|| Ok(())).is_ok()
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut part = self.fences.shared.lock(&self.key);

@@ -4,7 +4,7 @@
 //!
 //! - under a resource's [`CacheKey`] an [`Index`]: which name sets its `Vary` had, and the
 //!   generation that all of its variants belong to;
-//! - under (key, generation, [`VariantKey`](crate::policy::VariantKey)) one response: head, body,
+//! - under (key, generation, [`VariantKey`]) one response: head, body,
 //!   trailers.
 //!
 //! A look-up reads the index, asks [`Wanted::select`] which variants the request wants, and reads
@@ -51,6 +51,7 @@ mod scan;
 mod secret;
 #[cfg(feature = "test-suite")]
 pub mod suite;
+mod tiered;
 
 use std::{
     future::{Future, ready},
@@ -74,12 +75,13 @@ pub use self::{
     fence::{Fences, Ticket},
     found::{Entry, Found},
     scan::{Scanned, Usage, Visitor},
+    tiered::{Tiered, TieredHandle, TieredWriter},
 };
 pub use crate::error::Error;
 #[cfg(doc)]
 use crate::policy::{Index, VariantId};
 use crate::{
-    policy::{CacheKey, Placement, Secret, StoredHead, Wanted},
+    policy::{CacheKey, Placement, Secret, StoredHead, VariantKey, Wanted},
     purge::PurgeLog,
 };
 
@@ -124,6 +126,13 @@ pub trait CacheManager: Clone + Send + Sync + 'static {
         &self,
         wanted: &Wanted<'_>,
     ) -> impl Future<Output = Result<Found<Self::Handle>, Error>> + Send;
+
+    /// Which resource and variant an entry is of, if the store can tell without asking anybody: a
+    /// [`Tiered`] store finds the same response in its other tier by it. Default: `None`.
+    fn locate(&self, entry: &Entry<Self::Handle>) -> Option<(CacheKey, VariantKey)> {
+        let _ = entry;
+        None
+    }
 
     /// The bytes of `range` of an entry's body, and its trailers if the range reaches the end.
     /// Nothing is read before the body is polled, and nothing but the range.

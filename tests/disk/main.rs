@@ -23,8 +23,8 @@ mod selectors;
 mod site;
 
 use larder::{
-    BoxManager, DiskManager,
-    storage::{DiskOptions, Durability},
+    BoxManager, DiskManager, MemoryManager,
+    storage::{DiskOptions, Durability, Tiered},
     storage_suite,
 };
 
@@ -39,3 +39,10 @@ storage_suite!(relaxed, async || small(Durability::Relaxed));
 storage_suite!(strict, async || small(Durability::Strict));
 storage_suite!(boxed, async || BoxManager::new(small(Durability::Relaxed)));
 storage_suite!(owner_and_guest, async || Pair::new());
+storage_suite!(tiered, async || {
+    Tiered::new(MemoryManager::new(1 << 20), small(Durability::Relaxed))
+});
+storage_suite!(boxed_tiered, async || {
+    let fast = BoxManager::new(MemoryManager::new(1 << 20));
+    BoxManager::new(Tiered::new(fast, BoxManager::new(small(Durability::Relaxed))))
+});

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use larder::{
     CacheKey, CacheManager, MemoryManager, PurgeLog,
-    policy::{Placement, Secret, StoredHead, Wanted},
+    policy::{Placement, Secret, StoredHead, VariantKey, Wanted},
     storage::{Entry, EntryWriter, Error, Found, Scanned, StoredBody, Usage, Visitor},
 };
 
@@ -172,6 +172,10 @@ impl CacheManager for Spy {
         self.found(&found);
         self.pause().await;
         found
+    }
+
+    fn locate(&self, entry: &Entry<Handle>) -> Option<(CacheKey, VariantKey)> {
+        self.inner.locate(entry)
     }
 
     fn read(&self, entry: &Entry<Handle>, range: Range<u64>) -> StoredBody {

@@ -89,6 +89,11 @@ impl CacheManager for DiskManager {
         })
     }
 
+    fn locate(&self, entry: &Entry<DiskHandle>) -> Option<(CacheKey, VariantKey)> {
+        let DiskHandle(located) = entry.handle();
+        Some((located.key.clone(), located.variant.clone()))
+    }
+
     fn read(&self, entry: &Entry<DiskHandle>, range: Range<u64>) -> StoredBody {
         let DiskHandle(located) = entry.handle();
         if let Some((bytes, trailers)) = located.body.small() {

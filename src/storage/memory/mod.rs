@@ -14,7 +14,7 @@ use self::{
 };
 use super::{CacheManager, Entry, EntryWriter, Error, Found, StoredBody, Ticket, Usage, Visitor};
 use crate::{
-    policy::{CacheKey, Placement, Secret, StoredHead, StoredResponse, Wanted},
+    policy::{CacheKey, Placement, Secret, StoredHead, StoredResponse, VariantKey, Wanted},
     purge::PurgeLog,
 };
 
@@ -106,6 +106,11 @@ impl CacheManager for MemoryManager {
 
     async fn get(&self, wanted: &Wanted<'_>) -> Result<Found<MemoryHandle>, Error> {
         Ok(self.store.get(wanted))
+    }
+
+    fn locate(&self, entry: &Entry<MemoryHandle>) -> Option<(CacheKey, VariantKey)> {
+        let record = &entry.handle().0.record;
+        Some((record.resource.clone(), record.variant.clone()?))
     }
 
     fn read(&self, entry: &Entry<MemoryHandle>, range: Range<u64>) -> StoredBody {
