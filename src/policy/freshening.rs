@@ -279,9 +279,7 @@ fn describes(head: &HeaderMap, stored: &StoredResponse) -> bool {
         length.to_str().is_ok_and(|length| length.parse() == Ok(stored.length()))
     };
     stored.head().status() == StatusCode::OK
-        && head.get(header::ETAG).is_none_or(|theirs| {
-            fields.get(header::ETAG).is_some_and(|ours| is_same_tag(theirs, ours))
-        })
+        && is_same(header::ETAG)
         && is_same(header::LAST_MODIFIED)
         && is_same(header::CONTENT_ENCODING)
         && head.get(header::CONTENT_LENGTH).is_none_or(has_length)
