@@ -35,17 +35,7 @@ struct Handler {
 
 impl Handler {
     fn new(size: usize) -> Self {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-            (header::CACHE_CONTROL, "public, max-age=3600, stale-while-revalidate=60"),
-            (header::ETAG, "\"33a64df551425fcc55e4d42a148795d9f25f89d4\""),
-            (header::LAST_MODIFIED, "Wed, 21 Oct 2015 07:28:00 GMT"),
-            (header::SERVER, "a-server/1.2.3"),
-        ] {
-            headers.insert(name, HeaderValue::from_str(value).unwrap());
-        }
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+        let headers = support::fields(size);
         Self { headers, body: Bytes::from(vec![b'x'; size]) }
     }
 

@@ -35,22 +35,6 @@ fn main() {
     large_fields();
 }
 
-/// A head of six fields.
-fn fields() -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CACHE_CONTROL, "public, max-age=3600, stale-while-revalidate=60"),
-        (header::ETAG, "\"33a64df551425fcc55e4d42a148795d9f25f89d4\""),
-        (header::LAST_MODIFIED, "Wed, 21 Oct 2015 07:28:00 GMT"),
-        (header::SERVER, "a-server/1.2.3"),
-        (header::CONTENT_LENGTH, "1024"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    headers
-}
-
 fn request(uri: &Uri) -> Request<Empty<Bytes>> {
     Request::get(uri.clone())
         .header(header::USER_AGENT, HeaderValue::from_static("bench"))
@@ -99,13 +83,13 @@ fn hits() {
     let uri = Uri::from_static(URI);
     let inner = service_fn(|_: Request<Empty<Bytes>>| {
         let mut response = Response::new(Full::new(Bytes::from_static(BODY)));
-        *response.headers_mut() = fields();
+        *response.headers_mut() = support::fields(BODY.len());
         ready(Ok::<_, Infallible>(response))
     });
     let mut cache = CacheLayer::new(MemoryManager::new(1 << 20)).layer(inner);
     let policy = Policy::shared();
     let at = Timestamp::from_wall(SystemTime::now());
-    let stored = [store(&policy, fields(), at).expect("it is stored")];
+    let stored = [store(&policy, support::fields(BODY.len()), at).expect("it is stored")];
     let (mut head, _) = request(&uri).into_parts();
 
     let mut subjects: [Subject<'_>; 4] = [
@@ -171,7 +155,7 @@ fn large_fields() {
         while text.len() < size {
             text.push_str(", x-extension=\"a, \\\" quoted, no-store text\"");
         }
-        let mut headers = fields();
+        let mut headers = support::fields(BODY.len());
         headers.insert(header::CACHE_CONTROL, text.parse().expect("it is a value"));
         let read = || {
             let start = Instant::now();

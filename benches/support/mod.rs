@@ -1,9 +1,11 @@
-//! An allocator that counts.
+//! An allocator that counts, and the head that is served.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     sync::atomic::{AtomicU64, Ordering},
 };
+
+use http::{HeaderMap, HeaderValue, header};
 
 struct Counting;
 
@@ -33,4 +35,21 @@ pub fn allocations(work: impl FnOnce()) -> (u64, u64) {
     work();
     let after = counted();
     (after.0 - before.0, after.1 - before.1)
+}
+
+/// A head of six fields, for a body of `length` bytes.
+pub fn fields(length: usize) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "public, max-age=3600, stale-while-revalidate=60"),
+        (header::ETAG, "\"33a64df551425fcc55e4d42a148795d9f25f89d4\""),
+        (header::LAST_MODIFIED, "Wed, 21 Oct 2015 07:28:00 GMT"),
+        (header::SERVER, "a-server/1.2.3"),
+    ] {
+        // Values that own their bytes, as received ones do.
+        headers.insert(name, HeaderValue::from_str(value).expect("it is a value"));
+    }
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    headers
 }

@@ -1,12 +1,9 @@
 //! A store that fails or never answers costs hits, never requests.
 
-use std::{future::poll_fn, time::Duration};
-
-use larder::{CacheManager, NoExecutor, Policy};
-use tower::Service;
+use larder::{NoExecutor, Policy};
 
 use super::spy::{Call, Fault, Spy};
-use crate::support::{Answer, Cache, cache_over, get, now_or_never, ok, request, status};
+use crate::support::{Cache, cache_over, ok, request, status};
 
 fn before(spy: &Spy) -> Cache<Spy> {
     let cache = cache_over(spy.clone(), Policy::shared());
@@ -15,22 +12,6 @@ fn before(spy: &Spy) -> Cache<Spy> {
         None => ok().cache_control("max-age=10").header("etag", "\"1\"").text("hello"),
     });
     cache
-}
-
-/// Sends a request to a store that may hang: the clock is moved on for whoever waits by it.
-async fn send<M: CacheManager>(cache: &Cache<M>, method: &str) -> Option<Answer> {
-    let future = match method {
-        "GET" => cache.service.clone().call(get("/")),
-        _ => cache.service.clone().call(request(method, "/")),
-    };
-    let mut exchange = Box::pin(async { Answer::of(future.await.unwrap()).await });
-    for _ in 0..8 {
-        if let Some(answer) = now_or_never(poll_fn(|cx| exchange.as_mut().poll(cx))) {
-            return Some(answer);
-        }
-        cache.clock.advance(Duration::from_millis(50));
-    }
-    None
 }
 
 /// Requirements, Decision 8: each call may fail, and the request is answered.
@@ -62,7 +43,7 @@ async fn answers_all(call: Call, fault: Fault) {
             spy.breaks(call, fault);
             for method in ["GET", "HEAD", "GET", "POST", "GET"] {
                 for _ in 0..2 {
-                    let answer = send(&cache, method).await;
+                    let answer = cache.send_by_clock(method).await;
                     let answer = answer.unwrap_or_else(|| panic!("{call:?} {fault:?} {method}"));
                     assert_eq!(answer.status, 200, "{call:?} {fault:?} {method}");
                     let text = if method == "HEAD" { "" } else { "hello" };

@@ -315,6 +315,30 @@ async fn a_range_of_a_running_fill_waits_for_its_bytes_alone() {
     cache.get("/").await.assert_hit();
 }
 
+/// Who has had his range, and keeps the body, holds nobody up.
+#[tokio::test]
+async fn a_range_that_was_read_holds_nobody_up() {
+    const LENGTH: usize = 100 << 10;
+    let cache = cache_over(Spy::new(), Policy::shared()).layered(|layer| layer.kept_bytes(1000));
+    let (sender, body) = channel();
+    let mut body = Some(body);
+    cache.origin.on(move |_| {
+        let reply = ok().cache_control("max-age=60").header("content-length", LENGTH.to_string());
+        reply.body(body.take().unwrap())
+    });
+    let mut whole = Box::pin(cache.open("/").await.into_body());
+    let part = with(get("/"), &[("range", "bytes=0-3")]);
+    let mut part = Box::pin(cache.service.clone().call(part).await.unwrap().into_body());
+    for n in 0..LENGTH / 1024 {
+        sender.data(vec![b'x'; 1024]);
+        if n == 0 {
+            assert_eq!(next(&mut part).as_deref(), Some("xxxx"));
+        }
+        assert_eq!(next(&mut whole).map(|text| text.len()), Some(1024), "chunk {n}");
+    }
+    assert!(whole.is_end_stream());
+}
+
 /// Of a length that nobody knows yet no part can be told: such a request asks for itself.
 #[tokio::test]
 async fn a_range_of_an_unknown_length_asks_for_itself() {

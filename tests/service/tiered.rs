@@ -1,6 +1,6 @@
 //! Memory before a slower store: scenario 2.12, and what each tier is asked.
 
-use std::{convert::Infallible, future::poll_fn, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -10,7 +10,7 @@ use larder::{CacheManager, MemoryManager, Policy, Purge, storage::Tiered};
 use tower::Service;
 
 use super::spy::{Asked, Call, Fault, Spy};
-use crate::support::{Answer, Cache, cache_over, get, now_or_never, ok, request, status};
+use crate::support::{Cache, cache_over, get, ok, request, status};
 
 type Tiers = Tiered<MemoryManager, Spy>;
 
@@ -39,22 +39,6 @@ fn fast(cache: &Cache<Tiers>) -> MemoryManager {
 /// Empties the fast tier, as eviction or a restart does.
 async fn forget(cache: &Cache<Tiers>) {
     fast(cache).clear().await.unwrap();
-}
-
-/// A store that hangs lets go of whoever waits by the clock.
-async fn send<M: CacheManager>(cache: &Cache<M>, method: &str) -> Option<Answer> {
-    let future = match method {
-        "GET" => cache.service.clone().call(get("/")),
-        _ => cache.service.clone().call(request(method, "/")),
-    };
-    let mut exchange = Box::pin(async { Answer::of(future.await.unwrap()).await });
-    for _ in 0..8 {
-        if let Some(answer) = now_or_never(poll_fn(|cx| exchange.as_mut().poll(cx))) {
-            return Some(answer);
-        }
-        cache.clock.advance(Duration::from_millis(50));
-    }
-    None
 }
 
 /// Storage issue, "write through": the response is in both tiers, and a hit in memory asks the slow
@@ -125,14 +109,14 @@ async fn a_slow_tier_that_hangs_is_a_miss_in_time() {
         forget(&cache).await;
         slow.breaks(Call::Get, Fault::Hang);
         let start = cache.clock.date(0);
-        let answer = send(&cache, "GET").await.expect("it is answered");
+        let answer = cache.send_by_clock("GET").await.expect("it is answered");
         let member = answer.assert_forwarded().field("cache-status").unwrap().to_owned();
         assert!(member.starts_with("larder; fwd=miss"), "{member}");
         assert!(member.contains("detail=store-timeout"), "{member}");
         assert_eq!((answer.text(), cache.origin.calls()), ("hello", 2));
         assert_eq!(cache.clock.date(0), start, "less than a second has passed");
         // What came is in memory, though the slow tier still hangs.
-        send(&cache, "GET").await.expect("it is answered").assert_hit();
+        cache.send_by_clock("GET").await.expect("it is answered").assert_hit();
     }
 }
 
@@ -149,14 +133,14 @@ async fn a_slow_tier_that_fails_does_not_hurt_the_fast_one() {
             cache.get("/").await;
             slow.breaks(call, fault);
             for method in ["GET", "HEAD", "POST", "GET", "GET"] {
-                let answer = send(&cache, method).await;
+                let answer = cache.send_by_clock(method).await;
                 let answer = answer.unwrap_or_else(|| panic!("{call:?} {fault:?} {method}"));
                 assert_eq!(answer.status, 200, "{call:?} {fault:?} {method}");
                 tokio::task::yield_now().await;
                 cache.clock.advance_secs(9);
             }
-            send(&cache, "GET").await.expect("it is answered");
-            let last = send(&cache, "GET").await.expect("it is answered");
+            cache.send_by_clock("GET").await.expect("it is answered");
+            let last = cache.send_by_clock("GET").await.expect("it is answered");
             assert!(last.cache.is_hit(), "{call:?} {fault:?} {:?}", last.cache);
         }
     }
