@@ -63,7 +63,9 @@ where
     pub(crate) async fn run(mut self: Box<Self>) -> Answered<ResB, S::Error> {
         let mut seen = Seen::default();
         // Who cannot ask for others finds out first whether there is anything to ask.
-        if matches!(&self.known, Known::Nothing(lookup) if lookup.role() == Role::Follow) {
+        let extensions = self.request.extensions();
+        if matches!(&self.known, Known::Nothing(lookup) if lookup.role(extensions) == Role::Follow)
+        {
             self = match Box::pin(self.look_up()).await {
                 Next::Answered(response) => return Ok(response),
                 Next::Again(exchange) => exchange,
@@ -100,14 +102,17 @@ where
         let core = &*self.core;
         let now = core.clock.now();
         let secret = core.manager.secret();
+        let extensions = self.request.extensions();
         let (lookup, request, names, role) = match &self.known {
-            Known::Nothing(lookup) => (lookup, self.request.headers(), None, lookup.role()),
+            Known::Nothing(lookup) => {
+                (lookup, self.request.headers(), None, lookup.role(extensions))
+            }
             Known::Miss(Ask { fetch, .. }) => {
-                (fetch.lookup(), fetch.request(), fetch.names(), fetch.role())
+                (fetch.lookup(), fetch.request(), fetch.names(), fetch.role(extensions))
             }
         };
         let inflight = core.purges.inflight();
-        let is_alone = seen.is_alone || inflight.is_within(self.request.extensions(), lookup.key());
+        let is_alone = seen.is_alone || inflight.is_within(extensions, lookup.key());
         let waited_for: Vec<u64> = seen.waiting.iter().map(|(id, _)| *id).collect();
         let asker = Asker {
             key: lookup.key(),

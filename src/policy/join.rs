@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use http::{HeaderMap, response};
+use http::{Extensions, HeaderMap, response};
 
 use super::{
     CacheMode, CacheStatus, ClientReload, Content, Lookup, Reason, StoredHead,
@@ -90,18 +90,20 @@ pub enum Join {
 }
 
 impl Lookup<'_> {
-    /// What part this request may take where others ask for the same.
-    pub fn role(&self) -> Role {
-        self.part(false)
+    /// What part this request, which has these `extensions`, may take where others ask for the same.
+    pub fn role(&self, extensions: &Extensions) -> Role {
+        self.part(extensions, false)
     }
 
-    pub(super) fn part(&self, replaces_conditions: bool) -> Role {
+    pub(super) fn part(&self, extensions: &Extensions, replaces_conditions: bool) -> Role {
+        let collapses = || extensions.get::<Uncollapsed>().is_none();
         let rules = &*self.policy.rules;
         // To the letter, only its own answer is new enough.
         let wants_its_own = rules.client_reload == ClientReload::Honour
             && (self.directives.no_cache
                 || self.directives.max_age.is_some_and(|age| age.is_zero()));
-        if !self.collapses || wants_its_own || self.mode != CacheMode::Default {
+        let is_default = rules.collapse && self.mode == CacheMode::Default;
+        if !is_default || wants_its_own || !collapses() {
             Role::Alone
         } else if self.is_head
             || self.directives.no_store

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use http::{HeaderMap, Method, StatusCode, header, request};
+use http::{Extensions, HeaderMap, Method, StatusCode, header, request};
 
 use super::{
     CacheKey, CacheMode, CacheStatus, ClientMaxStale, ClientReload, Fetch, Lookup, Reason, Role,
@@ -112,11 +112,11 @@ impl Fetch {
         Failure::of(self.0.instead_of(status, now))
     }
 
-    /// What part it may take where others ask for the same. The client's own conditions, where they
-    /// go out, bring an answer that is for the client alone.
-    pub fn role(&self) -> Role {
+    /// What part it may take where others ask for the same, by the `extensions` of its request. The
+    /// client's own conditions, where they go out, bring an answer that is for the client alone.
+    pub fn role(&self, extensions: &Extensions) -> Role {
         let is_asked_about = self.0.candidate.as_ref().is_some_and(|known| known.is_asked_about);
-        self.0.lookup.part(is_asked_about)
+        self.0.lookup.part(extensions, is_asked_about)
     }
 
     /// What selects the stored response that is asked about.

@@ -4,7 +4,7 @@ use http::{HeaderMap, Method, header, request};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, CacheMode, Policy, Reason, Rule, Scope, Uncollapsed, Unsafe,
+    CacheKey, CacheMode, Policy, Reason, Rule, Scope, Unsafe,
     directives::RequestDirectives,
     explain, fields,
     hooks::Apart,
@@ -41,7 +41,6 @@ pub struct Lookup<'p> {
     pub(super) is_head: bool,
     pub(super) authorization: bool,
     pub(super) is_conditional: bool,
-    pub(super) collapses: bool,
     /// What of it is asked for, if not all.
     pub(super) ranges: Option<Ranges>,
     pub(super) directives: RequestDirectives,
@@ -135,11 +134,10 @@ impl Policy {
         if body.exact() != Some(0) {
             return Err(Reason::RequestBody);
         }
-        let ranges = match Ranges::parse(headers) {
-            // RFC 9110 §14.2: of no meaning but with GET.
-            _ if !fields.range || head.method != Method::GET => None,
-            Some(ranges) => Some(ranges),
-            None => return Err(Reason::Range),
+        // RFC 9110 §14.2: of no meaning but with GET.
+        let ranges = match fields.range && head.method == Method::GET {
+            true => Some(Ranges::parse(headers).ok_or(Reason::Range)?),
+            false => None,
         };
         if fields.precondition {
             return Err(Reason::Precondition);
@@ -152,7 +150,6 @@ impl Policy {
             is_head: head.method == Method::HEAD,
             authorization: fields.authorization,
             is_conditional: fields.conditional,
-            collapses: rules.collapse && head.extensions.get::<Uncollapsed>().is_none(),
             ranges,
             directives: fields.directives(headers),
         })
@@ -170,7 +167,6 @@ impl Policy {
             is_head: false,
             authorization: fields.authorization,
             is_conditional: false,
-            collapses: false,
             ranges: None,
             directives: fields.directives(&head.headers),
         };
@@ -212,7 +208,6 @@ impl Lookup<'_> {
             is_head: self.is_head,
             authorization: self.authorization,
             is_conditional: self.is_conditional,
-            collapses: self.collapses,
             ranges: self.ranges,
             directives: self.directives,
         }
