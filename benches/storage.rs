@@ -4,7 +4,8 @@
 //! `cargo bench --bench storage --features disk`. All subjects run interleaved in one process; a
 //! figure is the median of the times of single calls, one after the other: the system writes to the
 //! disk now and then, and a mean shows whom that met. Bodies are read to their end. The page cache is
-//! warm. What the policy does for a response is not counted. `tiered` is memory before the disk, and finds
+//! warm. What the policy does for a response is not counted, nor is the making of requests and of the
+//! floor's paths. `tiered` is memory before the disk, and finds
 //! all of it in memory.
 //!
 //! A call to the disk store waits for one of its threads, and sleeps. With `16 at once`, which is
@@ -14,7 +15,7 @@ use std::{
     fs,
     future::{Future, poll_fn},
     hint::black_box,
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
@@ -94,9 +95,8 @@ async fn put(store: &impl CacheManager, (placement, head): (Placement, StoredHea
     writer.finish(None).await.expect("finish");
 }
 
-async fn get(store: &impl CacheManager, policy: &Policy, n: usize) -> usize {
-    let asked = ask(n);
-    let Begin::Lookup(lookup) = policy.begin(&asked, &SizeHint::with_exact(0)) else { panic!() };
+async fn get(store: &impl CacheManager, policy: &Policy, asked: &request::Parts) -> usize {
+    let Begin::Lookup(lookup) = policy.begin(asked, &SizeHint::with_exact(0)) else { panic!() };
     let wanted = lookup.wanted(&asked.headers, store.secret());
     // As a layer asks.
     let found = match store.get_now(&wanted) {
@@ -121,14 +121,14 @@ impl Floor {
         self.directory.join(format!("{:02x}/{n}", n % 256))
     }
 
-    fn put(&self, n: usize, body: &Bytes) {
+    fn put(&self, path: &Path, body: &Bytes) {
         let temporary = self.directory.join("tmp");
         fs::write(&temporary, body).expect("write");
-        fs::rename(temporary, self.path(n)).expect("rename");
+        fs::rename(temporary, path).expect("rename");
     }
 
-    fn get(&self, n: usize) -> usize {
-        black_box(fs::read(self.path(n)).expect("read")).len()
+    fn get(&self, path: &Path) -> usize {
+        black_box(fs::read(path).expect("read")).len()
     }
 }
 
@@ -176,27 +176,29 @@ fn main() {
                 (0..count).map(|n| ((size + what) * 1000 + round) * 1000 + n).collect()
             };
             let (single, batch) = (names(0), names(1));
+            let paths: Vec<_> = single.iter().map(|n| floor.path(*n)).collect();
+            let asked: Vec<_> = single.iter().map(|n| ask(*n)).collect();
             let to_disk = places(&single, disk.secret());
             let to_memory = places(&single, memory.secret());
             let mut batches = places(&batch, disk.secret());
-            times[0].extend(each(&single, |n| floor.put(*n, &body)));
+            times[0].extend(each(&paths, |path| floor.put(path, &body)));
             times[1].extend(each(to_disk, |place| block_on(put(&disk, place, &body))));
             times[2].extend(each(0..count / AT_ONCE, |_| {
                 block_on_all(batches.drain(..AT_ONCE).map(|place| put(&disk, place, &body)));
             }));
             times[3].extend(each(to_memory, |place| block_on(put(&memory, place, &body))));
-            times[4].extend(each(&single, |n| assert_eq!(floor.get(*n), size)));
-            times[5].extend(each(&single, |n| {
-                assert_eq!(block_on(get(&disk, &policy, *n)), size);
+            times[4].extend(each(&paths, |path| assert_eq!(floor.get(path), size)));
+            times[5].extend(each(&asked, |asked| {
+                assert_eq!(block_on(get(&disk, &policy, asked)), size);
             }));
-            times[6].extend(each(&single, |n| {
-                assert_eq!(block_on(get(&memory, &policy, *n)), size);
+            times[6].extend(each(&asked, |asked| {
+                assert_eq!(block_on(get(&memory, &policy, asked)), size);
             }));
             for place in places(&single, tiered.secret()) {
                 block_on(put(&tiered, place, &body));
             }
-            times[7].extend(each(&single, |n| {
-                assert_eq!(block_on(get(&tiered, &policy, *n)), size);
+            times[7].extend(each(&asked, |asked| {
+                assert_eq!(block_on(get(&tiered, &policy, asked)), size);
             }));
         }
         let [a, b, c, d, e, f, g, h] = times.map(median);

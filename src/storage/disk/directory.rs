@@ -210,7 +210,7 @@ impl Directory {
     }
 
     pub(super) fn path(&self, name: Name) -> PathBuf {
-        self.files.join(name.path())
+        name.path(&self.files)
     }
 
     /// A file that is held while something is changed that this number stands for.

@@ -8,9 +8,9 @@ use super::{
     entry::{Record, Response, entry},
     name::Name,
     pool::{Need, Waiting},
+    reader::DiskReader,
     scan,
     store::Store,
-    writer::DiskReader,
 };
 use crate::{
     policy::{CacheKey, Placement, Secret, StoredHead, VariantKey, Wanted},
@@ -32,22 +32,23 @@ impl CacheManager for DiskManager {
 
     fn get_now(&self, wanted: &Wanted<'_>) -> Option<Result<Found<DiskHandle>, Error>> {
         let (store, key) = (&self.inner.store, wanted.key());
-        let index = match store.find_now(key)? {
+        let resource = Name::resource(key);
+        let index = match store.find_now(resource, key)? {
             None => return Some(Ok(Found::nothing())),
-            Some(Record::Response(response)) => return Some(plain(wanted, *response)),
+            Some(Record::Response(response)) => return Some(plain(wanted, resource, *response)),
             Some(Record::Index { index, .. }) => index,
         };
         let mut found = Vec::new();
         for variant in wanted.select(&index) {
-            let response = store.find_response_now(key, index.generation(), &variant)?;
-            found.extend(response.map(|response| entry(key, variant, *response)));
+            let response = store.find_response_now(resource, key, index.generation(), &variant)?;
+            found.extend(response.map(|response| entry(resource, key, variant, *response)));
         }
         if !found.is_empty() {
             return Some(Ok(Found::entries(found)));
         }
         for variant in wanted.others(&index) {
-            let response = store.find_response_now(key, index.generation(), &variant)?;
-            found.extend(response.map(|response| entry(key, variant, *response)));
+            let response = store.find_response_now(resource, key, index.generation(), &variant)?;
+            found.extend(response.map(|response| entry(resource, key, variant, *response)));
         }
         Some(Ok(Found::others(found)))
     }
@@ -57,10 +58,11 @@ impl CacheManager for DiskManager {
             return found;
         }
         let (own, key) = (wanted.key().clone(), wanted.key());
+        let resource = Name::resource(key);
         let found = self.inner.queue.run(Need::Optional, move |store, _| store.find(&own)).await?;
         let index = match found {
             None => return Ok(Found::nothing()),
-            Some(Record::Response(response)) => return plain(wanted, *response),
+            Some(Record::Response(response)) => return plain(wanted, resource, *response),
             Some(Record::Index { index, .. }) => index,
         };
         let selected: Vec<VariantKey> = wanted.select(&index).collect();
@@ -80,8 +82,9 @@ impl CacheManager for DiskManager {
             Ok((selected, others))
         });
         let (selected, others) = found.await?;
-        let made =
-            |(variant, response): (VariantKey, Box<Response>)| entry(key, variant, *response);
+        let made = |(variant, response): (VariantKey, Box<Response>)| {
+            entry(resource, key, variant, *response)
+        };
         Ok(if selected.is_empty() {
             Found::others(others.into_iter().map(made))
         } else {
@@ -168,9 +171,13 @@ impl CacheManager for DiskManager {
 }
 
 /// What was found of a resource without `Vary`.
-fn plain(wanted: &Wanted<'_>, response: Response) -> Result<Found<DiskHandle>, Error> {
+fn plain(
+    wanted: &Wanted<'_>,
+    resource: Name,
+    response: Response,
+) -> Result<Found<DiskHandle>, Error> {
     let index = only_plain(response.generation)?;
     // Who is told apart from others does not select what is for all.
     let variant = wanted.select(&index).find(VariantKey::is_plain);
-    Ok(Found::entries(variant.map(|variant| entry(wanted.key(), variant, response))))
+    Ok(Found::entries(variant.map(|variant| entry(resource, wanted.key(), variant, response))))
 }

@@ -62,6 +62,7 @@ mod pool;
 #[cfg(feature = "test-suite")]
 pub mod probe;
 mod purges;
+mod reader;
 mod recent;
 mod records;
 mod scan;
@@ -88,6 +89,7 @@ use self::{
     keeper::Bell,
     pool::Queue,
     purges::{Keeper, PurgeFile},
+    reader::Buffers,
     recent::Recent,
     records::Records,
     spare::Spares,
@@ -159,6 +161,7 @@ struct Inner {
     store: Arc<Store>,
     queue: Arc<Queue>,
     pending: Pending,
+    buffers: Arc<Buffers>,
     secret: Secret,
     _threads: Threads,
     /// Given up when they have ended.
@@ -205,6 +208,7 @@ impl DiskManager {
             store,
             queue,
             pending: Pending::default(),
+            buffers: Arc::default(),
             secret,
             _threads: threads,
             _claim: claim,

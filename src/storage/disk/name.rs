@@ -1,4 +1,9 @@
-use std::{fmt, path::PathBuf};
+use std::{
+    ffi::OsStr,
+    fmt,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 use crate::policy::{CacheKey, VariantId, VariantKey};
 
@@ -41,11 +46,16 @@ impl Name {
         Self(name)
     }
 
-    /// Where the file lies, below the directory of all files.
-    pub(super) fn path(self) -> PathBuf {
-        let text = self.to_string();
-        let (directory, file) = text.split_at(2);
-        PathBuf::from(directory).join(file)
+    /// Where the file lies, in `files`.
+    pub(super) fn path(self, files: &Path) -> PathBuf {
+        let mut text = [b'/'; 33];
+        let digit = |number: u8| b"0123456789abcdef"[usize::from(number)];
+        for (n, byte) in self.0.into_iter().enumerate() {
+            // The first two are a directory.
+            let at = 2 * n + usize::from(n > 0);
+            text[at..at + 2].copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
+        }
+        files.join(OsStr::from_bytes(&text))
     }
 
     /// The name of the file `directory/file`.

@@ -68,6 +68,6 @@ fn show(store: &Store, name: Name) -> Option<Scanned<DiskHandle>> {
             && name == resource.response(response.generation, &variant);
         is_current.then_some(())?;
     }
-    let entry: Entry<DiskHandle> = entry::entry(&key, variant.clone(), *response);
+    let entry: Entry<DiskHandle> = entry::entry(resource, &key, variant.clone(), *response);
     Some(Scanned::new(key, variant, entry))
 }

@@ -99,25 +99,26 @@ impl Store {
     }
 
     /// As [`find`](Self::find), on any thread, as it does not wait. `None`: that cannot be done.
-    pub(super) fn find_now(&self, key: &CacheKey) -> Option<Option<Record>> {
+    pub(super) fn find_now(&self, resource: Name, key: &CacheKey) -> Option<Option<Record>> {
         if !self.purge_file.is_current() {
             return None;
         }
-        if self.rules_out(Name::resource(key)) {
+        if self.rules_out(resource) {
             return Some(None);
         }
         let wants = Wants { key: key.as_bytes(), variant: &[] };
-        self.look_now(Name::resource(key), wants)
+        self.look_now(resource, wants)
     }
 
     /// As [`find_response`](Self::find_response), the same way.
     pub(super) fn find_response_now(
         &self,
+        resource: Name,
         key: &CacheKey,
         generation: u64,
         variant: &VariantKey,
     ) -> Option<Option<Box<Response>>> {
-        let name = Name::resource(key).response(generation, variant);
+        let name = resource.response(generation, variant);
         let wants = Wants { key: key.as_bytes(), variant: variant.as_bytes() };
         Some(match self.look_now(name, wants)? {
             Some(Record::Response(found)) if found.generation == generation => Some(found),

@@ -1,14 +1,12 @@
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::Frame;
 
 use super::{
     Inner,
     commit::{Commit, prefix_length, random},
     draft::{Draft, Reserved},
-    entry::{Absent, Located, Patience},
     fence::Ticket,
     layout::MAX_PART,
     name::Name,
@@ -17,7 +15,7 @@ use super::{
 use crate::{
     Error,
     policy::{Placement, StoredHead},
-    storage::{BodyReader, EntryWriter, codec},
+    storage::{EntryWriter, codec},
 };
 
 /// Writes one response into a [`DiskManager`](super::DiskManager).
@@ -110,71 +108,5 @@ impl EntryWriter for DiskWriter {
             commit.run(store, waiting)
         });
         work.await
-    }
-}
-
-/// Reads a body that was not read with its head.
-pub(super) struct DiskReader {
-    inner: Arc<Inner>,
-    located: Arc<Located>,
-    range: Range<u64>,
-    /// What was read last.
-    pieces: Bytes,
-    trailers: bool,
-}
-
-impl DiskReader {
-    pub(super) fn new(inner: Arc<Inner>, located: Arc<Located>, range: Range<u64>) -> Self {
-        let trailers = range.end == located.body.length() && located.body.has_trailers();
-        Self { inner, located, range, pieces: Bytes::new(), trailers }
-    }
-
-    /// Has `read` done with the body. What is damaged is forgotten.
-    async fn with_body<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Located) -> Result<T, Absent> + Send + 'static,
-    ) -> Result<T, Error> {
-        let located = self.located.clone();
-        let work = self.inner.queue.run(Need::Required, move |store, _| match read(&located) {
-            Ok(read) => Ok(read),
-            Err(Absent::Failed(error)) => Err(Error::other(error)),
-            Err(Absent::Damaged | Absent::Missing) => {
-                store.remove_damaged_body(&located);
-                Err(Error::corrupt("the bytes of a body do not have their sum"))
-            }
-        });
-        work.await
-    }
-}
-
-impl BodyReader for DiskReader {
-    async fn next(&mut self) -> Result<Option<Frame<Bytes>>, Error> {
-        if !self.range.is_empty() {
-            let range = self.range.clone();
-            let cached = self.located.body.read(range.clone(), &mut self.pieces, Patience::Never);
-            let bytes = match cached {
-                Ok(bytes) => bytes,
-                Err(_) => {
-                    let mut pieces = std::mem::take(&mut self.pieces);
-                    let read = move |located: &Located| {
-                        let bytes = located.body.read(range, &mut pieces, Patience::Wait)?;
-                        Ok((bytes, pieces))
-                    };
-                    let (bytes, pieces) = self.with_body(read).await?;
-                    self.pieces = pieces;
-                    bytes
-                }
-            };
-            self.range.start += bytes.len() as u64;
-            if self.range.is_empty() {
-                self.pieces = Bytes::new();
-            }
-            return Ok(Some(Frame::data(bytes)));
-        }
-        if std::mem::take(&mut self.trailers) {
-            let trailers = self.with_body(|located| located.body.trailers()).await?;
-            return Ok(trailers.map(Frame::trailers));
-        }
-        Ok(None)
     }
 }

@@ -11,7 +11,7 @@ mod format;
 use std::{
     fs::{self, File},
     io::{self, Read},
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::FileExt,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
@@ -187,9 +187,10 @@ impl PurgeFile {
 
 impl Stamp {
     fn of(file: &File) -> Option<Self> {
-        let found = file.metadata().ok()?;
-        let modified = (found.mtime(), found.mtime_nsec());
-        Some(Self { length: found.len(), modified, links: found.nlink() })
+        // As `File::metadata` says, in half the time: every look-up asks.
+        let found = rustix::fs::fstat(file).ok()?;
+        let modified = (found.st_mtime as i64, found.st_mtime_nsec as i64);
+        Some(Self { length: found.st_size as u64, modified, links: found.st_nlink as u64 })
     }
 }
 
