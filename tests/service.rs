@@ -76,6 +76,8 @@ mod stale;
 mod storing;
 #[path = "service/sweeping.rs"]
 mod sweeping;
+#[path = "service/tagging.rs"]
+mod tagging;
 #[path = "service/tags.rs"]
 mod tags;
 #[path = "service/targeted.rs"]

@@ -251,8 +251,9 @@ pub(super) async fn store_and_send<M, ResB, E>(
         Landing::Alone
     };
     let (announces_trailers, is_seldom_read) = (store.announces_trailers(), store.is_seldom_read());
+    let tagging = store.tagging();
     let (placement, stored) = store.into_parts();
-    let recorder = Recorder::new(core.manager.clone(), placement, stored, fetching);
+    let recorder = Recorder::new(core.manager.clone(), placement, stored, tagging, fetching);
     let writer = Writer::new(log.clone());
     let fill = Fill::new(writer, recorder, is_buffered, length, announces_trailers, core.means());
     board.record(log.clone());

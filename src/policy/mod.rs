@@ -81,6 +81,7 @@ mod stale;
 mod status;
 mod storing;
 mod structured;
+mod tagging;
 mod targeted;
 mod validation;
 mod variants;
@@ -112,6 +113,7 @@ pub use self::{
     request::{Begin, Lookup},
     reuse::{Decision, Serve, Stored},
     status::CacheStatus,
+    tagging::Tagging,
     validation::{Fetch, Outcome, Store, Update},
     variants::{NameSet, Secret, VariantId, VariantKey},
 };

@@ -12,6 +12,7 @@ use super::{
     others,
     reuse::{Candidate, seconds},
     storing::{self, Received, Storable},
+    tagging::Tagging,
     variants::Secret,
 };
 
@@ -79,6 +80,7 @@ pub struct Store {
     head: StoredHead,
     length: Option<u64>,
     announces_trailers: bool,
+    wants_tag: bool,
     status: CacheStatus,
 }
 
@@ -115,6 +117,13 @@ impl Store {
     /// Whether trailers may follow the last byte, so that the end of the body has to be waited for.
     pub fn announces_trailers(&self) -> bool {
         self.announces_trailers
+    }
+
+    /// What makes the tag that it is to be stored with, if
+    /// [`Policy::make_etag`](super::Policy::make_etag) gives it one. What goes on to the client has
+    /// none: its head is gone before the body has come.
+    pub fn tagging(&self) -> Option<Tagging> {
+        self.wants_tag.then(Tagging::new)
     }
 
     /// Whether its body is seldom read and soon over: a redirect's, which most clients drop as soon
@@ -269,6 +278,8 @@ impl Asking {
             placement: Placement::new(&self.lookup.key, &selecting, names, self.bound()),
             length,
             announces_trailers: head.headers.contains_key(header::TRAILER),
+            wants_tag: self.lookup.policy.rules.make_etag
+                && Tagging::suits(head.status, &head.headers),
             status: CacheStatus::forwarded(self.reason).stored(ttl),
             head: stored,
         })

@@ -18,6 +18,8 @@ pub(super) struct Commit {
     pub(super) placement: Placement,
     /// The head, encoded.
     pub(super) head: Vec<u8>,
+    /// The bytes of each slot for it.
+    pub(super) slot: u32,
     /// The position of the purge log at which it began.
     pub(super) began: u64,
     pub(super) draft: Draft,
@@ -46,7 +48,7 @@ pub(super) fn prefix_length(placement: &Placement, head: &[u8]) -> u64 {
 
 impl Commit {
     pub(super) fn run(self, store: &Store, waiting: &Waiting<'_>) -> Result<(), Error> {
-        let Self { ticket, placement, head, began, draft, rest, trailers } = self;
+        let Self { ticket, placement, head, slot, began, draft, rest, trailers } = self;
         store.allow_writing()?;
         store.purge_file.reach(began, &store.purges)?;
         let (key, variant) = (placement.key(), placement.variant());
@@ -75,7 +77,7 @@ impl Commit {
         let is_alone = variant.is_plain() && under != Under::Index;
         let name = if is_alone { resource } else { resource.response(generation, variant) };
 
-        let slots = (1, slot_for(head.len()));
+        let slots = (1, slot);
         let prefix =
             write_prefix(generation, draft.id(), key.as_bytes(), variant.as_bytes(), slots, &head);
         let prefix = prefix.ok_or_else(Error::too_large)?;

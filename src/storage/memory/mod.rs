@@ -192,4 +192,8 @@ impl EntryWriter for MemoryWriter {
         drop(chunks);
         ticket.commit(|| store.commit(&placement, head, body, trailers))
     }
+
+    async fn finish_with(self, head: StoredHead, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        Self { head, ..self }.finish(trailers).await
+    }
 }
