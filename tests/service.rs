@@ -32,6 +32,8 @@ mod freshness;
 mod groups;
 #[path = "service/handle.rs"]
 mod handle;
+#[path = "service/head_as_get.rs"]
+mod head_as_get;
 #[path = "service/hooks.rs"]
 mod hooks;
 #[path = "service/interleavings.rs"]

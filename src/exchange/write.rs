@@ -77,7 +77,7 @@ where
     {
         return keep(core, head, body, store, fetching).await;
     }
-    Ok(pass(&core.emit, Response::from_parts(head, body), false, status))
+    Ok(pass(&core.emit, Response::from_parts(head, body), true, status))
 }
 
 /// Stores the response to a POST as it streams by (RFC 9110 §9.3.3).

@@ -72,6 +72,7 @@ impl Unsafe {
         }
         let asking = Asking {
             lookup: post.lookup,
+            is_head: false,
             request: post.request,
             requested,
             reason: Reason::UnsafeMethod,

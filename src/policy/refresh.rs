@@ -150,6 +150,9 @@ impl Fetch {
     pub fn into_lookup(self, request: &mut request::Parts) -> Lookup<'static> {
         let Asking { lookup, request: headers, .. } = *self.0;
         request.headers = headers;
+        if lookup.is_head {
+            request.method = Method::HEAD;
+        }
         lookup
     }
 }

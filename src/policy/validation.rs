@@ -1,4 +1,4 @@
-use http::{HeaderMap, HeaderValue, StatusCode, header, request, response};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request, response};
 use http_body::SizeHint;
 
 use super::{
@@ -24,6 +24,8 @@ pub struct Fetch(pub(super) Box<Asking>);
 #[derive(Debug)]
 pub(super) struct Asking {
     pub(super) lookup: Lookup<'static>,
+    /// The origin is asked by HEAD.
+    pub(super) is_head: bool,
     /// The request's fields as the client sent them: what `Vary` selects by, and the client's own
     /// conditions.
     pub(super) request: HeaderMap,
@@ -81,6 +83,7 @@ pub struct Store {
     length: Option<u64>,
     announces_trailers: bool,
     wants_tag: bool,
+    wants_body: bool,
     status: CacheStatus,
 }
 
@@ -126,11 +129,17 @@ impl Store {
         self.wants_tag.then(Tagging::new)
     }
 
+    /// Whether the client gets the body, and not the head alone.
+    pub fn wants_body(&self) -> bool {
+        self.wants_body
+    }
+
     /// Whether its body is seldom read and soon over: a redirect's, which most clients drop as soon
-    /// as they have seen the head. Read it before the head goes on, or it is never whole.
+    /// as they have seen the head, or that of a HEAD. Read it before the head goes on, or it is never whole.
     pub fn is_seldom_read(&self) -> bool {
         const SHORT: u64 = 16 << 10;
-        self.head.status().is_redirection() && self.length.is_some_and(|length| length <= SHORT)
+        let is_seldom_read = !self.wants_body || self.head.status().is_redirection();
+        is_seldom_read && self.length.is_some_and(|length| length <= SHORT)
     }
 
     /// How it came about.
@@ -155,6 +164,13 @@ impl Fetch {
         now: Timestamp,
     ) -> Self {
         let as_it_came = request.headers.clone();
+        let is_head = lookup.is_head && !lookup.policy.rules.head_as_get;
+        if lookup.is_head && !is_head {
+            request.method = Method::GET;
+            // Which meant nothing (RFC 9110 §14.2), and now would.
+            request.headers.remove(header::RANGE);
+            request.headers.remove(header::IF_RANGE);
+        }
         let candidate = candidate.map(|candidate| Candidate {
             is_asked_about: set_conditions(&mut request.headers, &candidate),
             ..candidate
@@ -168,6 +184,7 @@ impl Fetch {
         }
         Self(Box::new(Asking {
             lookup: lookup.detach(),
+            is_head,
             request: as_it_came,
             requested: now,
             reason,
@@ -179,6 +196,11 @@ impl Fetch {
     /// The resource that is asked for.
     pub fn key(&self) -> &CacheKey {
         &self.0.lookup.key
+    }
+
+    /// Whether the client gets the body, and not the head alone.
+    pub fn wants_body(&self) -> bool {
+        !self.0.lookup.is_head
     }
 
     /// Why the request is forwarded.
@@ -237,7 +259,7 @@ impl Asking {
         {
             return self.select(selection, head, asked, cached.as_ref(), secret);
         }
-        if self.lookup.is_head
+        if self.is_head
             && head.status == StatusCode::OK
             && let Some(candidate) = &self.candidate
         {
@@ -280,6 +302,7 @@ impl Asking {
             announces_trailers: head.headers.contains_key(header::TRAILER),
             wants_tag: self.lookup.policy.rules.make_etag
                 && Tagging::suits(head.status, &head.headers),
+            wants_body: !self.lookup.is_head,
             status: CacheStatus::forwarded(self.reason).stored(ttl),
             head: stored,
         })
@@ -303,7 +326,7 @@ impl Asking {
         asked: Asked,
         cached: Option<&Cached>,
     ) -> Result<(Option<u64>, Storable), Reason> {
-        if self.lookup.is_head {
+        if self.is_head {
             let told = || (String::new(), "not stored: head".to_owned());
             self.lookup.policy.rules.trail.note(Rule::Head, told);
             return Err(Reason::Head);
@@ -348,7 +371,7 @@ impl Asking {
         let says_so =
             status.is_success() || matches!(status.as_u16(), 301..=303 | 307 | 308 | 404 | 410);
         let candidate = self.candidate.as_ref()?;
-        (says_so && !self.lookup.is_head && !candidate.is_fresh).then_some(candidate.index)
+        (says_so && !self.is_head && !candidate.is_fresh).then_some(candidate.index)
     }
 
     pub(super) fn bound(&self) -> VariantBound {

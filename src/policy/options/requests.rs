@@ -41,6 +41,16 @@ impl Policy {
         })
     }
 
+    /// Whether a HEAD that the store has no answer for goes to the origin as a GET, without its `Range`,
+    /// so that what comes is stored for whoever asks next (RFC 9110 §9.3.2). Default: `false`.
+    ///
+    /// The client gets the head alone. The body is fetched as if a client had left at its first byte:
+    /// [`Disconnect`](crate::Disconnect) and the executor say whether it is read to its end and stored;
+    /// a body of at most 16 KiB is read before the head goes on, and needs neither.
+    pub fn head_as_get(self, convert: bool) -> Self {
+        self.rules(|rules| rules.head_as_get = convert)
+    }
+
     /// Whether requests for the same thing wait for one another, so that the origin sees one of them
     /// (RFC 9111 §4). Default: `true`. A single request says no by the extension
     /// [`Uncollapsed`](crate::Uncollapsed).
