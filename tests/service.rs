@@ -52,6 +52,8 @@ mod posting;
 mod purging;
 #[path = "service/query.rs"]
 mod query;
+#[path = "service/quota.rs"]
+mod quota;
 #[path = "service/ranges.rs"]
 mod ranges;
 #[path = "service/refresh.rs"]

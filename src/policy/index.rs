@@ -10,6 +10,9 @@ pub enum VariantBound {
     Count(usize),
     /// As many as fit into a share of the store's bytes; over it, new ones are not stored.
     Share,
+    /// As many as fit into so many bytes together with all else of the key's
+    /// [partition](CacheKey::partition), variants or not; over it, nothing new of it is stored.
+    Quota(u64),
 }
 
 /// The record under a resource's key: the name sets that its `Vary` fields had, newest first, and

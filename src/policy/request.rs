@@ -225,7 +225,10 @@ impl Lookup<'_> {
 
     /// How many variants of the resource may be kept.
     pub(super) fn bound(&self) -> VariantBound {
-        if self.policy.scope() == Scope::Shared && self.key.partition().is_none() {
+        let quota = self.policy.rules.partition_quota;
+        if let (Some(quota), Some(_)) = (quota, self.key.partition()) {
+            VariantBound::Quota(quota)
+        } else if self.policy.scope() == Scope::Shared && self.key.partition().is_none() {
             VariantBound::Count(self.policy.rules.max_variants)
         } else {
             VariantBound::Share

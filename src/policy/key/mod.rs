@@ -141,6 +141,16 @@ impl CacheKey {
             && matches!((ours, theirs), (Ok(ours), Ok(theirs)) if ours == theirs)
     }
 
+    /// What all keys of its namespace and partition have in common, and no other has.
+    pub(crate) fn owner(&self) -> &[u8] {
+        let rest = self.0.get(1..).unwrap_or_default();
+        let behind = (0..2).try_fold(rest, |rest, _| {
+            let (length, behind) = read_length(rest)?;
+            behind.get(length..)
+        });
+        &self.0[..self.0.len() - behind.unwrap_or_default().len()]
+    }
+
     fn text(&self, index: usize) -> &str {
         std::str::from_utf8(self.components()[index]).unwrap_or_default()
     }

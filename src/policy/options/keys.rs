@@ -19,6 +19,17 @@ impl Policy {
         self.rules(|rules| rules.partition = Some(Arc::new(partition)))
     }
 
+    /// How many bytes of a store one [partition](Self::partition) may take, heads and keys included:
+    /// over it nothing new of that part is stored, so that no user takes another's room. Default: as
+    /// much as there is.
+    ///
+    /// The stores of this crate count by themselves, and say how often they have refused
+    /// ([`MemoryManager::quota_refused`](crate::MemoryManager::quota_refused)); one of your own finds the
+    /// number in [`Placement::bound`](crate::policy::Placement::bound).
+    pub fn partition_quota(self, bytes: u64) -> Self {
+        self.rules(|rules| rules.partition_quota = Some(bytes))
+    }
+
     /// Keeps this cache's responses apart from those of other namespaces in the same store.
     pub fn namespace(self, namespace: impl Into<String>) -> Self {
         self.rules(|rules| rules.namespace = Some(namespace.into()))

@@ -92,7 +92,9 @@ impl Commit {
             let (from, to) = (store.directory.path(resource), store.directory.path(plain));
             store.directory.rename_kept(&from, &to).map_err(failed)?;
             store.settle_directory(plain).map_err(failed)?;
-            store.records.insert(plain, bytes, None);
+            let is_owned = matches!(placement.bound(), VariantBound::Quota(_));
+            let whose = is_owned.then(|| Name::owner(key));
+            store.records.insert(plain, bytes, whose);
         }
         // The index first: one that leads to nothing is a miss, a response that no index leads to
         // would take room for nothing.
@@ -118,14 +120,18 @@ fn allow_share(
     name: Name,
     bytes: u64,
 ) -> Result<Option<Name>, Error> {
-    if placement.bound() != VariantBound::Share || placement.variant().is_plain() {
-        return Ok(None);
-    }
-    let others = store.records.share_without(resource, name);
-    if others.saturating_add(bytes) > store.options.max_bytes / 4 {
+    let (whose, limit) = match placement.bound() {
+        VariantBound::Quota(quota) => (Name::owner(placement.key()), quota),
+        VariantBound::Share if !placement.variant().is_plain() => {
+            (resource, store.options.max_bytes / 4)
+        }
+        VariantBound::Share | VariantBound::Count(_) => return Ok(None),
+    };
+    let others = store.records.share_without(whose, name);
+    if others.saturating_add(bytes) > limit {
         return Err(Error::refused());
     }
-    Ok(Some(resource))
+    Ok(Some(whose))
 }
 
 /// The index of a resource that has one response and no `Vary`.

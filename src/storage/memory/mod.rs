@@ -73,6 +73,12 @@ impl MemoryManager {
     pub fn variants_refused(&self) -> u64 {
         self.store.variants_refused()
     }
+
+    /// How many responses were not stored because their partition had no room left
+    /// ([`Policy::partition_quota`](crate::Policy::partition_quota)).
+    pub fn quota_refused(&self) -> u64 {
+        self.store.quota_refused()
+    }
 }
 
 impl fmt::Debug for MemoryManager {
