@@ -8,6 +8,8 @@ mod support;
 mod basics;
 #[path = "service/bodies.rs"]
 mod bodies;
+#[path = "service/clearing.rs"]
+mod clearing;
 #[path = "service/collapse.rs"]
 mod collapse;
 #[path = "service/conditions.rs"]

@@ -23,7 +23,8 @@ use crate::{
     flight::{Board, Landing, Passenger, Pilot, Sharing},
     inflight::{Fetching, Lapse},
     log::{Cursor, Log, Writer},
-    policy::{CacheStatus, Failure, Outcome, Reason, Store, StoredHead, Update},
+    policy::{CacheKey, CacheStatus, Failure, Outcome, Reason, Store, StoredHead, Update},
+    purge::Purge,
     recorder::Recorder,
     shared::Core,
     storage::{CacheManager, Found},
@@ -193,6 +194,9 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
             });
         }
     };
+    if fetch.clears_origin(&head) {
+        clear_origin(&core, fetch.key()).await;
+    }
     let (answered, secret) = (head.status, core.manager.secret());
     match fetch.on_response(&mut head, &size_of_body(&body), now, since.purges, secret) {
         Outcome::Store(store) => {
@@ -293,6 +297,14 @@ pub(super) async fn store_and_send<M, ResB, E>(
     }
     slot.put(brought);
     let _ = filling.await;
+}
+
+/// Takes out all of an origin, before anybody hears of what has said so.
+async fn clear_origin<M: CacheManager>(core: &Arc<Core<M>>, key: &CacheKey) {
+    core.purges.append(Purge::host_of(key));
+    // Where that fails it holds until the next start.
+    let _ = core.within(core.purges.sync()).await;
+    core.sweep();
 }
 
 /// Changes the store as a 304 says. Whether others find it there now.

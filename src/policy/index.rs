@@ -194,7 +194,7 @@ impl<'a> Wanted<'a> {
     /// does not select it at `variant`.
     pub(crate) fn place_again(&self, head: &StoredHead, variant: &VariantKey) -> Option<Placement> {
         let By::Request(selecting, bound) = self.by else { return None };
-        let names = NameSet::of(head.headers()).ok()?;
+        let names = NameSet::of(head.headers(), selecting.unvaried).ok()?;
         let placement = Placement::new(self.key, &selecting, names, bound);
         (placement.variant == *variant).then_some(placement)
     }
@@ -252,7 +252,7 @@ mod tests {
         let head = http::Request::get("http://a.example/").body(()).unwrap().into_parts().0;
         let key = CacheKey::of(&crate::Policy::shared().rules, &head).unwrap();
         let vary = HeaderMap::from_iter([(header::VARY, HeaderValue::from_static(vary))]);
-        let names = NameSet::of(&vary).unwrap();
+        let names = NameSet::of(&vary, &[]).unwrap();
         let secret = Secret::from_bytes([1; 32]);
         let selecting = Selecting::plain(&request, &secret);
         Placement::new(&key, &selecting, names, bound)

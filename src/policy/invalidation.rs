@@ -3,8 +3,8 @@ use http::{HeaderMap, HeaderName, StatusCode, Uri, header, response};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, explain, labels,
-    validation::Asking, variants::Secret,
+    CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, clearing, explain, labels,
+    path::without_dot_segments, validation::Asking, variants::Secret,
 };
 
 /// A request with an unsafe method, on its way to the origin.
@@ -98,6 +98,7 @@ impl Unsafe {
         let invalidated = Invalidated {
             keys: self.invalidated(head),
             groups: labels::invalidated_groups(&head.headers),
+            clears_origin: clearing::clears(&self.policy.rules, &self.key, &head.headers),
             target: self.key,
         };
         self.policy.rules.trail.note(Rule::Invalidation, || {
@@ -132,6 +133,7 @@ pub struct Invalidated {
     target: CacheKey,
     keys: Vec<CacheKey>,
     groups: Vec<String>,
+    clears_origin: bool,
 }
 
 impl Invalidated {
@@ -148,6 +150,12 @@ impl Invalidated {
     /// The cache groups (RFC 9875 §3).
     pub fn groups(&self) -> &[String] {
         &self.groups
+    }
+
+    /// Whether all that is stored of the target's origin is to go
+    /// ([`Policy::clear_site_data`](super::Policy::clear_site_data)).
+    pub fn clears_origin(&self) -> bool {
+        self.clears_origin
     }
 }
 
@@ -181,33 +189,7 @@ fn resolve(base: &CacheKey, policy: &Policy, reference: &str) -> Option<CacheKey
         let directory = &base_path[..=base_path.rfind('/')?];
         (without_dot_segments(&format!("{directory}{path}")), query.map(str::to_owned))
     };
-    Some(base.sibling(&match policy.keyed_query(query.as_deref()) {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
-    }))
-}
-
-/// RFC 3986 §5.2.4, for a path that begins with `/`.
-fn without_dot_segments(path: &str) -> String {
-    let mut kept: Vec<&str> = Vec::new();
-    let mut segments = path.split('/').skip(1).peekable();
-    while let Some(segment) = segments.next() {
-        let is_last = segments.peek().is_none();
-        match segment {
-            "." => {}
-            ".." => {
-                kept.pop();
-            }
-            _ => {
-                kept.push(segment);
-                continue;
-            }
-        }
-        if is_last {
-            kept.push("");
-        }
-    }
-    format!("/{}", kept.join("/"))
+    Some(base.sibling(&policy.keyed(&path, query.as_deref())))
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@
 
 mod age;
 mod answer;
+mod clearing;
 mod date;
 mod directives;
 mod downstream;
@@ -70,6 +71,7 @@ mod multipart;
 mod normal;
 mod options;
 mod others;
+mod path;
 mod precondition;
 mod query;
 mod range;

@@ -5,7 +5,7 @@ use super::{
     CacheKey, CacheStatus, Cached, Lookup, Private, Reason, Rule, Running, Serve, StoredHead,
     StoredResponse,
     age::Timestamp,
-    date, explain, fields,
+    clearing, date, explain, fields,
     freshening::Place,
     head::Asked,
     index::{Placement, VariantBound},
@@ -201,6 +201,12 @@ impl Fetch {
     /// Whether the client gets the body, and not the head alone.
     pub fn wants_body(&self) -> bool {
         !self.0.lookup.is_head
+    }
+
+    /// Whether this response takes away all that is stored of its origin, before anything else becomes
+    /// of it ([`Policy::clear_site_data`](super::Policy::clear_site_data)).
+    pub fn clears_origin(&self, head: &response::Parts) -> bool {
+        clearing::clears(&self.0.lookup.policy.rules, &self.0.lookup.key, &head.headers)
     }
 
     /// Why the request is forwarded.

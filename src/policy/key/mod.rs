@@ -42,8 +42,8 @@ impl CacheKey {
         let partition = rules.partition.as_ref().and_then(|partition| partition(head));
         let (namespace, partition) = (rules.namespace.as_deref(), partition.as_deref());
         let query = rules.query.apply(uri.query());
-        let (path, query) =
-            (if uri.path().is_empty() { "/" } else { uri.path() }, query.as_deref());
+        let path = rules.keyed_path(if uri.path().is_empty() { "/" } else { uri.path() });
+        let (path, query) = (&*path, query.as_deref());
         let marked = |text: Option<&str>| text.map_or(0, |text| 1 + text.len());
         let lengths = [
             marked(namespace),

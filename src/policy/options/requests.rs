@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{ClientMaxStale, ClientReload, Policy};
+use super::{ClientMaxStale, ClientReload, Policy, Scope};
 
 /// What requests may ask for, and which pass by.
 impl Policy {
@@ -20,6 +20,14 @@ impl Policy {
     /// (RFC 8246 §2). Default: `false`.
     pub fn immutable(self, trust: bool) -> Self {
         self.rules(|rules| rules.immutable = trust)
+    }
+
+    /// Whether a private cache forgets all that it has of an origin that says `Clear-Site-Data:
+    /// "cache"` or `"*"` over https, as browsers do. The response that says it is not stored. Default:
+    /// `true`; a shared cache never does.
+    pub fn clear_site_data(self, heed: bool) -> Self {
+        let heed = heed && self.scope() == Scope::Private;
+        self.rules(|rules| rules.clear_site_data = heed)
     }
 
     /// Whether requests with a `Cookie` pass by the cache. Default: `false`.

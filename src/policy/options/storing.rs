@@ -61,6 +61,15 @@ impl Policy {
         self.storing(|storing| storing.targets = names)
     }
 
+    /// Does not keep responses apart by these request fields, although their `Vary` names them: **who
+    /// asks with another value gets the same response**. For an origin that names a field out of habit,
+    /// such as `Origin` or `User-Agent`. `Vary: *` stays what it is, and the client sees `Vary` as it
+    /// came.
+    pub fn dangerous_ignore_vary(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        let names = names.into_iter().collect();
+        self.storing(|storing| storing.unvaried = names)
+    }
+
     /// Whether a response without `ETag` and `Last-Modified` is stored with a strong `ETag` made of its
     /// bytes (RFC 9110 §8.8.3), so that clients who come back with it get a 304. Default: `false`.
     ///
