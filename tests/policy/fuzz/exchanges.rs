@@ -315,6 +315,7 @@ fn respond(
     if numbers.below(3) > 0 {
         reply = reply.cache_control(&controls);
     }
+    let controls = controls.to_ascii_lowercase();
     match numbers.below(10) {
         0 if !controls.contains("must-understand") => {
             reply = reply.cache_control("no-store");
