@@ -92,6 +92,8 @@ mod targeted;
 mod tiered;
 #[path = "service/users.rs"]
 mod users;
+#[path = "service/uses.rs"]
+mod uses;
 #[path = "service/validation.rs"]
 mod validation;
 #[path = "service/variants.rs"]

@@ -253,6 +253,8 @@ pub(super) async fn store_and_send<M, ResB, E>(
         let response = pass(&core.emit, response, store.wants_body(), status.detailed(reason));
         return slot.put(Ok(Brought::response(response)));
     }
+    let is_wanted = core.uses.admits(fetching.key());
+    let status = if is_wanted { status } else { status.detailed(Reason::FewUses) };
     core.emit.emit(&mut head, status);
     let keep = if is_buffered { room } else { core.waits.kept_bytes };
     let log = Log::new(board.bell(), core.budget.clone(), length, keep);
@@ -272,7 +274,11 @@ pub(super) async fn store_and_send<M, ResB, E>(
     let (placement, stored) = store.into_parts();
     let recorder = Recorder::new(core.manager.clone(), placement, stored, tagging, fetching);
     let writer = Writer::new(log.clone());
-    let fill = Fill::new(writer, recorder, is_buffered, length, announces_trailers, core.means());
+    let mut fill =
+        Fill::new(writer, recorder, is_buffered, length, announces_trailers, core.means());
+    if !is_wanted {
+        fill.give_up_storing();
+    }
     board.record(log.clone());
     let filling = Filling { head, cursor, wants_body, status };
     let brought = Ok(Brought::Filling(Box::new(filling)));

@@ -203,6 +203,7 @@ mod tests {
     }
 
     /// RFC 3986 §5.4, and the same-origin test of RFC 9111 §4.4.
+    /// Feature same-origin.
     #[test]
     fn references_resolve_within_the_origin() {
         let base = key("http://a.example/b/c/d;p?q");

@@ -337,6 +337,7 @@ mod tests {
         );
     }
 
+    /// Feature if-match; RFC 9110 §13.1.1.
     #[test]
     fn requests_that_pass_by_the_cache_say_why() {
         let policy = Policy::shared();

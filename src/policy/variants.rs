@@ -276,6 +276,7 @@ mod tests {
     }
 
     /// RFC 9110 §12.5.5.
+    /// Scenario 3.11.
     #[test]
     fn vary_is_a_set_of_names_or_matches_nothing() {
         type Names = Result<&'static [&'static str], Reason>;
@@ -345,6 +346,7 @@ mod tests {
         assert_ne!(variant("a", &[]), variant("b", &[]));
     }
 
+    /// Feature hidden-credentials.
     #[test]
     fn credentials_leave_only_a_keyed_digest() {
         let request = headers(&[("authorization", "Bearer token-1"), ("cookie", "session-1")]);

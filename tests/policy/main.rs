@@ -10,6 +10,7 @@ mod compare;
 #[cfg(feature = "disk")]
 #[path = "../storage/counting.rs"]
 mod counting;
+mod features;
 mod fuzz;
 mod generate;
 mod invariants;
