@@ -3,8 +3,8 @@ use http::{HeaderMap, HeaderName, StatusCode, Uri, header, response};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, clearing, explain, labels,
-    path::without_dot_segments, validation::Asking, variants::Secret,
+    CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, clearing, date, explain,
+    labels, path::without_dot_segments, validation::Asking, variants::Secret,
 };
 
 /// A request with an unsafe method, on its way to the origin.
@@ -46,16 +46,18 @@ impl Unsafe {
     /// says how long it is fresh, and by `Content-Location` that it is what a GET of the same URI
     /// would bring. To be stored after what [`on_response`](Self::on_response) names is gone.
     ///
-    /// `requested` is when the request went out; the rest is as for
-    /// [`Fetch::on_response`](super::Fetch::on_response).
+    /// `times` are when the request went out and when its response came; the rest is as for
+    /// [`Fetch::on_response`](super::Fetch::on_response). Any response gets a `Date` if it has none
+    /// (RFC 9110 §6.6.1).
     pub fn store(
         &mut self,
         head: &mut response::Parts,
         size: &SizeHint,
-        (requested, now): (Timestamp, Timestamp),
+        times: (Timestamp, Timestamp),
         began: u64,
         secret: &Secret,
     ) -> Option<Store> {
+        date::append(&mut head.headers, times.1.wall());
         let post = self.post.take()?;
         let is_content =
             matches!(head.status, StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION);
@@ -70,6 +72,7 @@ impl Unsafe {
         if !is_named {
             return None;
         }
+        let (requested, now) = times;
         let asking = Asking {
             lookup: post.lookup,
             is_head: false,

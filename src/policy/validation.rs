@@ -217,8 +217,9 @@ impl Fetch {
     /// The third question: what to do with the origin's response.
     ///
     /// `size` is the size hint of its body, `began` the purge log's position when the request went
-    /// out, `secret` the store's. Any response loses the extension [`Cached`], and one that will be
-    /// stored gets a `Date` if it has none (RFC 9110 §6.6.1); else it is left as it came.
+    /// out, `secret` the store's. Any response loses the extension [`Cached`], and gets a `Date` if it
+    /// has none (RFC 9110 §6.6.1); one that will be stored also in place of one that cannot be read. Else it
+    /// is left as it came.
     pub fn on_response(
         self,
         head: &mut response::Parts,
@@ -230,7 +231,10 @@ impl Fetch {
         let outcome = self.0.on_response(head, size, now, began, secret);
         match outcome {
             Outcome::Store(_) => self.0.lookup.rewrite(&mut head.headers),
-            Outcome::Pass { .. } => self.0.lookup.rewrite_unkept(&mut head.headers),
+            Outcome::Pass { .. } => {
+                date::append(&mut head.headers, now.wall());
+                self.0.lookup.rewrite_unkept(&mut head.headers);
+            }
             Outcome::Freshen { .. } | Outcome::ServeStale(_) => {}
         }
         outcome

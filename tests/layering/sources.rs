@@ -278,6 +278,7 @@ fn options_that_lift_what_a_response_forbids_are_named_dangerous() {
         "request",
         "key",
         "response",
+        "revision",
         "stale_while_revalidate",
         "stale_if_error",
         "stale_on_disconnect",

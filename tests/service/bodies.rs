@@ -236,7 +236,7 @@ async fn server_sent_events_pass_untouched() {
     let sender =
         send_by_hand(&cache, &[FRESH, ("content-type", "text/event-stream;charset=utf-8")]);
     let response = cache.open("/").await;
-    assert_eq!(response.headers().len(), 3, "cache-control, content-type and cache-status");
+    assert_eq!(response.headers().len(), 4, "cache-control, content-type, cache-status and date");
     let mut body = response.into_body();
     assert_eq!(body.status().reason(), Some(Reason::Streaming));
     for turn in 0..100 {

@@ -361,6 +361,18 @@ async fn a_hook_sees_what_was_stored_without_it() {
     assert_eq!(strict.get("/").await.assert_hit().cache.ttl(), Some(1));
     strict.clock.set_secs(10);
     strict.get("/").await.assert_forwarded();
+    // A hook of the same type that says something else makes itself known by its revision.
+    let at_most = |limit: u64, revision| {
+        let hook = Policy::shared().response(move |_| Ok(Keep::at_most(secs(limit))));
+        cache_over(manager.clone(), hook.revision(revision))
+    };
+    let first = counting(at_most(50, 7));
+    first.send(request("POST", "/")).await;
+    first.get("/").await;
+    for (revision, ttl) in [(7, 50), (8, 20)] {
+        let same_type = at_most(20, revision);
+        assert_eq!(same_type.get("/").await.assert_hit().cache.ttl(), Some(ttl), "{revision}");
+    }
     let refusing = Policy::shared().response(|_| Err(Bypass::because("no")));
     let refusing = cache_over(manager, refusing);
     refusing.get("/").await.assert_forwarded();

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use larder::{Policy, policy::Reason};
 
-use crate::support::{Cache, Fate, cache, fate, ok, status};
+use crate::support::{Cache, Fate, cache, fate, ok, request, status};
 
 const ANCIENT: &str = "Wed, 01 Jan 2020 00:00:00 GMT";
 
@@ -270,6 +270,17 @@ async fn a_date_is_appended_where_there_is_none() {
     cache.clock.set_secs(10);
     for answer in [forwarded, cache.get("/").await] {
         assert_eq!(answer.lines("date"), [received.as_bytes()]);
+    }
+    // Nor does it matter whether it is stored, or may be.
+    for (method, code, control) in
+        [("GET", 200, "no-store"), ("HEAD", 200, "max-age=60"), ("POST", 500, ""), ("PUT", 204, "")]
+    {
+        cache.origin.on(move |_| status(code).cache_control(control).text(""));
+        let answer = cache.send(request(method, "/unstored")).await;
+        assert_eq!(answer.lines("date"), [cache.clock.date(0).as_bytes()], "{method}");
+        let ancient = move |_: &http::Request<()>| status(code).header("date", ANCIENT).text("");
+        cache.origin.on(ancient);
+        assert_eq!(cache.send(request(method, "/unstored")).await.field("date"), Some(ANCIENT));
     }
     let unstored = dated(&cache, "not a date").await;
     assert_eq!(unstored, received.replace("00:00:00", "00:00:10"));

@@ -142,6 +142,7 @@ impl CacheKey {
     }
 
     /// What all keys of its namespace and partition have in common, and no other has.
+    #[cfg(any(feature = "memory", feature = "disk"))]
     pub(crate) fn owner(&self) -> &[u8] {
         let rest = self.0.get(1..).unwrap_or_default();
         let behind = (0..2).try_fold(rest, |rest, _| {

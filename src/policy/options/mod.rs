@@ -82,6 +82,7 @@ pub(super) struct Rules {
 /// The rules that a stored head was evaluated by.
 #[derive(Clone, Hash)]
 pub(super) struct StoringRules {
+    pub(super) revision: u64,
     pub(super) scope: Scope,
     pub(super) set_cookie: SetCookie,
     pub(super) vary_on_credentials: VaryOnCredentials,
@@ -139,6 +140,7 @@ impl Policy {
         client_max_stale: ClientMaxStale,
     ) -> Self {
         let storing = StoringRules {
+            revision: 0,
             scope,
             set_cookie,
             vary_on_credentials,
