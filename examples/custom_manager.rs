@@ -122,7 +122,8 @@ impl CacheManager for MapManager {
 
     async fn put(&self, placement: Placement, head: StoredHead) -> Result<BufferedWriter, Error> {
         let (store, ticket) = (self.clone(), self.fences.enter(placement.key()));
-        Ok(BufferedWriter::new(ticket, self.max_entry_bytes(), move |body, trailers| {
+        let room = self.max_entry_bytes();
+        Ok(BufferedWriter::with_head(ticket, room, head, move |head, body, trailers| {
             let response = StoredResponse::new(head, body.len() as u64);
             store.insert(Kept { placement, response, body, trailers });
             Ok(())

@@ -1,8 +1,37 @@
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
+    sync::{Mutex, PoisonError},
+};
+
 use crate::{
     inflight::Fetching,
+    memo::Tally,
     policy::{CacheKey, StoredHead},
     purge::{PurgeLog, Verdict},
 };
+
+/// How often something has to be asked for before it is stored.
+pub(crate) struct Uses {
+    least: u32,
+    tally: Mutex<Tally>,
+    hasher: RandomState,
+}
+
+impl Uses {
+    pub(crate) fn new(least: u32) -> Self {
+        Self { least, tally: Mutex::default(), hasher: RandomState::new() }
+    }
+
+    /// Counts an answer of the origin for `key`. Whether it is worth keeping by now.
+    pub(crate) fn admits(&self, key: &CacheKey) -> bool {
+        if self.least <= 1 {
+            return true;
+        }
+        let hash = self.hasher.hash_one(key);
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).count(hash) >= self.least
+    }
+}
 
 /// What a response has to get past on its way into the store: whatever was invalidated or purged
 /// since it was asked for. Made before the store hears of it.

@@ -83,7 +83,7 @@ impl Reader {
         })
     }
 
-    fn size_hint(&self) -> SizeHint {
+    pub(crate) fn size_hint(&self) -> SizeHint {
         let (least, exact) = self.cursor.left();
         let mut hint = SizeHint::new();
         hint.set_lower(exact.unwrap_or(least));

@@ -128,6 +128,7 @@ mod tests {
     }
 
     /// RFC 9111 §4.2.3 asks for the time that has passed; no clock may hide it.
+    /// Feature injected-clock.
     #[test]
     fn neither_clock_alone_can_make_time_stand_still() {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);

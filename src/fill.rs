@@ -202,7 +202,7 @@ impl Fill {
     }
 
     /// The readers do not notice.
-    fn give_up_storing(&mut self) {
+    pub(crate) fn give_up_storing(&mut self) {
         self.recorder = None;
         self.log.is_not_recorded();
     }

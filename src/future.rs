@@ -44,7 +44,7 @@ pin_project! {
 
 #[derive(Clone)]
 struct Passing {
-    is_head: bool,
+    wants_body: bool,
     status: CacheStatus,
     emit: Emit,
 }
@@ -58,8 +58,11 @@ where
     }
 
     pub(crate) fn pass(inner: S, request: Request<ReqB>, status: CacheStatus, emit: &Emit) -> Self {
-        let passing =
-            Passing { is_head: request.method() == http::Method::HEAD, status, emit: emit.clone() };
+        let passing = Passing {
+            wants_body: request.method() != http::Method::HEAD,
+            status,
+            emit: emit.clone(),
+        };
         Self { state: State::Readying { inner: Some((inner, request)), passing } }
     }
 
@@ -94,8 +97,8 @@ where
                 }
                 StateProjection::Passing { future, passing } => {
                     let response = ready!(future.poll(cx))?;
-                    let Passing { is_head, status, emit } = passing;
-                    return Poll::Ready(Ok(exchange::pass(emit, response, *is_head, *status)));
+                    let Passing { wants_body, status, emit } = passing;
+                    return Poll::Ready(Ok(exchange::pass(emit, response, *wants_body, *status)));
                 }
                 StateProjection::Boxed { future } => return future.as_mut().poll(cx),
             }

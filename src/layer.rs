@@ -5,6 +5,7 @@ use tower_layer::Layer;
 
 use crate::{
     CacheHandle, CacheService, Clock, Disconnect, Executor, Policy, SystemClock,
+    admission::Uses,
     background::{Background, Counted, Limits},
     log::Budget,
     pending::Pending,
@@ -96,6 +97,7 @@ impl<M: CacheManager> CacheLayer<M> {
                 budget: Arc::new(Budget::new(64 << 20)),
                 background,
                 pending: Pending::default(),
+                uses: Arc::new(Uses::new(1)),
             }),
         }
     }
@@ -172,6 +174,14 @@ impl<M: CacheManager> CacheLayer<M> {
     /// same pace, and later requests ask for themselves. Default: 4 MiB.
     pub fn kept_bytes(self, bytes: u64) -> Self {
         self.core(|core| core.waits.kept_bytes = bytes)
+    }
+
+    /// How often the origin has to be asked for something, lately, before its answer is stored: what is
+    /// asked for once does not fill a store. Answers that are not stored for this are shared by those
+    /// who ask at the same time all the same. Counted for some thousands of resources, those that were
+    /// asked for last; shared with the layer's clones that are made afterwards. Default: 1, each.
+    pub fn min_uses(self, count: u32) -> Self {
+        self.core(|core| core.uses = Arc::new(Uses::new(count)))
     }
 
     /// How many bytes of bodies that are on their way may be kept in memory at once. Over it new

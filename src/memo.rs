@@ -72,6 +72,38 @@ impl Latest {
     }
 }
 
+/// How often each of many things has happened lately. One that shares a place with another is counted
+/// anew.
+#[derive(Default)]
+pub(crate) struct Tally {
+    slots: Vec<(u64, u32)>,
+    counted: usize,
+}
+
+impl Tally {
+    /// Counts it once more, and says how often it has been now.
+    pub(crate) fn count(&mut self, hash: u64) -> u32 {
+        if self.slots.is_empty() {
+            self.slots.resize(SLOTS * WIDER, (0, 0));
+        }
+        self.counted += 1;
+        if self.counted == self.slots.len() * WIDER {
+            self.counted = 0;
+            self.slots.iter_mut().for_each(|(_, count)| *count /= 2);
+        }
+        let at = (hash >> 32) as usize % self.slots.len();
+        let (known, count) = &mut self.slots[at];
+        if *known != hash {
+            (*known, *count) = (hash, 0);
+        }
+        *count = count.saturating_add(1);
+        *count
+    }
+}
+
+/// More is counted than is remembered, and each count is halved after so many for each place.
+const WIDER: usize = 8;
+
 fn slot(hash: u64) -> usize {
     // Not the bits that a shard is chosen by.
     (hash >> 32) as usize % SLOTS
@@ -82,6 +114,19 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+
+    #[test]
+    fn what_is_counted_is_bounded_and_fades() {
+        let mut tally = Tally::default();
+        assert_eq!([7, 7, 8, 7].map(|hash| tally.count(hash << 32)), [1, 2, 1, 3]);
+        for n in 100..100_000_u64 {
+            tally.count(n << 32);
+        }
+        assert_eq!(tally.slots.len(), SLOTS * WIDER);
+        let mut tally = Tally::default();
+        let most = (0..1_000_000).map(|_| tally.count(7 << 32)).max();
+        assert!(most.unwrap() <= 2 * (SLOTS * WIDER * WIDER) as u32);
+    }
 
     #[test]
     fn what_is_remembered_is_bounded_in_number_and_time() {

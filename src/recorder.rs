@@ -16,7 +16,7 @@ use crate::{
     executor::Executor,
     inflight::Fetching,
     pending::Pending,
-    policy::{Placement, StoredHead, Timestamp},
+    policy::{Placement, StoredHead, Tagging, Timestamp},
     storage::{CacheManager, EntryWriter},
 };
 
@@ -43,6 +43,7 @@ impl Recorder {
         manager: M,
         placement: Placement,
         head: StoredHead,
+        tagging: Option<Tagging>,
         fetching: Fetching,
     ) -> Self {
         let queue = Arc::new(Queue::default());
@@ -50,7 +51,8 @@ impl Recorder {
         let events = queue.clone();
         let pump = Box::pin(async move {
             // An error means that nothing is stored, which is all that there is to do about it.
-            let _: Result<(), Error> = pump(manager, placement, head, fetching, events).await;
+            let _: Result<(), Error> =
+                pump(manager, (placement, head), tagging, fetching, events).await;
         });
         Self { queue, pump, room, waiting: None, waited: Duration::ZERO }
     }
@@ -129,8 +131,8 @@ impl Recorder {
 
 async fn pump<M: CacheManager>(
     manager: M,
-    placement: Placement,
-    head: StoredHead,
+    (placement, head): (Placement, StoredHead),
+    mut tagging: Option<Tagging>,
     fetching: Fetching,
     events: Arc<Queue>,
 ) -> Result<(), Error> {
@@ -139,12 +141,22 @@ async fn pump<M: CacheManager>(
     let mut writer = manager.put(placement, head).await?;
     loop {
         match poll_fn(|_| events.poll_next()).await {
-            Event::Chunk(chunk) => writer.write(chunk).await?,
+            Event::Chunk(chunk) => {
+                if let Some(tagging) = &mut tagging {
+                    tagging.update(&chunk);
+                }
+                writer.write(chunk).await?;
+            }
             Event::End(_) if !admission.admits(&own) => return Err(Error::refused()),
             Event::End(trailers) => {
-                // The store is to have the only one.
-                drop(own);
-                writer.finish(trailers).await?;
+                match tagging {
+                    Some(tagging) => writer.finish_with(tagging.finish(own), trailers).await?,
+                    None => {
+                        // The store is to have the only one.
+                        drop(own);
+                        writer.finish(trailers).await?;
+                    }
+                }
                 let missed = admission.has_missed();
                 return if missed { manager.delete(admission.key()).await } else { Ok(()) };
             }

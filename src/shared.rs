@@ -4,6 +4,7 @@ use http::{HeaderName, response};
 
 use crate::{
     Clock, Error, Executor, Policy,
+    admission::Uses,
     background::{Background, Limits},
     clock::within,
     fill::Means,
@@ -31,6 +32,7 @@ pub(crate) struct Core<M> {
     pub(crate) budget: Arc<Budget>,
     pub(crate) background: Arc<Background>,
     pub(crate) pending: Pending,
+    pub(crate) uses: Arc<Uses>,
 }
 
 /// How long requests wait for each other, and how much of each other they keep.

@@ -8,6 +8,8 @@ mod support;
 mod basics;
 #[path = "service/bodies.rs"]
 mod bodies;
+#[path = "service/clearing.rs"]
+mod clearing;
 #[path = "service/collapse.rs"]
 mod collapse;
 #[path = "service/conditions.rs"]
@@ -32,6 +34,8 @@ mod freshness;
 mod groups;
 #[path = "service/handle.rs"]
 mod handle;
+#[path = "service/head_as_get.rs"]
+mod head_as_get;
 #[path = "service/hooks.rs"]
 mod hooks;
 #[path = "service/interleavings.rs"]
@@ -50,6 +54,8 @@ mod posting;
 mod purging;
 #[path = "service/query.rs"]
 mod query;
+#[path = "service/quota.rs"]
+mod quota;
 #[path = "service/ranges.rs"]
 mod ranges;
 #[path = "service/refresh.rs"]
@@ -76,6 +82,8 @@ mod stale;
 mod storing;
 #[path = "service/sweeping.rs"]
 mod sweeping;
+#[path = "service/tagging.rs"]
+mod tagging;
 #[path = "service/tags.rs"]
 mod tags;
 #[path = "service/targeted.rs"]
@@ -84,6 +92,8 @@ mod targeted;
 mod tiered;
 #[path = "service/users.rs"]
 mod users;
+#[path = "service/uses.rs"]
+mod uses;
 #[path = "service/validation.rs"]
 mod validation;
 #[path = "service/variants.rs"]

@@ -89,15 +89,15 @@ pub(super) fn send_stored<M: CacheManager, ResB>(
 pub(crate) fn pass<ResB: Body>(
     emit: &Emit,
     response: Response<ResB>,
-    is_head: bool,
+    wants_body: bool,
     status: CacheStatus,
 ) -> Response<CacheBody<ResB>> {
     let (mut head, body) = response.into_parts();
     emit.emit(&mut head, status);
-    let body = if is_head {
-        CacheBody::empty(body.size_hint(), status)
-    } else {
+    let body = if wants_body {
         CacheBody::inner(body, status)
+    } else {
+        CacheBody::empty(body.size_hint(), status)
     };
     Response::from_parts(head, body)
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, response};
+use http::{Request, Response, response};
 use http_body::Body;
 use tower_service::Service;
 
@@ -23,7 +23,8 @@ use crate::{
     flight::{Board, Landing, Passenger, Pilot, Sharing},
     inflight::{Fetching, Lapse},
     log::{Cursor, Log, Writer},
-    policy::{CacheStatus, Failure, Outcome, Reason, Store, StoredHead, Update},
+    policy::{CacheKey, CacheStatus, Failure, Outcome, Reason, Store, StoredHead, Update},
+    purge::Purge,
     recorder::Recorder,
     shared::Core,
     storage::{CacheManager, Found},
@@ -33,7 +34,14 @@ use crate::{
 pub(super) enum Brought<ResB> {
     Ready(Box<Response<CacheBody<ResB>>>),
     /// A response that is being stored; the reader is to be seated.
-    Filling(Box<(response::Parts, Cursor, CacheStatus)>),
+    Filling(Box<Filling>),
+}
+
+pub(super) struct Filling {
+    head: response::Parts,
+    cursor: Cursor,
+    wants_body: bool,
+    status: CacheStatus,
 }
 
 impl<ResB> Brought<ResB> {
@@ -83,9 +91,14 @@ pub(super) fn seat<ResB>(
     match brought {
         Brought::Ready(response) => *response,
         Brought::Filling(filling) => {
-            let (head, cursor, status) = *filling;
+            let Filling { head, cursor, wants_body, status } = *filling;
             let reader = Reader::new(cursor, Some(passenger));
-            Response::from_parts(head, CacheBody::filling(reader, status))
+            let body = match wants_body {
+                true => CacheBody::filling(reader, status),
+                // Who leaves here has had all that was asked for.
+                false => CacheBody::empty(reader.size_hint(), status),
+            };
+            Response::from_parts(head, body)
         }
     }
 }
@@ -137,7 +150,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
             }
         }
     };
-    let is_head = head.method == Method::HEAD;
+    let wants_body = fetch.wants_body();
     let asked = {
         fetching.mark(&mut head.extensions);
         let request = Request::from_parts(head, body);
@@ -181,6 +194,9 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
             });
         }
     };
+    if fetch.clears_origin(&head) {
+        clear_origin(&core, fetch.key()).await;
+    }
     let (answered, secret) = (head.status, core.manager.secret());
     match fetch.on_response(&mut head, &size_of_body(&body), now, since.purges, secret) {
         Outcome::Store(store) => {
@@ -206,7 +222,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
                 remove(&core, &found, index).await;
             }
             let response = Response::from_parts(head, body);
-            slot.put(Ok(Brought::response(pass(&core.emit, response, is_head, status))));
+            slot.put(Ok(Brought::response(pass(&core.emit, response, wants_body, status))));
         }
     }
 }
@@ -234,9 +250,11 @@ pub(super) async fn store_and_send<M, ResB, E>(
     if let Some(reason) = unfit {
         pilot.land(Landing::Alone);
         let response = Response::from_parts(head, body);
-        let response = pass(&core.emit, response, false, status.detailed(reason));
+        let response = pass(&core.emit, response, store.wants_body(), status.detailed(reason));
         return slot.put(Ok(Brought::response(response)));
     }
+    let is_wanted = core.uses.admits(fetching.key());
+    let status = if is_wanted { status } else { status.detailed(Reason::FewUses) };
     core.emit.emit(&mut head, status);
     let keep = if is_buffered { room } else { core.waits.kept_bytes };
     let log = Log::new(board.bell(), core.budget.clone(), length, keep);
@@ -250,13 +268,20 @@ pub(super) async fn store_and_send<M, ResB, E>(
         fetching.is_not_shared(Lapse::ForOne, core.clock.now());
         Landing::Alone
     };
+    let wants_body = store.wants_body();
     let (announces_trailers, is_seldom_read) = (store.announces_trailers(), store.is_seldom_read());
+    let tagging = store.tagging();
     let (placement, stored) = store.into_parts();
-    let recorder = Recorder::new(core.manager.clone(), placement, stored, fetching);
+    let recorder = Recorder::new(core.manager.clone(), placement, stored, tagging, fetching);
     let writer = Writer::new(log.clone());
-    let fill = Fill::new(writer, recorder, is_buffered, length, announces_trailers, core.means());
+    let mut fill =
+        Fill::new(writer, recorder, is_buffered, length, announces_trailers, core.means());
+    if !is_wanted {
+        fill.give_up_storing();
+    }
     board.record(log.clone());
-    let brought = Ok(Brought::Filling(Box::new((head, cursor, status))));
+    let filling = Filling { head, cursor, wants_body, status };
+    let brought = Ok(Brought::Filling(Box::new(filling)));
     if fill.is_over(&body) {
         fill.finish_empty().await;
         pilot.land(landing);
@@ -278,6 +303,14 @@ pub(super) async fn store_and_send<M, ResB, E>(
     }
     slot.put(brought);
     let _ = filling.await;
+}
+
+/// Takes out all of an origin, before anybody hears of what has said so.
+async fn clear_origin<M: CacheManager>(core: &Arc<Core<M>>, key: &CacheKey) {
+    core.purges.append(Purge::host_of(key));
+    // Where that fails it holds until the next start.
+    let _ = core.within(core.purges.sync()).await;
+    core.sweep();
 }
 
 /// Changes the store as a 304 says. Whether others find it there now.

@@ -63,6 +63,10 @@ where
     for group in invalidated.groups() {
         core.purges.append(Purge::group_of(invalidated.target(), group));
     }
+    if invalidated.clears_origin() {
+        core.purges.append(Purge::host_of(invalidated.target()));
+        core.sweep();
+    }
     if core.purges.is_crowded() {
         core.sweep();
     }
@@ -77,7 +81,7 @@ where
     {
         return keep(core, head, body, store, fetching).await;
     }
-    Ok(pass(&core.emit, Response::from_parts(head, body), false, status))
+    Ok(pass(&core.emit, Response::from_parts(head, body), true, status))
 }
 
 /// Stores the response to a POST as it streams by (RFC 9110 §9.3.3).
@@ -118,7 +122,9 @@ async fn delete_all<M: CacheManager>(
             failed.store(true, Ordering::Release);
         }
     }
-    let is_in_log = failed.load(Ordering::Acquire) || !invalidated.groups().is_empty();
+    let is_in_log = failed.load(Ordering::Acquire)
+        || !invalidated.groups().is_empty()
+        || invalidated.clears_origin();
     if is_in_log && core.within(core.purges.sync()).await.is_err() {
         failed.store(true, Ordering::Release);
     }

@@ -56,7 +56,12 @@ impl<M: CacheManager> CacheHandle<M> {
             Outcome::Freshen { serve, .. } | Outcome::ServeStale(serve) => return Ok(serve.status),
         };
         let status = store.status();
-        let (placement, head) = store.into_parts();
+        let tagging = store.tagging();
+        let (placement, mut head) = store.into_parts();
+        if let Some(mut tagging) = tagging {
+            tagging.update(&body);
+            head = tagging.finish(head);
+        }
         let (log, own) = (&core.purges, head.clone());
         let predicates = log.predicates();
         let mut writer = core.manager.put(placement, head).await?;

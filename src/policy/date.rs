@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{DATE, HeaderMap, HeaderName, HeaderValue};
 
 use super::fields;
 
@@ -34,6 +34,11 @@ pub(crate) fn format(at: SystemTime) -> HeaderValue {
     let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
     HeaderValue::try_from(text)
         .unwrap_or_else(|_| HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
+}
+
+/// The time of receipt for a response that does not say when it was made (RFC 9110 §6.6.1).
+pub(super) fn append(headers: &mut HeaderMap, received: SystemTime) {
+    headers.entry(DATE).or_insert_with(|| format(received));
 }
 
 /// The date in the first line of a field, if that is one.

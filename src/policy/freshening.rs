@@ -18,7 +18,7 @@ use super::{
     reuse::{Candidate, seconds},
     storing::{self, Received, Storable},
     validation::{Asking, RedirectedInside},
-    variants::{NameSet, Secret},
+    variants::Secret,
 };
 
 /// Where a stored response lies that a 304 is about.
@@ -128,7 +128,7 @@ impl Asking {
                     (facts.initial_age, seconds(facts.lifetime) - seconds(facts.initial_age));
                 // Under another `Vary` it would be found by requests that it was not made for.
                 let is_same_vary =
-                    NameSet::of(stored.headers()).is_ok_and(|before| before == names);
+                    self.lookup.names_in(stored.headers()).is_ok_and(|before| before == names);
                 let fields = head.headers().clone();
                 let update = if is_same_vary && place == Place::Own {
                     Update::Replace(head)

@@ -198,13 +198,18 @@ impl StoredHead {
             + ALLOCATIONS
     }
 
-    fn with_length(mut self, length: u64) -> Self {
+    fn with_length(self, length: u64) -> Self {
         let has_no_content = self.0.status == StatusCode::NO_CONTENT;
         if has_no_content || self.0.headers.contains_key(header::CONTENT_LENGTH) {
             return self;
         }
+        self.with(header::CONTENT_LENGTH, HeaderValue::from(length))
+    }
+
+    /// The same head with one more field.
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         let with = |headers: &mut HeaderMap| {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            headers.insert(name, value);
         };
         match Arc::get_mut(&mut self.0) {
             Some(inner) => with(&mut inner.headers),

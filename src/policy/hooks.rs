@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, StatusCode, header, request};
 
 use super::{
     CacheKey, Reason, date,
-    normal::{self, Languages},
+    normal::{self, Forms},
 };
 
 /// Why a hook keeps a request or a response out of the cache.
@@ -228,7 +228,7 @@ impl Apart {
         match self {
             Self::Field(name) => Ok(head.headers.contains_key(name).then(|| {
                 let mut value = Vec::new();
-                normal::write(&head.headers, name, Languages::InOrder, &mut value);
+                normal::write(&head.headers, name, Forms::default(), &mut value);
                 value
             })),
             Self::Cookie(name) => Ok(cookies(&head.headers, name)),

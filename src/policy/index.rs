@@ -10,6 +10,9 @@ pub enum VariantBound {
     Count(usize),
     /// As many as fit into a share of the store's bytes; over it, new ones are not stored.
     Share,
+    /// As many as fit into so many bytes together with all else of the key's
+    /// [partition](CacheKey::partition), variants or not; over it, nothing new of it is stored.
+    Quota(u64),
 }
 
 /// The record under a resource's key: the name sets that its `Vary` fields had, newest first, and
@@ -191,7 +194,7 @@ impl<'a> Wanted<'a> {
     /// does not select it at `variant`.
     pub(crate) fn place_again(&self, head: &StoredHead, variant: &VariantKey) -> Option<Placement> {
         let By::Request(selecting, bound) = self.by else { return None };
-        let names = NameSet::of(head.headers()).ok()?;
+        let names = NameSet::of(head.headers(), selecting.unvaried).ok()?;
         let placement = Placement::new(self.key, &selecting, names, bound);
         (placement.variant == *variant).then_some(placement)
     }
@@ -249,7 +252,7 @@ mod tests {
         let head = http::Request::get("http://a.example/").body(()).unwrap().into_parts().0;
         let key = CacheKey::of(&crate::Policy::shared().rules, &head).unwrap();
         let vary = HeaderMap::from_iter([(header::VARY, HeaderValue::from_static(vary))]);
-        let names = NameSet::of(&vary).unwrap();
+        let names = NameSet::of(&vary, &[]).unwrap();
         let secret = Secret::from_bytes([1; 32]);
         let selecting = Selecting::plain(&request, &secret);
         Placement::new(&key, &selecting, names, bound)

@@ -3,8 +3,8 @@ use http::{HeaderMap, HeaderName, StatusCode, Uri, header, response};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, explain, labels,
-    validation::Asking, variants::Secret,
+    CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, clearing, date, explain,
+    labels, path::without_dot_segments, validation::Asking, variants::Secret,
 };
 
 /// A request with an unsafe method, on its way to the origin.
@@ -46,16 +46,18 @@ impl Unsafe {
     /// says how long it is fresh, and by `Content-Location` that it is what a GET of the same URI
     /// would bring. To be stored after what [`on_response`](Self::on_response) names is gone.
     ///
-    /// `requested` is when the request went out; the rest is as for
-    /// [`Fetch::on_response`](super::Fetch::on_response).
+    /// `times` are when the request went out and when its response came; the rest is as for
+    /// [`Fetch::on_response`](super::Fetch::on_response). Any response gets a `Date` if it has none
+    /// (RFC 9110 §6.6.1).
     pub fn store(
         &mut self,
         head: &mut response::Parts,
         size: &SizeHint,
-        (requested, now): (Timestamp, Timestamp),
+        times: (Timestamp, Timestamp),
         began: u64,
         secret: &Secret,
     ) -> Option<Store> {
+        date::append(&mut head.headers, times.1.wall());
         let post = self.post.take()?;
         let is_content =
             matches!(head.status, StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION);
@@ -70,8 +72,10 @@ impl Unsafe {
         if !is_named {
             return None;
         }
+        let (requested, now) = times;
         let asking = Asking {
             lookup: post.lookup,
+            is_head: false,
             request: post.request,
             requested,
             reason: Reason::UnsafeMethod,
@@ -97,6 +101,7 @@ impl Unsafe {
         let invalidated = Invalidated {
             keys: self.invalidated(head),
             groups: labels::invalidated_groups(&head.headers),
+            clears_origin: clearing::clears(&self.policy.rules, &self.key, &head.headers),
             target: self.key,
         };
         self.policy.rules.trail.note(Rule::Invalidation, || {
@@ -131,6 +136,7 @@ pub struct Invalidated {
     target: CacheKey,
     keys: Vec<CacheKey>,
     groups: Vec<String>,
+    clears_origin: bool,
 }
 
 impl Invalidated {
@@ -147,6 +153,12 @@ impl Invalidated {
     /// The cache groups (RFC 9875 §3).
     pub fn groups(&self) -> &[String] {
         &self.groups
+    }
+
+    /// Whether all that is stored of the target's origin is to go
+    /// ([`Policy::clear_site_data`](super::Policy::clear_site_data)).
+    pub fn clears_origin(&self) -> bool {
+        self.clears_origin
     }
 }
 
@@ -180,33 +192,7 @@ fn resolve(base: &CacheKey, policy: &Policy, reference: &str) -> Option<CacheKey
         let directory = &base_path[..=base_path.rfind('/')?];
         (without_dot_segments(&format!("{directory}{path}")), query.map(str::to_owned))
     };
-    Some(base.sibling(&match policy.keyed_query(query.as_deref()) {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
-    }))
-}
-
-/// RFC 3986 §5.2.4, for a path that begins with `/`.
-fn without_dot_segments(path: &str) -> String {
-    let mut kept: Vec<&str> = Vec::new();
-    let mut segments = path.split('/').skip(1).peekable();
-    while let Some(segment) = segments.next() {
-        let is_last = segments.peek().is_none();
-        match segment {
-            "." => {}
-            ".." => {
-                kept.pop();
-            }
-            _ => {
-                kept.push(segment);
-                continue;
-            }
-        }
-        if is_last {
-            kept.push("");
-        }
-    }
-    format!("/{}", kept.join("/"))
+    Some(base.sibling(&policy.keyed(&path, query.as_deref())))
 }
 
 #[cfg(test)]
@@ -220,6 +206,7 @@ mod tests {
     }
 
     /// RFC 3986 §5.4, and the same-origin test of RFC 9111 §4.4.
+    /// Feature same-origin.
     #[test]
     fn references_resolve_within_the_origin() {
         let base = key("http://a.example/b/c/d;p?q");

@@ -105,7 +105,7 @@ impl Lookup<'_> {
         let is_default = rules.collapse && self.mode == CacheMode::Default;
         if !is_default || wants_its_own || !collapses() {
             Role::Alone
-        } else if self.is_head
+        } else if (self.is_head && !rules.head_as_get)
             || self.directives.no_store
             || self.ranges.is_some()
             || (self.is_conditional && !replaces_conditions)

@@ -49,6 +49,7 @@
 
 mod age;
 mod answer;
+mod clearing;
 mod date;
 mod directives;
 mod downstream;
@@ -70,6 +71,7 @@ mod multipart;
 mod normal;
 mod options;
 mod others;
+mod path;
 mod precondition;
 mod query;
 mod range;
@@ -81,6 +83,7 @@ mod stale;
 mod status;
 mod storing;
 mod structured;
+mod tagging;
 mod targeted;
 mod validation;
 mod variants;
@@ -112,6 +115,7 @@ pub use self::{
     request::{Begin, Lookup},
     reuse::{Decision, Serve, Stored},
     status::CacheStatus,
+    tagging::Tagging,
     validation::{Fetch, Outcome, Store, Update},
     variants::{NameSet, Secret, VariantId, VariantKey},
 };

@@ -14,26 +14,36 @@ pub(super) enum Languages {
     ByWeight,
 }
 
+/// What of a field is compared beside its text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Forms {
+    pub(super) languages: Languages,
+    /// `Accept` by weight, whatever the order.
+    pub(super) accept: bool,
+}
+
 /// Appends the value of a field that the request has, in its normal form. For any field, lines are
 /// joined and white space round commas is dropped.
-pub(super) fn write(
-    request: &HeaderMap,
-    name: &HeaderName,
-    languages: Languages,
-    out: &mut Vec<u8>,
-) {
+pub(super) fn write(request: &HeaderMap, name: &HeaderName, forms: Forms, out: &mut Vec<u8>) {
     let start = out.len();
     if *name == header::ACCEPT_ENCODING {
         return write_codings(request, out);
     }
     if *name == header::ACCEPT_LANGUAGE {
-        if languages == Languages::ByWeight && write_weighted(request, name, Order::Weight, out) {
+        let by_weight = forms.languages == Languages::ByWeight;
+        if by_weight && write_weighted(request, name, Order::Weight, is_range, out) {
             return;
         }
         out.truncate(start);
         write_list(request, name, out);
         // Language ranges are case-insensitive (RFC 9110 §12.5.4).
         return out[start..].make_ascii_lowercase();
+    }
+    if *name == header::ACCEPT && forms.accept {
+        if write_weighted(request, name, Order::Weight, is_media_range, out) {
+            return;
+        }
+        out.truncate(start);
     }
     write_list(request, name, out);
 }
@@ -52,7 +62,8 @@ fn write_list(request: &HeaderMap, name: &HeaderName, out: &mut Vec<u8>) {
 /// origin is asked for then.
 fn write_codings(request: &HeaderMap, out: &mut Vec<u8>) {
     let start = out.len();
-    if !write_weighted(request, &header::ACCEPT_ENCODING, Order::Name, out) {
+    let name = header::ACCEPT_ENCODING;
+    if !write_weighted(request, &name, Order::Name, fields::is_token, out) {
         out.truncate(start);
         out.extend_from_slice(IDENTITY);
     }
@@ -79,11 +90,13 @@ enum Order {
 }
 
 /// Appends the members with their weights in one order, each once. `false`: one cannot be read.
-fn write_weighted(request: &HeaderMap, name: &HeaderName, order: Order, out: &mut Vec<u8>) -> bool {
-    let is_name = match order {
-        Order::Name => fields::is_token,
-        Order::Weight => is_range,
-    };
+fn write_weighted(
+    request: &HeaderMap,
+    name: &HeaderName,
+    order: Order,
+    is_name: fn(&[u8]) -> bool,
+    out: &mut Vec<u8>,
+) -> bool {
     let mut members = Vec::with_capacity(8);
     for member in fields::list(request, name) {
         let Some(member) = Weighted::parse(member, is_name) else { return false };
@@ -167,6 +180,13 @@ fn is_range(text: &[u8]) -> bool {
         })
 }
 
+/// RFC 9110 §12.5.1, without parameters.
+fn is_media_range(text: &[u8]) -> bool {
+    let mut parts = text.split(|byte| *byte == b'/');
+    let (kind, subtype) = (parts.next(), parts.next());
+    [kind, subtype].iter().all(|part| part.is_some_and(fields::is_token)) && parts.next().is_none()
+}
+
 /// The one language that the request rates best, in lower case (RFC 9110 §12.5.4).
 pub(super) fn best_language(request: &HeaderMap) -> Option<Vec<u8>> {
     let mut best: Option<Weighted<'_>> = None;
@@ -216,7 +236,8 @@ mod tests {
 
     fn normal(name: HeaderName, languages: Languages, lines: &[&str]) -> String {
         let mut out = b"before".to_vec();
-        write(&request(name.clone(), lines), &name, languages, &mut out);
+        let forms = Forms { languages, accept: true };
+        write(&request(name.clone(), lines), &name, forms, &mut out);
         String::from_utf8(out).unwrap().split_off(6)
     }
 
@@ -272,6 +293,24 @@ mod tests {
         for (lines, in_order, by_weight) in table {
             assert_eq!(normal(header::ACCEPT_LANGUAGE, Languages::InOrder, lines), in_order);
             assert_eq!(normal(header::ACCEPT_LANGUAGE, Languages::ByWeight, lines), by_weight);
+        }
+    }
+
+    /// Feature accept-forms; RFC 9110 §12.5.1.
+    #[test]
+    fn media_ranges_have_no_order_unless_they_have_parameters() {
+        let table: [(&[&str], &str); 8] = [
+            (&["text/html, application/json"], "application/json,text/html"),
+            (&["Text/HTML", "application/json"], "application/json,text/html"),
+            (&["*/*;q=0.8, text/html"], "text/html,*/*;800"),
+            (&["text/*;q=0.1,a/b;q=0.10"], "a/b;100,text/*;100"),
+            (&["text/html;level=1, a/b"], "text/html;level=1,a/b"),
+            (&["text/html;q=2, a/b"], "text/html;q=2,a/b"),
+            (&["text, a/b/c"], "text,a/b/c"),
+            (&[""], ""),
+        ];
+        for (lines, expected) in table {
+            assert_eq!(normal(header::ACCEPT, Languages::InOrder, lines), expected, "{lines:?}");
         }
     }
 

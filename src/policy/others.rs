@@ -21,7 +21,7 @@ impl Lookup<'_> {
         others: &'a [StoredResponse],
         now: Timestamp,
     ) -> Option<Chosen<'a>> {
-        if self.policy.rules.languages != Languages::ByWeight {
+        if self.policy.rules.forms.languages != Languages::ByWeight {
             return None;
         }
         let best = normal::best_language(request)?;
@@ -68,7 +68,7 @@ impl Lookup<'_> {
 }
 
 fn varies_by_language(headers: &HeaderMap) -> bool {
-    NameSet::of(headers)
+    NameSet::of(headers, &[])
         .is_ok_and(|names| names.iter().any(|name| *name == header::ACCEPT_LANGUAGE))
 }
 

@@ -1,7 +1,5 @@
 use std::borrow::Cow;
 
-use http::{Uri, uri::PathAndQuery};
-
 /// Which parameters of a query belong to the key. Default: all of them, as they stand.
 ///
 /// The inner service is then asked, by the request's URI, for exactly what the key says, so that cache
@@ -78,25 +76,6 @@ impl QueryKey {
         let is_empty = pairs.is_empty() || (pairs == [""] && !query.is_empty());
         (!is_empty).then(|| Cow::Owned(pairs.join("&")))
     }
-
-    /// Makes `uri` ask for what is keyed.
-    pub(super) fn rewrite(&self, uri: &mut Uri) {
-        let query = self.apply(uri.query());
-        if query.as_deref() == uri.query() {
-            return;
-        }
-        let path = match query {
-            Some(query) => format!("{}?{query}", uri.path()),
-            None => uri.path().to_owned(),
-        };
-        // A part of a query that was one is one.
-        let Ok(path) = PathAndQuery::try_from(path) else { return };
-        let mut parts = uri.clone().into_parts();
-        parts.path_and_query = Some(path);
-        if let Ok(rewritten) = Uri::from_parts(parts) {
-            *uri = rewritten;
-        }
-    }
 }
 
 fn name(pair: &str) -> &str {
@@ -112,7 +91,10 @@ fn matches(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::Uri;
+
     use super::*;
+    use crate::Policy;
 
     /// Scenario 0.8.
     #[test]
@@ -140,7 +122,7 @@ mod tests {
             let path = query.map_or("/p".to_owned(), |query| format!("/p?{query}"));
             for origin in ["", "http://a.example"] {
                 let mut uri: Uri = format!("{origin}{path}").parse().unwrap();
-                query_key.rewrite(&mut uri);
+                Policy::shared().query(query_key.clone()).rules.rewrite(&mut uri);
                 assert_eq!((uri.path(), uri.query()), ("/p", expected), "{query_key:?} {uri}");
             }
         }

@@ -71,6 +71,8 @@ pub enum Reason {
     ContentLength,
     /// Larger than the store takes.
     TooLarge,
+    /// Not asked for often enough to be kept.
+    FewUses,
     /// More tags and cache groups than are kept with a response.
     TooManyTags,
     /// A stream without an end in sight: server-sent events, gRPC, `multipart/x-mixed-replace`.
@@ -136,6 +138,7 @@ impl Reason {
             Reason::Partial => "partial",
             Reason::ContentLength => "content-length",
             Reason::TooLarge => "too-large",
+            Reason::FewUses => "few-uses",
             Reason::TooManyTags => "too-many-tags",
             Reason::Streaming => "streaming",
             Reason::Head => "head",

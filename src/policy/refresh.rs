@@ -54,7 +54,7 @@ impl Refresh {
 
     /// The request fields that select it.
     pub fn names(&self) -> Option<NameSet> {
-        NameSet::of(self.candidate.response.head().headers()).ok()
+        self.lookup.names_of(&self.candidate.response).ok()
     }
 
     /// The variant that the request selects where `Vary` names `names`.
@@ -65,7 +65,7 @@ impl Refresh {
     /// The request that was to be served, to be sent on instead.
     pub(crate) fn into_validation(self, request: &mut request::Parts, now: Timestamp) -> Fetch {
         let Self { lookup, candidate } = self;
-        lookup.policy.rules.query.rewrite(&mut request.uri);
+        lookup.policy.rules.rewrite(&mut request.uri);
         Fetch::new(lookup, request, Reason::Stale, Some(candidate), Vec::new(), now)
     }
 
@@ -74,7 +74,7 @@ impl Refresh {
     pub fn into_fetch(self, request: &mut request::Parts, now: Timestamp) -> Fetch {
         let Self { lookup, candidate } = self;
         let mut selected = HeaderMap::new();
-        let names = NameSet::of(candidate.response.head().headers());
+        let names = lookup.names_of(&candidate.response);
         let apart = lookup.policy.rules.apart.iter().filter_map(Apart::field);
         let names = names.iter().flat_map(NameSet::iter).chain([&header::HOST]).chain(apart);
         for name in names.filter(|name| **name != header::RANGE) {
@@ -84,7 +84,7 @@ impl Refresh {
         }
         request.headers = selected;
         request.method = Method::GET;
-        lookup.policy.rules.query.rewrite(&mut request.uri);
+        lookup.policy.rules.rewrite(&mut request.uri);
         if let Some(change) = &lookup.policy.rules.refresh_request {
             change(request);
         }
@@ -121,7 +121,7 @@ impl Fetch {
 
     /// What selects the stored response that is asked about.
     pub fn names(&self) -> Option<NameSet> {
-        NameSet::of(self.0.candidate.as_ref()?.response.head().headers()).ok()
+        self.0.lookup.names_of(&self.0.candidate.as_ref()?.response).ok()
     }
 
     /// The request that is to be answered.
@@ -150,6 +150,9 @@ impl Fetch {
     pub fn into_lookup(self, request: &mut request::Parts) -> Lookup<'static> {
         let Asking { lookup, request: headers, .. } = *self.0;
         request.headers = headers;
+        if lookup.is_head {
+            request.method = Method::HEAD;
+        }
         lookup
     }
 }

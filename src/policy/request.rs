@@ -4,14 +4,14 @@ use http::{HeaderMap, Method, header, request};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, CacheMode, Policy, Reason, Rule, Scope, Unsafe,
+    CacheKey, CacheMode, Policy, Reason, Rule, Scope, StoredResponse, Unsafe,
     directives::RequestDirectives,
     explain, fields,
     hooks::Apart,
     index::{By, VariantBound, Wanted},
     invalidation::Post,
     range::Ranges,
-    variants::{Secret, Selecting},
+    variants::{NameSet, Secret, Selecting},
 };
 
 /// The answer to the first question: what a request has to do with the cache.
@@ -225,7 +225,10 @@ impl Lookup<'_> {
 
     /// How many variants of the resource may be kept.
     pub(super) fn bound(&self) -> VariantBound {
-        if self.policy.scope() == Scope::Shared && self.key.partition().is_none() {
+        let quota = self.policy.rules.partition_quota;
+        if let (Some(quota), Some(_)) = (quota, self.key.partition()) {
+            VariantBound::Quota(quota)
+        } else if self.policy.scope() == Scope::Shared && self.key.partition().is_none() {
             VariantBound::Count(self.policy.rules.max_variants)
         } else {
             VariantBound::Share
@@ -238,8 +241,18 @@ impl Lookup<'_> {
         request: &'a HeaderMap,
         secret: &'a Secret,
     ) -> Selecting<'a> {
-        let (languages, apart) = (self.policy.rules.languages, self.apart.as_deref());
-        Selecting { request, secret, languages, apart }
+        let (rules, apart) = (&*self.policy.rules, self.apart.as_deref());
+        let (forms, unvaried) = (rules.forms, &*rules.storing.unvaried);
+        Selecting { request, secret, forms, unvaried, apart }
+    }
+
+    /// What a stored response's `Vary` names, as far as it counts here.
+    pub(super) fn names_of(&self, stored: &StoredResponse) -> Result<NameSet, Reason> {
+        self.names_in(stored.head().headers())
+    }
+
+    pub(super) fn names_in(&self, headers: &HeaderMap) -> Result<NameSet, Reason> {
+        NameSet::of(headers, &self.policy.rules.storing.unvaried)
     }
 }
 
@@ -324,6 +337,7 @@ mod tests {
         );
     }
 
+    /// Feature if-match; RFC 9110 §13.1.1.
     #[test]
     fn requests_that_pass_by_the_cache_say_why() {
         let policy = Policy::shared();

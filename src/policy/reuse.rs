@@ -102,7 +102,7 @@ impl Lookup<'_> {
             return Decision::GatewayTimeout(CacheStatus::generated(Reason::OnlyIfCached));
         }
         // What is asked for is what was keyed.
-        self.policy.rules.query.rewrite(&mut request.uri);
+        self.policy.rules.rewrite(&mut request.uri);
         normal::mend_codings(&mut request.headers);
         Decision::Forward(Fetch::new(self, request, reason, candidate, others, now))
     }

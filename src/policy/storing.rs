@@ -13,6 +13,7 @@ use super::{
     mode::Cached,
     options::{Rules, Scope, SetCookie, StoringRules, VaryOnCredentials},
     stale::Windows,
+    structured,
     targeted::Said,
     variants::NameSet,
 };
@@ -68,7 +69,7 @@ fn judge(
     let is_for_hop = nominates_rules(headers) || nominates(headers, &storing.targets);
     check.refuse(Rule::Connection, is_for_hop, Reason::ConnectionOption, &[header::CONNECTION])?;
     check.refuse(Rule::Fields, headers.len() > MAX_FIELDS, Reason::TooLarge, &[])?;
-    let names = NameSet::of(headers);
+    let names = NameSet::of(headers, &storing.unvaried);
     let is_bypassed = |names: &NameSet| {
         storing.vary_on_credentials == VaryOnCredentials::Bypass && names.names_credentials()
     };
@@ -330,9 +331,15 @@ fn revalidate(rules: &StoringRules, directives: &ResponseDirectives) -> Revalida
     }
 }
 
+/// Says that its parts are to be sent on as they come (draft-ietf-httpbis-incremental).
+const INCREMENTAL: HeaderName = HeaderName::from_static("incremental");
+
 fn is_stream(headers: &HeaderMap) -> bool {
     const STREAMS: [&str; 3] =
         ["text/event-stream", "application/grpc", "multipart/x-mixed-replace"];
+    if structured::is_true(headers, &INCREMENTAL) {
+        return true;
+    }
     let Some(content_type) = headers.get(header::CONTENT_TYPE) else { return false };
     STREAMS.iter().any(|stream| {
         content_type

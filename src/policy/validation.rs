@@ -1,17 +1,18 @@
-use http::{HeaderMap, HeaderValue, StatusCode, header, request, response};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request, response};
 use http_body::SizeHint;
 
 use super::{
     CacheKey, CacheStatus, Cached, Lookup, Private, Reason, Rule, Running, Serve, StoredHead,
     StoredResponse,
     age::Timestamp,
-    date, explain, fields,
+    clearing, date, explain, fields,
     freshening::Place,
     head::Asked,
     index::{Placement, VariantBound},
     others,
     reuse::{Candidate, seconds},
     storing::{self, Received, Storable},
+    tagging::Tagging,
     variants::Secret,
 };
 
@@ -23,6 +24,8 @@ pub struct Fetch(pub(super) Box<Asking>);
 #[derive(Debug)]
 pub(super) struct Asking {
     pub(super) lookup: Lookup<'static>,
+    /// The origin is asked by HEAD.
+    pub(super) is_head: bool,
     /// The request's fields as the client sent them: what `Vary` selects by, and the client's own
     /// conditions.
     pub(super) request: HeaderMap,
@@ -79,6 +82,8 @@ pub struct Store {
     head: StoredHead,
     length: Option<u64>,
     announces_trailers: bool,
+    wants_tag: bool,
+    wants_body: bool,
     status: CacheStatus,
 }
 
@@ -117,11 +122,24 @@ impl Store {
         self.announces_trailers
     }
 
+    /// What makes the tag that it is to be stored with, if
+    /// [`Policy::make_etag`](super::Policy::make_etag) gives it one. What goes on to the client has
+    /// none: its head is gone before the body has come.
+    pub fn tagging(&self) -> Option<Tagging> {
+        self.wants_tag.then(Tagging::new)
+    }
+
+    /// Whether the client gets the body, and not the head alone.
+    pub fn wants_body(&self) -> bool {
+        self.wants_body
+    }
+
     /// Whether its body is seldom read and soon over: a redirect's, which most clients drop as soon
-    /// as they have seen the head. Read it before the head goes on, or it is never whole.
+    /// as they have seen the head, or that of a HEAD. Read it before the head goes on, or it is never whole.
     pub fn is_seldom_read(&self) -> bool {
         const SHORT: u64 = 16 << 10;
-        self.head.status().is_redirection() && self.length.is_some_and(|length| length <= SHORT)
+        let is_seldom_read = !self.wants_body || self.head.status().is_redirection();
+        is_seldom_read && self.length.is_some_and(|length| length <= SHORT)
     }
 
     /// How it came about.
@@ -146,6 +164,13 @@ impl Fetch {
         now: Timestamp,
     ) -> Self {
         let as_it_came = request.headers.clone();
+        let is_head = lookup.is_head && !lookup.policy.rules.head_as_get;
+        if lookup.is_head && !is_head {
+            request.method = Method::GET;
+            // Which meant nothing (RFC 9110 §14.2), and now would.
+            request.headers.remove(header::RANGE);
+            request.headers.remove(header::IF_RANGE);
+        }
         let candidate = candidate.map(|candidate| Candidate {
             is_asked_about: set_conditions(&mut request.headers, &candidate),
             ..candidate
@@ -159,6 +184,7 @@ impl Fetch {
         }
         Self(Box::new(Asking {
             lookup: lookup.detach(),
+            is_head,
             request: as_it_came,
             requested: now,
             reason,
@@ -172,6 +198,17 @@ impl Fetch {
         &self.0.lookup.key
     }
 
+    /// Whether the client gets the body, and not the head alone.
+    pub fn wants_body(&self) -> bool {
+        !self.0.lookup.is_head
+    }
+
+    /// Whether this response takes away all that is stored of its origin, before anything else becomes
+    /// of it ([`Policy::clear_site_data`](super::Policy::clear_site_data)).
+    pub fn clears_origin(&self, head: &response::Parts) -> bool {
+        clearing::clears(&self.0.lookup.policy.rules, &self.0.lookup.key, &head.headers)
+    }
+
     /// Why the request is forwarded.
     pub fn reason(&self) -> Reason {
         self.0.reason
@@ -180,8 +217,9 @@ impl Fetch {
     /// The third question: what to do with the origin's response.
     ///
     /// `size` is the size hint of its body, `began` the purge log's position when the request went
-    /// out, `secret` the store's. Any response loses the extension [`Cached`], and one that will be
-    /// stored gets a `Date` if it has none (RFC 9110 §6.6.1); else it is left as it came.
+    /// out, `secret` the store's. Any response loses the extension [`Cached`], and gets a `Date` if it
+    /// has none (RFC 9110 §6.6.1); one that will be stored also in place of one that cannot be read. Else it
+    /// is left as it came.
     pub fn on_response(
         self,
         head: &mut response::Parts,
@@ -193,7 +231,10 @@ impl Fetch {
         let outcome = self.0.on_response(head, size, now, began, secret);
         match outcome {
             Outcome::Store(_) => self.0.lookup.rewrite(&mut head.headers),
-            Outcome::Pass { .. } => self.0.lookup.rewrite_unkept(&mut head.headers),
+            Outcome::Pass { .. } => {
+                date::append(&mut head.headers, now.wall());
+                self.0.lookup.rewrite_unkept(&mut head.headers);
+            }
             Outcome::Freshen { .. } | Outcome::ServeStale(_) => {}
         }
         outcome
@@ -228,7 +269,7 @@ impl Asking {
         {
             return self.select(selection, head, asked, cached.as_ref(), secret);
         }
-        if self.lookup.is_head
+        if self.is_head
             && head.status == StatusCode::OK
             && let Some(candidate) = &self.candidate
         {
@@ -269,6 +310,9 @@ impl Asking {
             placement: Placement::new(&self.lookup.key, &selecting, names, self.bound()),
             length,
             announces_trailers: head.headers.contains_key(header::TRAILER),
+            wants_tag: self.lookup.policy.rules.make_etag
+                && Tagging::suits(head.status, &head.headers),
+            wants_body: !self.lookup.is_head,
             status: CacheStatus::forwarded(self.reason).stored(ttl),
             head: stored,
         })
@@ -292,7 +336,7 @@ impl Asking {
         asked: Asked,
         cached: Option<&Cached>,
     ) -> Result<(Option<u64>, Storable), Reason> {
-        if self.lookup.is_head {
+        if self.is_head {
             let told = || (String::new(), "not stored: head".to_owned());
             self.lookup.policy.rules.trail.note(Rule::Head, told);
             return Err(Reason::Head);
@@ -337,7 +381,7 @@ impl Asking {
         let says_so =
             status.is_success() || matches!(status.as_u16(), 301..=303 | 307 | 308 | 404 | 410);
         let candidate = self.candidate.as_ref()?;
-        (says_so && !self.lookup.is_head && !candidate.is_fresh).then_some(candidate.index)
+        (says_so && !self.is_head && !candidate.is_fresh).then_some(candidate.index)
     }
 
     pub(super) fn bound(&self) -> VariantBound {

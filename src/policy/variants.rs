@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::{
     Reason, fields,
-    normal::{self, Languages},
+    normal::{self, Forms, Languages},
 };
 
 /// The secret under which a store's variant keys hide credentials.
@@ -40,8 +40,9 @@ pub struct NameSet(Arc<[HeaderName]>);
 const MAX_NAMES: usize = 16;
 
 impl NameSet {
-    /// The names of a response's `Vary` (RFC 9110 §12.5.5), or why it matches nothing.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Reason> {
+    /// The names of a response's `Vary` (RFC 9110 §12.5.5) but those that are not to count, or why it
+    /// matches nothing.
+    pub(super) fn of(headers: &HeaderMap, unvaried: &[HeaderName]) -> Result<Self, Reason> {
         let mut names = Vec::new();
         for member in fields::list(headers, &header::VARY) {
             // A member that is no field name asks for something that we cannot compare.
@@ -49,12 +50,13 @@ impl NameSet {
             if member == b"*" {
                 return Err(Reason::VaryStar);
             }
-            if names.len() == MAX_NAMES && !names.contains(&name) {
+            if names.contains(&name) || unvaried.contains(&name) {
+                continue;
+            }
+            if names.len() == MAX_NAMES {
                 return Err(Reason::VaryTooLong);
             }
-            if !names.contains(&name) {
-                names.push(name);
-            }
+            names.push(name);
         }
         names.sort_unstable_by(|a: &HeaderName, b| a.as_str().cmp(b.as_str()));
         Ok(Self(names.into()))
@@ -107,7 +109,7 @@ impl NameSet {
                 out.push(Value::PLAIN);
                 let at = out.len();
                 out.extend_from_slice(&[0; 4]);
-                normal::write(request, name, selecting.languages, &mut out);
+                normal::write(request, name, selecting.forms, &mut out);
                 let length = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX);
                 out[at..at + 4].copy_from_slice(&length.to_le_bytes());
             }
@@ -132,7 +134,9 @@ impl Value {
 pub(super) struct Selecting<'a> {
     pub(super) request: &'a HeaderMap,
     pub(super) secret: &'a Secret,
-    pub(super) languages: Languages,
+    pub(super) forms: Forms,
+    /// Names in `Vary` that do not count.
+    pub(super) unvaried: &'a [HeaderName],
     /// What tells the request apart beside what `Vary` names.
     pub(super) apart: Option<&'a [u8]>,
 }
@@ -141,14 +145,14 @@ impl<'a> Selecting<'a> {
     /// Whether a variant that this request does not select may still be what it wants. Where languages
     /// are normalised, only one that differs in nothing else.
     pub(super) fn may_take(&self, names: &NameSet, variant: &VariantKey) -> bool {
-        self.languages == Languages::InOrder
+        self.forms.languages == Languages::InOrder
             || !names.iter().any(|name| *name == header::ACCEPT_LANGUAGE)
             || names.select(self).differs_only_in(variant, &header::ACCEPT_LANGUAGE)
     }
 
     #[cfg(test)]
     pub(super) fn plain(request: &'a HeaderMap, secret: &'a Secret) -> Self {
-        Self { request, secret, languages: Languages::InOrder, apart: None }
+        Self { request, secret, forms: Forms::default(), unvaried: &[], apart: None }
     }
 }
 
@@ -267,11 +271,12 @@ mod tests {
     }
 
     fn variant(vary: &'static str, request: &[(&'static str, &'static str)]) -> VariantKey {
-        let names = NameSet::of(&headers(&[("vary", vary)])).unwrap();
+        let names = NameSet::of(&headers(&[("vary", vary)]), &[]).unwrap();
         names.select(&Selecting::plain(&headers(request), &Secret::from_bytes([1; 32])))
     }
 
     /// RFC 9110 §12.5.5.
+    /// Scenario 3.11.
     #[test]
     fn vary_is_a_set_of_names_or_matches_nothing() {
         type Names = Result<&'static [&'static str], Reason>;
@@ -292,7 +297,7 @@ mod tests {
             for line in lines {
                 map.append("vary", HeaderValue::from_str(line).unwrap());
             }
-            let set = NameSet::of(&map);
+            let set = NameSet::of(&map, &[]);
             let names = set.as_ref().map(|set| set.iter().map(HeaderName::as_str).collect());
             assert_eq!(names.map_err(|reason| *reason), expected.map(<[_]>::to_vec), "{lines:?}");
         }
@@ -341,10 +346,11 @@ mod tests {
         assert_ne!(variant("a", &[]), variant("b", &[]));
     }
 
+    /// Feature hidden-credentials.
     #[test]
     fn credentials_leave_only_a_keyed_digest() {
         let request = headers(&[("authorization", "Bearer token-1"), ("cookie", "session-1")]);
-        let names = NameSet::of(&headers(&[("vary", "cookie, authorization")])).unwrap();
+        let names = NameSet::of(&headers(&[("vary", "cookie, authorization")]), &[]).unwrap();
         let key = names.select(&Selecting::plain(&request, &Secret::from_bytes([1; 32])));
         let text = String::from_utf8_lossy(key.as_bytes()).into_owned();
         assert!(!text.contains("token") && !text.contains("session"), "{text}");
@@ -356,7 +362,7 @@ mod tests {
     fn what_is_told_apart_is_a_variant_of_its_own() {
         let (request, secret) = (headers(&[("a", "1")]), Secret::from_bytes([1; 32]));
         let key = |vary, apart| {
-            let names = NameSet::of(&headers(&[("vary", vary)])).unwrap();
+            let names = NameSet::of(&headers(&[("vary", vary)]), &[]).unwrap();
             names.select(&Selecting { apart, ..Selecting::plain(&request, &secret) })
         };
         let keys = [

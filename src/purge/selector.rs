@@ -254,6 +254,11 @@ impl Purge {
         Self::of(Selector::Url(format!("{scheme}://{authority}{path}").into()))
     }
 
+    /// All of a resource's host.
+    pub(crate) fn host_of(key: &CacheKey) -> Self {
+        Self::of(Selector::Host(key.authority().into()))
+    }
+
     /// A group of the origin and the namespace of a resource.
     pub(crate) fn group_of(key: &CacheKey, group: &str) -> Self {
         let origin = format!("{}://{}", key.scheme(), key.authority()).into();
@@ -270,11 +275,13 @@ impl Purge {
                     Some((path, query)) => (path, Some(query)),
                     None => (&*url, None),
                 };
-                let url = match policy.keyed_query(query) {
-                    Some(query) => format!("{path}?{query}"),
-                    None => path.to_owned(),
-                };
-                Selector::Url(url.into())
+                // Of an absolute URL, the path begins at the third slash.
+                let start = path.match_indices('/').nth(2).map_or(path.len(), |(at, _)| at);
+                let (origin, path) = path.split_at(start);
+                Selector::Url(format!("{origin}{}", policy.keyed(path, query)).into())
+            }
+            Selector::Prefix(Prefix { origin, path }) => {
+                Selector::Prefix(Prefix { origin, path: policy.keyed(&path, None).into() })
             }
             Selector::Tag { within: Within::Layer, origin, tag } => {
                 let within = Within::One(policy.own_namespace().map(Into::into));

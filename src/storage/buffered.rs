@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::{EntryWriter, Error, Ticket};
+use crate::policy::StoredHead;
 
 /// Keeps a body in memory until it is whole: the writer of a store that takes responses in one
 /// piece. Dropped, it leaves nothing.
@@ -12,10 +13,12 @@ pub struct BufferedWriter {
     max_bytes: u64,
     length: u64,
     chunks: Vec<Bytes>,
+    head: Option<StoredHead>,
     commit: Commit,
 }
 
-type Commit = Box<dyn FnOnce(Bytes, Option<HeaderMap>) -> Result<(), Error> + Send>;
+type Commit =
+    Box<dyn FnOnce(Option<StoredHead>, Bytes, Option<HeaderMap>) -> Result<(), Error> + Send>;
 
 impl BufferedWriter {
     /// Takes a body of at most `max_bytes`; more is [`Error::is_too_large`].
@@ -28,7 +31,26 @@ impl BufferedWriter {
         max_bytes: u64,
         commit: impl FnOnce(Bytes, Option<HeaderMap>) -> Result<(), Error> + Send + 'static,
     ) -> Self {
-        Self { ticket, max_bytes, length: 0, chunks: Vec::new(), commit: Box::new(commit) }
+        Self::begin(ticket, max_bytes, None, Box::new(|_, body, trailers| commit(body, trailers)))
+    }
+
+    /// The same for a head that may be given anew at the end
+    /// ([`finish_with`](EntryWriter::finish_with)): `commit` gets the one that was given last.
+    pub fn with_head(
+        ticket: Ticket,
+        max_bytes: u64,
+        head: StoredHead,
+        commit: impl FnOnce(StoredHead, Bytes, Option<HeaderMap>) -> Result<(), Error> + Send + 'static,
+    ) -> Self {
+        let commit = |head: Option<StoredHead>, body, trailers| match head {
+            Some(head) => commit(head, body, trailers),
+            None => Err(Error::other("a response without a head")),
+        };
+        Self::begin(ticket, max_bytes, Some(head), Box::new(commit))
+    }
+
+    fn begin(ticket: Ticket, max_bytes: u64, head: Option<StoredHead>, commit: Commit) -> Self {
+        Self { ticket, max_bytes, length: 0, chunks: Vec::new(), head, commit }
     }
 
     fn fits(&self) -> Result<(), Error> {
@@ -46,11 +68,15 @@ impl EntryWriter for BufferedWriter {
 
     async fn finish(self, trailers: Option<HeaderMap>) -> Result<(), Error> {
         self.fits()?;
-        let Self { ticket, chunks, commit, .. } = self;
+        let Self { ticket, chunks, head, commit, .. } = self;
         // Copied, since chunks are slices of a connection's buffers.
         let body = Bytes::from(chunks.concat());
         drop(chunks);
-        ticket.commit(|| commit(body, trailers))
+        ticket.commit(|| commit(head, body, trailers))
+    }
+
+    async fn finish_with(self, head: StoredHead, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        Self { head: Some(head), ..self }.finish(trailers).await
     }
 }
 

@@ -76,7 +76,11 @@ type Visiting<'a> = Pin<Box<dyn Future<Output = ControlFlow<()>> + Send + 'a>>;
 
 trait ErasedWriter: Send {
     fn write(&mut self, chunk: Bytes) -> Pending<'_, ()>;
-    fn finish(self: Box<Self>, trailers: Option<HeaderMap>) -> Pending<'static, ()>;
+    fn finish(
+        self: Box<Self>,
+        head: Option<StoredHead>,
+        trailers: Option<HeaderMap>,
+    ) -> Pending<'static, ()>;
 }
 
 impl<M: CacheManager> Erased for M {
@@ -173,8 +177,17 @@ impl<W: EntryWriter> ErasedWriter for W {
         Box::pin(EntryWriter::write(self, chunk))
     }
 
-    fn finish(self: Box<Self>, trailers: Option<HeaderMap>) -> Pending<'static, ()> {
-        Box::pin(async move { EntryWriter::finish(*self, trailers).await })
+    fn finish(
+        self: Box<Self>,
+        head: Option<StoredHead>,
+        trailers: Option<HeaderMap>,
+    ) -> Pending<'static, ()> {
+        Box::pin(async move {
+            match head {
+                Some(head) => EntryWriter::finish_with(*self, head, trailers).await,
+                None => EntryWriter::finish(*self, trailers).await,
+            }
+        })
     }
 }
 
@@ -267,6 +280,10 @@ impl EntryWriter for BoxWriter {
     }
 
     async fn finish(self, trailers: Option<HeaderMap>) -> Result<(), Error> {
-        self.0.finish(trailers).await
+        self.0.finish(None, trailers).await
+    }
+
+    async fn finish_with(self, head: StoredHead, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        self.0.finish(Some(head), trailers).await
     }
 }

@@ -239,4 +239,24 @@ pub trait EntryWriter: Send + 'static {
     ///
     /// If it cannot be stored, or must not be: [`Error::is_refused`].
     fn finish(self, trailers: Option<HeaderMap>) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The same under another head than the one that was [put](CacheManager::put): with a field that
+    /// only the whole body tells. The status is the same, and the other fields are.
+    ///
+    /// Default: the head that was put stays, as it may where the other one has no room.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`finish`](Self::finish).
+    fn finish_with(
+        self,
+        head: StoredHead,
+        trailers: Option<HeaderMap>,
+    ) -> impl Future<Output = Result<(), Error>> + Send
+    where
+        Self: Sized,
+    {
+        drop(head);
+        self.finish(trailers)
+    }
 }

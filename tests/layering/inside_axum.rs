@@ -1,13 +1,21 @@
 //! Design 7: what a layer inside of axum really sees is no `Date`, no `Content-Length`, and HEAD
 //! with a body.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::SystemTime,
+};
+
 use axum::{
     Router,
     body::Body,
     response::IntoResponse,
     routing::{any, get},
 };
-use http::{Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
 use larder::{CacheBody, CacheLayer, CacheService, MemoryManager};
 use tower::{Layer, ServiceExt};
@@ -124,4 +132,49 @@ async fn a_layer_on_a_method_router_sees_head_as_the_client_sent_it() {
     let head = ask(Method::HEAD).await;
     assert_eq!((field(&head, "content-length"), field(&head, "age")), (Some("5"), Some("5")));
     assert!(head.into_body().collect().await.unwrap().to_bytes().is_empty());
+}
+
+/// Scenario 4.14: a handler that knows its validators answers 304 before it works, by the helper; what
+/// is stored needs neither the handler nor its work.
+#[tokio::test]
+async fn a_handler_that_knows_its_validators_works_only_for_what_is_new() {
+    let (asked, worked) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = || (asked.swap(0, Ordering::Relaxed), worked.swap(0, Ordering::Relaxed));
+    let handler = {
+        let (asked, worked) = (asked.clone(), worked.clone());
+        move |fields: HeaderMap| async move {
+            asked.fetch_add(1, Ordering::Relaxed);
+            let mut current = HeaderMap::new();
+            current.insert("etag", HeaderValue::from_static("\"7\""));
+            current.insert("cache-control", HeaderValue::from_static("max-age=60"));
+            if let Some(known) = larder::policy::not_modified(&fields, &current, SystemTime::now())
+            {
+                return Response::from_parts(known, Body::empty());
+            }
+            worked.fetch_add(1, Ordering::Relaxed);
+            (current, "the work").into_response()
+        }
+    };
+    let (service, clock) = over(Router::new().route("/x", get(handler)));
+    let ask = async |tag: Option<&str>| {
+        let request = Request::get("http://a.example/x");
+        let request = tag.into_iter().fold(request, |it, tag| it.header("if-none-match", tag));
+        let request = request.body(Body::empty()).unwrap();
+        service.clone().oneshot(request).await.unwrap()
+    };
+    // Nothing is stored: the handler says 304.
+    assert_eq!(ask(Some("\"7\"")).await.status(), 304);
+    assert_eq!(counts(), (1, 0));
+    assert_eq!(text(ask(None).await).await, "the work");
+    assert_eq!(counts(), (1, 1));
+    // It is stored: the layer says it.
+    for _ in 0..100 {
+        assert_eq!(ask(Some("W/\"7\"")).await.status(), 304);
+        assert_eq!(text(ask(Some("\"6\"")).await).await, "the work");
+    }
+    assert_eq!(counts(), (0, 0));
+    // It is stale: the handler is asked by the stored tag, and does no work.
+    clock.advance_secs(61);
+    assert_eq!(text(ask(None).await).await, "the work");
+    assert_eq!(counts(), (1, 0));
 }

@@ -6,11 +6,20 @@
 mod alone;
 mod citations;
 mod compare;
+#[allow(dead_code, reason = "the storage tests use the rest")]
+#[cfg(feature = "disk")]
+#[path = "../storage/counting.rs"]
+mod counting;
+mod features;
+mod fuzz;
 mod generate;
 mod invariants;
 mod oracle;
 mod ranges;
 mod rules;
+#[cfg(feature = "memory")]
+#[path = "../support/mod.rs"]
+mod support;
 mod tape;
 mod wire;
 

@@ -52,6 +52,7 @@ fn stored(length: u64) -> StoredResponse {
 /// RFC 9110 §14.1.2, §14.2, §15.3.7, §15.5.17: whatever ranges are asked for, what comes is exactly
 /// what they name of the body, each byte once and in the order asked for, in at most 16 parts that are
 /// shorter than the whole together; else it is the whole.
+/// Feature range-arithmetic.
 #[test]
 fn ranges_get_what_they_name_and_never_more_than_the_whole() {
     let (several, wholes) = (Cell::new(0_u64), Cell::new(0_u64));

@@ -74,6 +74,7 @@ async fn end(pending: Pending) -> Answer {
 }
 
 /// Concurrent misses are one request; each client gets the whole of it.
+/// Scenario 3.11.
 #[tokio::test]
 async fn a_thousand_misses_are_one_request() {
     let (cache, gate) =
@@ -139,6 +140,7 @@ async fn concurrent_validations_are_one() {
 
 /// security.md, "Collapse leak": what is for one user is for nobody who waits, and those who wait go on
 /// in parallel. Afterwards nobody waits for a while.
+/// Scenario 3.11.
 #[tokio::test]
 async fn what_may_not_be_shared_releases_all_who_wait() {
     let replies: [(&str, bool); 8] = [

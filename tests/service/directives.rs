@@ -132,6 +132,7 @@ async fn cache_control_goes_through_to_the_byte() {
 }
 
 /// RFC 9111 §5.2.2.4, §5.2.2.7: qualified, they keep back their fields only.
+/// Feature qualified-private.
 #[tokio::test]
 async fn qualified_directives_keep_back_their_fields() {
     for (directive, scope, on_hit, on_validation) in [
@@ -164,5 +165,28 @@ async fn qualified_directives_keep_back_their_fields() {
         let validated = cache.get("/").await;
         assert_eq!(shown(validated.assert_revalidated()), on_validation, "{directive} {scope:?}");
         assert_eq!(shown(cache.get("/").await.assert_hit()), on_hit, "{directive} {scope:?}");
+    }
+}
+
+/// Feature no-transform; RFC 9111 §5.2.1.6, §5.2.2.6, RFC 9110 §8.8.1: nothing is ever transformed, so
+/// the directive goes through on both sides, and body, coding and tag come as they were.
+#[tokio::test]
+async fn nothing_is_transformed_with_or_without_the_word() {
+    for word in ["no-transform", "no-transform=1", "max-age=60"] {
+        let cache = cache(Policy::shared());
+        cache.origin.on(move |_| {
+            let reply = ok().cache_control(&format!("max-age=60, {word}"));
+            reply.header("content-encoding", "gzip").header("etag", "\"1\"").text("\u{1f}\u{8b}")
+        });
+        let fields = [("cache-control", word), ("accept-encoding", "identity")];
+        let (first, hit) = (cache.get_with("/", &fields).await, cache.get_with("/", &fields).await);
+        assert_eq!(cache.origin.last().field("cache-control"), Some(word));
+        assert!(hit.cache.is_hit());
+        for answer in [first, hit] {
+            assert_eq!(answer.text(), "\u{1f}\u{8b}");
+            assert_eq!(answer.field("cache-control"), Some(&*format!("max-age=60, {word}")));
+            assert_eq!(answer.field("etag"), Some("\"1\""));
+            assert_eq!(answer.field("content-encoding"), Some("gzip"));
+        }
     }
 }

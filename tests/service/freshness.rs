@@ -67,6 +67,7 @@ async fn a_response_is_fresh_until_its_lifetime_has_passed() {
 }
 
 /// Behaviour 17; RFC 9111 §4.2.3: a slow origin clock, and time spent on the way.
+/// Feature clock-skew.
 #[tokio::test]
 async fn age_counts_from_whichever_clock_says_more() {
     for (date, age, delay, expected) in [
@@ -120,6 +121,7 @@ async fn a_hit_has_one_age_and_its_own_date_and_expires() {
 }
 
 /// G1's one exception: the user has said how long.
+/// Feature default-ttl.
 #[tokio::test]
 async fn a_default_lifetime_is_for_what_says_nothing() {
     let policy = || Policy::shared().default_ttl(Duration::from_secs(10));
@@ -152,6 +154,7 @@ async fn a_default_lifetime_is_for_what_says_nothing() {
 }
 
 /// RFC 9213 §2.1 by extension: `Cached` is read in place of `Cache-Control`, and never sent.
+/// Features ttl-override, request-extensions.
 #[tokio::test]
 async fn a_handler_says_by_extension_how_long() {
     for cc in ["", "no-store", "no-cache", "max-age=0", "max-age=9999", "private"] {

@@ -137,6 +137,7 @@ async fn a_request_is_inspected() {
 }
 
 /// A response is put by hand under the same rules as one that came.
+/// Feature put.
 #[tokio::test]
 async fn a_response_is_put() {
     let cache = cache(Policy::shared());

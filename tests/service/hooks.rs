@@ -56,6 +56,7 @@ async fn a_request_hook_lets_requests_pass_by() {
 }
 
 /// Issue 6, custom variance: device class, cohort.
+/// Feature custom-variance.
 #[tokio::test]
 async fn a_key_hook_keeps_requests_apart_that_belong_to_one_url() {
     let policy = Policy::shared().key(|head| {
@@ -91,6 +92,7 @@ async fn a_key_hook_keeps_requests_apart_that_belong_to_one_url() {
 }
 
 /// Requirements, "Key": extra fields and cookies.
+/// Feature key-fields.
 #[tokio::test]
 async fn fields_and_cookies_can_be_part_of_the_key() {
     let policy =
@@ -164,6 +166,7 @@ async fn codings_that_cannot_be_read_are_identity() {
 }
 
 /// Scenarios 3.1 and 3.5: whether and how long to keep a response, by its head.
+/// Features ttl-override, response-filter.
 #[tokio::test]
 async fn a_response_hook_refuses_and_shortens() {
     let policy = Policy::shared()
@@ -200,6 +203,7 @@ async fn a_response_hook_refuses_and_shortens() {
 }
 
 /// Requirements, "Freshness": per status, negative ones too, where nothing is said.
+/// Feature status-ttl.
 #[tokio::test]
 async fn a_status_may_have_a_lifetime_of_its_own() {
     let policy = || {
@@ -235,6 +239,7 @@ async fn a_status_may_have_a_lifetime_of_its_own() {
 }
 
 /// Scenario 1.4: a lifetime that cannot be recalled is asked about after the greatest there is.
+/// Feature ttl-clamp.
 #[tokio::test]
 async fn the_longest_lifetime_can_be_bounded() {
     let cache = cache(Policy::private().max_ttl(secs(86_400)));
@@ -356,12 +361,25 @@ async fn a_hook_sees_what_was_stored_without_it() {
     assert_eq!(strict.get("/").await.assert_hit().cache.ttl(), Some(1));
     strict.clock.set_secs(10);
     strict.get("/").await.assert_forwarded();
+    // A hook of the same type that says something else makes itself known by its revision.
+    let at_most = |limit: u64, revision| {
+        let hook = Policy::shared().response(move |_| Ok(Keep::at_most(secs(limit))));
+        cache_over(manager.clone(), hook.revision(revision))
+    };
+    let first = counting(at_most(50, 7));
+    first.send(request("POST", "/")).await;
+    first.get("/").await;
+    for (revision, ttl) in [(7, 50), (8, 20)] {
+        let same_type = at_most(20, revision);
+        assert_eq!(same_type.get("/").await.assert_hit().cache.ttl(), Some(ttl), "{revision}");
+    }
     let refusing = Policy::shared().response(|_| Err(Bypass::because("no")));
     let refusing = cache_over(manager, refusing);
     refusing.get("/").await.assert_forwarded();
 }
 
 /// RFC 9111 §4.2.2, note: no heuristics for URIs with a query.
+/// Feature heuristic-queries.
 #[tokio::test]
 async fn heuristics_may_leave_queries_out() {
     for (policy, is_fresh) in

@@ -125,6 +125,7 @@ async fn a_target_without_authority_keeps_the_requests_own() {
 }
 
 /// RFC 9111 §4: of several that match, the most recent by `Date` is used.
+/// Feature newest-variant.
 #[tokio::test]
 async fn the_most_recent_of_those_that_match_is_used() {
     for newer_first in [false, true] {

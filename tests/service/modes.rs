@@ -62,6 +62,7 @@ async fn send(cache: &Cache, mode: CacheMode) -> Did {
 }
 
 /// The modes of the Fetch standard over each state of the store, in both scopes.
+/// Feature request-extensions.
 #[tokio::test]
 async fn each_mode_uses_the_cache_in_its_own_way() {
     let table = [

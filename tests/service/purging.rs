@@ -24,6 +24,7 @@ async fn filled(policy: Policy) -> Cache {
 }
 
 /// Each selector takes out what it names, all variants, and nothing else.
+/// Features purge-url, purge-selectors.
 #[tokio::test]
 async fn a_purge_takes_out_what_it_selects() {
     let table = [
@@ -99,6 +100,7 @@ async fn a_purge_beats_a_fill_under_way() {
 }
 
 /// `clear` gives the memory back, and fences what is on its way.
+/// Feature flush.
 #[tokio::test]
 async fn clearing_frees_the_store() {
     let manager = MemoryManager::new(1 << 20);

@@ -72,3 +72,35 @@ async fn invalidation_and_purge_go_by_the_same_key() {
         cache.get("/a?y=2").await.assert_forwarded();
     }
 }
+
+/// Feature path-forms; RFC 3986 §6.2.2: one key by choice, and the origin is asked for exactly that; what
+/// a write or a purge names is found in any form.
+#[tokio::test]
+async fn forms_of_a_path_are_one_by_choice() {
+    const FORMS: [&str; 4] = ["/~ada/a", "/%7eada/a", "/%7Eada/b/../a", "/x/%2e%2e/~ada/./a"];
+    for (normalises, calls) in [(true, 1), (false, 4)] {
+        let cache = echo(Policy::shared().normalise_path(normalises));
+        for form in FORMS {
+            let answer = cache.get(form).await;
+            let asked = if normalises { FORMS[0] } else { form };
+            assert_eq!(answer.text(), format!("http://a.example{asked}"));
+        }
+        assert_eq!(cache.origin.calls(), calls);
+    }
+    for form in FORMS {
+        let cache = echo(Policy::shared().normalise_path(true));
+        for other in ["/~ada/a?x=%7e", "/a%2fb", "/a%2Fb", "/a/b"] {
+            cache.get(other).await;
+        }
+        assert_eq!(cache.origin.calls(), 3, "what is reserved is not the same");
+        cache.get("/~ada/a").await;
+        cache.send(request("POST", form)).await;
+        cache.get("/~ada/a").await.assert_forwarded();
+        let url = format!("http://a.example{form}");
+        cache.layer.handle().purge(Purge::url(&url).unwrap()).await.unwrap();
+        cache.get("/~ada/a").await.assert_forwarded();
+        cache.layer.handle().purge(Purge::prefix(&url).unwrap()).await.unwrap();
+        cache.get("/~ada/a").await.assert_forwarded();
+        cache.get("/a/b").await.assert_hit();
+    }
+}

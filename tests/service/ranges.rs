@@ -81,6 +81,7 @@ async fn what_a_range_request_gets_instead() {
 }
 
 /// Nothing is read before the range.
+/// Feature seekable.
 #[tokio::test]
 async fn no_byte_before_the_range_is_read() {
     let spy = Spy::new();
@@ -281,6 +282,7 @@ async fn a_range_of_a_stale_response_is_validated_first() {
 }
 
 /// Issue 4: a range of a body on its way waits only for the bytes that it needs.
+/// Feature range-of-fill.
 #[tokio::test]
 async fn a_range_of_a_running_fill_waits_for_its_bytes_alone() {
     let cache = cache(Policy::shared());

@@ -120,6 +120,7 @@ async fn no_store_in_a_request_is_about_its_own_answer() {
 }
 
 /// Decision 2: the three ways to treat a client's reload.
+/// Feature client-modes.
 #[tokio::test]
 async fn reloads_are_honoured_collapsed_or_ignored() {
     const SECOND: Duration = Duration::from_secs(1);

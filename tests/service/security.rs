@@ -5,6 +5,7 @@ use larder::{Policy, policy::Reason};
 use crate::support::{Fate, cache, fate, get, ok, request, status, with};
 
 /// CVE-2026-13697: forty forms of a restriction, none of them a permission.
+/// Feature malformed-restriction.
 #[tokio::test]
 async fn a_malformed_restriction_restricts() {
     const FORMS: [&str; 40] = [
@@ -103,6 +104,7 @@ async fn a_malformed_must_revalidate_revalidates() {
 }
 
 /// GHSA-q7jf-gf43-6x6p: `Vary` with more names than anybody needs.
+/// Feature long-vary.
 #[tokio::test]
 async fn a_vary_of_many_names_is_not_stored() {
     for (count, is_stored) in [(16, true), (17, false), (500, false)] {
@@ -161,6 +163,7 @@ async fn our_own_names_from_outside_have_no_effect() {
 }
 
 /// RFC 9211 §2: what a cache behind us said comes before what we say.
+/// Scenario 4.13.
 #[tokio::test]
 async fn cache_status_of_others_comes_first() {
     let upstream = "OriginCache; hit; ttl=1100, \"CDN Company Here\"; hit; ttl=545";
@@ -171,6 +174,11 @@ async fn cache_status_of_others_comes_first() {
     let first = cache.get("/").await;
     let expected: [&[u8]; 2] = [upstream.as_bytes(), b"larder; fwd=uri-miss; ttl=60; stored"];
     assert_eq!(first.lines("cache-status"), expected);
+    // Three members of one list, ours the last.
+    let list = first.lines("cache-status").join(&b", "[..]);
+    let list = String::from_utf8(list).unwrap();
+    let names: Vec<_> = list.split(", ").map(|member| member.split(';').next().unwrap()).collect();
+    assert_eq!(names, ["OriginCache", "\"CDN Company Here\"", "larder"]);
     let hit = cache.get("/").await;
     assert_eq!(hit.lines("cache-status").last(), Some(&&b"larder; hit; ttl=60"[..]));
 }

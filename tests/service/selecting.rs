@@ -86,6 +86,7 @@ async fn the_last_four_are_known() {
 
 /// Requirements, "Validation": what the request could not take, or what could be mistaken for
 /// another, is not asked about.
+/// Feature variant-validators.
 #[tokio::test]
 async fn only_what_could_be_the_answer_is_asked_about() {
     type Fields = &'static [(&'static str, &'static str)];
@@ -189,6 +190,7 @@ async fn a_304_without_a_tag_selects_only_the_single_one() {
 }
 
 /// RFC 9111 §3.2, §4.1: a 304 that changes `Vary` moves what is stored to where it is now found.
+/// Feature vary-changed.
 #[tokio::test]
 async fn a_304_that_changes_vary_moves_what_is_stored() {
     let cache = cache(Policy::shared());

@@ -143,6 +143,7 @@ async fn cookies_are_stored_where_the_policy_says_so() {
 }
 
 /// Behaviour 7: a `Cookie` in the request is no reason to pass by, unless the policy says so.
+/// Feature bypass-cookies.
 #[tokio::test]
 async fn a_cookie_in_the_request_passes_by_only_on_demand() {
     let reply = || ok().cache_control("max-age=60").text("hello");

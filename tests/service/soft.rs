@@ -19,6 +19,7 @@ async fn holding(policy: Policy, directives: &'static str) -> Cache {
 }
 
 /// Whatever selects it, it is validated once, and then it is fresh again.
+/// Feature soft-purge.
 #[tokio::test]
 async fn a_softly_purged_response_is_validated() {
     let purges = [

@@ -266,4 +266,9 @@ impl EntryWriter for SpyWriter {
         self.spy.pause().await;
         finished
     }
+
+    async fn finish_with(self, head: StoredHead, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        self.spy.shared.enter(Call::Finish).await?;
+        self.inner.finish_with(head, trailers).await
+    }
 }

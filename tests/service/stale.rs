@@ -121,6 +121,7 @@ async fn a_ceiling_holds_for_every_way_of_being_stale() {
 }
 
 /// RFC 5861 §4: the request may ask for it, where the cache listens to clients.
+/// Feature request-stale-if-error.
 #[tokio::test]
 async fn a_request_may_accept_stale_on_error() {
     for (policy, expected) in [(Policy::shared(), 503), (Policy::private(), 200)] {

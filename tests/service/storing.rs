@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use larder::{Policy, policy::Reason};
 
-use crate::support::{Cache, Fate, cache, fate, ok, status};
+use crate::support::{Cache, Fate, cache, fate, ok, request, status};
 
 const ANCIENT: &str = "Wed, 01 Jan 2020 00:00:00 GMT";
 
@@ -124,11 +124,11 @@ async fn understood_codes_can_be_chosen() {
     }
 }
 
-/// RFC 9111 §3: each answer that is not kept says why.
+/// RFC 9111 §3: each answer that is not kept says why. Feature streaming-types.
 #[tokio::test]
 async fn what_is_not_stored_says_why() {
     type Fields = &'static [(&'static str, &'static str)];
-    let table: [(u16, Fields, Fields, Reason); 14] = [
+    let table: [(u16, Fields, Fields, Reason); 15] = [
         (200, &[], &[("cache-control", "no-store")], Reason::NoStore),
         (200, &[], &[("cache-control", "private, max-age=60")], Reason::Private),
         (200, &[("authorization", "x")], &[("cache-control", "max-age=60")], Reason::Authorization),
@@ -147,6 +147,7 @@ async fn what_is_not_stored_says_why() {
             &[("cache-control", "max-age=60"), ("content-type", "text/event-stream")],
             Reason::Streaming,
         ),
+        (200, &[], &[("cache-control", "max-age=60"), ("incremental", "?1")], Reason::Streaming),
         (
             200,
             &[],
@@ -270,6 +271,17 @@ async fn a_date_is_appended_where_there_is_none() {
     for answer in [forwarded, cache.get("/").await] {
         assert_eq!(answer.lines("date"), [received.as_bytes()]);
     }
+    // Nor does it matter whether it is stored, or may be.
+    for (method, code, control) in
+        [("GET", 200, "no-store"), ("HEAD", 200, "max-age=60"), ("POST", 500, ""), ("PUT", 204, "")]
+    {
+        cache.origin.on(move |_| status(code).cache_control(control).text(""));
+        let answer = cache.send(request(method, "/unstored")).await;
+        assert_eq!(answer.lines("date"), [cache.clock.date(0).as_bytes()], "{method}");
+        let ancient = move |_: &http::Request<()>| status(code).header("date", ANCIENT).text("");
+        cache.origin.on(ancient);
+        assert_eq!(cache.send(request(method, "/unstored")).await.field("date"), Some(ANCIENT));
+    }
     let unstored = dated(&cache, "not a date").await;
     assert_eq!(unstored, received.replace("00:00:00", "00:00:10"));
     assert_eq!(
@@ -296,5 +308,18 @@ async fn a_hit_says_how_long_it_is() {
     for (path, length) in [("/", Some("1")), ("/long", Some("5")), ("/204", None)] {
         let hit = cache.get_twice(path, &[]).await;
         assert_eq!(hit.assert_hit().field("content-length"), length, "{path}");
+    }
+}
+
+/// Feature streaming-types; RFC 9651 §3.3.6: `Incremental` is one boolean, and nothing else keeps a
+/// response out.
+#[tokio::test]
+async fn incremental_is_a_boolean() {
+    for (value, is_stored) in
+        [("?1", false), ("?1;x", false), ("?0", true), ("1", true), ("?1, ?1", true), ("yes", true)]
+    {
+        let reply = move || ok().cache_control("max-age=60").header("incremental", value).text("");
+        let expected = if is_stored { Fate::Fresh } else { Fate::Unstored };
+        assert_eq!(fate(Policy::shared(), &[], reply).await, expected, "{value}");
     }
 }

@@ -269,6 +269,7 @@ async fn a_purge_during_a_walk_waits_for_the_next() {
 }
 
 /// One variant of a URL, and not the others.
+/// Feature purge-variant.
 #[tokio::test]
 async fn one_variant_goes() {
     let cache = cache(Policy::shared());
@@ -295,6 +296,7 @@ async fn one_variant_goes() {
 }
 
 /// A predicate is asked once for each entry that has not been compared with it.
+/// Feature purge-predicate.
 #[tokio::test]
 async fn a_predicate_is_asked_once() {
     let cache = filled(1).await.layered(|layer| layer.executor(NoExecutor));
@@ -312,6 +314,7 @@ async fn a_predicate_is_asked_once() {
 }
 
 /// Beyond 1 000 prefixes and predicates the oldest becomes "everything older".
+/// Feature lazy-bans.
 #[tokio::test]
 async fn too_many_prefixes_purge_too_much_and_never_too_little() {
     let cache = filled(1).await.layered(|layer| layer.executor(NoExecutor));

@@ -36,6 +36,7 @@ async fn a_tag_is_compared_whole() {
 }
 
 /// A handler may give a tag that no field could carry; it is never sent.
+/// Feature request-extensions.
 #[tokio::test]
 async fn a_handler_gives_tags() {
     let cache = cache(Policy::shared());

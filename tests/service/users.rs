@@ -7,9 +7,9 @@ use crate::support::{Cache, Reply, cache, get, ok, request};
 
 /// What an authentication layer outside of the cache leaves in a request.
 #[derive(Clone)]
-struct User(&'static str);
+pub struct User(pub &'static str);
 
-fn of(
+pub fn of(
     user: &'static str,
     mut request: Request<http_body_util::Full<bytes::Bytes>>,
 ) -> Request<http_body_util::Full<bytes::Bytes>> {
@@ -36,7 +36,7 @@ async fn cross(cache: &Cache) -> usize {
     cache.origin.calls()
 }
 
-fn by_user() -> Policy {
+pub fn by_user() -> Policy {
     Policy::shared().partition(|head| head.extensions.get::<User>().map(|user| user.0.to_owned()))
 }
 

@@ -59,6 +59,7 @@ async fn stored_validators_go_out_as_they_came() {
 }
 
 /// Scenario 4.7: a 304 costs nothing at many an origin.
+/// Feature keep-expired.
 #[tokio::test]
 async fn whoever_is_stale_asks_with_validators() {
     let cache = cache(Policy::private());
@@ -77,6 +78,7 @@ async fn whoever_is_stale_asks_with_validators() {
 }
 
 /// Behaviour 26; RFC 9111 §3.2.
+/// Scenario 3.11.
 #[tokio::test]
 async fn a_304_replaces_every_field_that_it_carries() {
     let cache = stale(Policy::private(), || {
@@ -116,6 +118,7 @@ async fn a_304_replaces_every_field_that_it_carries() {
 }
 
 /// RFC 9111 §3, §4.3.4: a 304 that makes the response unfit is its last use.
+/// Feature forbidding-304.
 #[tokio::test]
 async fn a_304_may_end_what_is_stored() {
     let table = [
@@ -182,6 +185,7 @@ async fn a_304_with_the_same_tag_freshens() {
 }
 
 /// RFC 9110 §15.4.5: a 304 that nobody asked for has no body to go with, and none is invented.
+/// Feature unexpected-304.
 #[tokio::test]
 async fn an_unexpected_304_goes_through_and_is_not_stored() {
     let cache = cache(Policy::shared());

@@ -1,10 +1,11 @@
 //! Many variants of one URL (scenario 4; RFC 9111 §4.1).
 
 use bytes::Bytes;
-use larder::{MemoryManager, Policy};
+use http::header::{COOKIE, ORIGIN};
+use larder::{MemoryManager, Policy, storage::Tiered};
 
 use super::spy::{Asked, Spy};
-use crate::support::{Cache, cache, cache_over, ok, request};
+use crate::support::{Cache, cache, cache_over, ok, request, status};
 
 /// A cache whose origin answers by the fields that `vary` names.
 fn varying(
@@ -264,4 +265,63 @@ async fn a_vary_that_changes_selects_by_each_of_its_forms() {
     assert_eq!(hit.assert_hit().text(), "x-g=1");
     let asked = spy.asked();
     assert!(asked.heads <= 4 && asked.lookups == 1, "{asked:?}");
+}
+
+/// Feature vary-drop: a name that is told not to count keeps nothing apart, in the shared store, in a
+/// copy of it and after a 304; whatever else `Vary` says holds, and it goes on as it came.
+#[tokio::test]
+async fn a_name_in_vary_may_be_told_not_to_count() {
+    let manager = || Tiered::new(MemoryManager::new(1 << 20), MemoryManager::new(1 << 20));
+    let ignoring = |policy: Policy| policy.dangerous_ignore_vary([ORIGIN, COOKIE]);
+    for (vary, is_stored, is_apart) in [
+        ("Origin", true, false),
+        ("origin, Cookie", true, false),
+        ("Origin, Accept", true, true),
+        ("Origin, *", false, true),
+        ("Origin, Authorization", false, true),
+    ] {
+        let cache = cache_over(manager(), ignoring(Policy::shared()));
+        cache.origin.on(move |request| {
+            let said = |name: &str| match request.headers().get(name) {
+                Some(value) => value.to_str().unwrap().to_owned(),
+                None => "none".to_owned(),
+            };
+            match request.headers().contains_key("if-none-match") {
+                true => status(304).header("etag", "\"1\"").cache_control("max-age=60").text(""),
+                false => ok()
+                    .cache_control("max-age=60")
+                    .header("etag", "\"1\"")
+                    .header("vary", vary)
+                    .text(said("accept")),
+            }
+        });
+        let ask = async |origin: &str, accept: &str| {
+            let fields = [("origin", origin), ("cookie", origin), ("accept", accept)];
+            cache.get_with("/", &fields).await
+        };
+        ask("a", "x").await;
+        let other = ask("b", "x").await;
+        assert_eq!((other.cache.is_hit(), other.field("vary")), (is_stored, Some(vary)), "{vary}");
+        assert_eq!(ask("c", "y").await.cache.is_hit(), is_stored && !is_apart, "{vary}");
+        cache.clock.advance_secs(61);
+        if is_stored {
+            ask("d", "x").await.assert_revalidated();
+            ask("e", "x").await.assert_hit();
+        }
+    }
+}
+
+/// Feature accept-forms: equal wishes of media types have one variant, by choice.
+#[tokio::test]
+async fn media_types_may_be_a_set() {
+    for (normalises, calls) in [(true, 2), (false, 4)] {
+        let cache = cache(Policy::shared().normalise_accept(normalises));
+        cache.origin.on(|_| ok().cache_control("max-age=60").header("vary", "accept").text("x"));
+        for accept in
+            ["text/html, a/b", "a/b,TEXT/HTML", "a/b;q=1.0, text/html", "a/b;q=0.5, text/html"]
+        {
+            cache.get_with("/", &[("accept", accept)]).await;
+        }
+        assert_eq!(cache.origin.calls(), calls);
+    }
 }

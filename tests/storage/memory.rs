@@ -12,6 +12,7 @@ use crate::{
 const MIB: u64 = 1 << 20;
 
 /// Scenario 0.13, through the layer.
+/// Scenario 3.11.
 #[tokio::test]
 async fn ten_thousand_large_responses_never_exceed_the_limit() {
     let manager = MemoryManager::new(100 * MIB);

@@ -127,6 +127,7 @@ fn a_list_of_fields_qualifies() {
 }
 
 /// Behaviour 13; RFC 9111 §1.2.2, §4.2.1.
+/// Feature malformed-lifetime.
 #[test]
 fn a_malformed_lifetime_is_stale() {
     let cases = [

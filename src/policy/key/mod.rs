@@ -42,8 +42,8 @@ impl CacheKey {
         let partition = rules.partition.as_ref().and_then(|partition| partition(head));
         let (namespace, partition) = (rules.namespace.as_deref(), partition.as_deref());
         let query = rules.query.apply(uri.query());
-        let (path, query) =
-            (if uri.path().is_empty() { "/" } else { uri.path() }, query.as_deref());
+        let path = rules.keyed_path(if uri.path().is_empty() { "/" } else { uri.path() });
+        let (path, query) = (&*path, query.as_deref());
         let marked = |text: Option<&str>| text.map_or(0, |text| 1 + text.len());
         let lengths = [
             marked(namespace),
@@ -139,6 +139,17 @@ impl CacheKey {
         let theirs = Normal::of(authority.as_str(), scheme);
         scheme.eq_ignore_ascii_case(self.scheme())
             && matches!((ours, theirs), (Ok(ours), Ok(theirs)) if ours == theirs)
+    }
+
+    /// What all keys of its namespace and partition have in common, and no other has.
+    #[cfg(any(feature = "memory", feature = "disk"))]
+    pub(crate) fn owner(&self) -> &[u8] {
+        let rest = self.0.get(1..).unwrap_or_default();
+        let behind = (0..2).try_fold(rest, |rest, _| {
+            let (length, behind) = read_length(rest)?;
+            behind.get(length..)
+        });
+        &self.0[..self.0.len() - behind.unwrap_or_default().len()]
     }
 
     fn text(&self, index: usize) -> &str {

@@ -93,6 +93,7 @@ proptest! {
     }
 
     /// Bytes from a store never panic, whatever they are.
+    /// Feature key-version.
     #[test]
     fn decoding_is_total(bytes: Vec<u8>) {
         if let Some(key) = CacheKey::from_bytes(bytes.into()) {

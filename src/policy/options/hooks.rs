@@ -55,8 +55,8 @@ impl Policy {
     ///
     /// It is asked when a response comes or is freshened, and when a stored one is met that other
     /// rules have stored; a hit that these rules have stored asks nothing. A lifetime is counted from the making of the response, as
-    /// HTTP counts it. A program that is built anew with another hook of the same type still finds in a
-    /// lasting store what the old one made of its responses, for as long as they are fresh.
+    /// HTTP counts it. A hook that says something else than it did before, in a program that is built or
+    /// started anew over a lasting store, needs another [`revision`](Self::revision).
     ///
     /// ```
     /// use std::time::Duration;
@@ -76,6 +76,15 @@ impl Policy {
         hook: impl Fn(&ResponseMeta<'_>) -> Result<Keep, Bypass> + Send + Sync + 'static,
     ) -> Self {
         self.storing(|storing| storing.lifetimes.hooks.push(OnResponse::new(hook)))
+    }
+
+    /// Which revision of your hooks this is: what is stored under another one is read again by these
+    /// rules, as if it came now, before it is used. Default: 0.
+    ///
+    /// All other rules make themselves known; a closure does so by its type alone, and not by what it
+    /// has captured or what its code says.
+    pub fn revision(self, revision: u64) -> Self {
+        self.storing(|storing| storing.revision = revision)
     }
 
     /// Keeps a response for as long as `hook` says, **whatever the response says itself**: `no-store`,

@@ -1,9 +1,9 @@
 use std::{borrow::Cow, sync::Arc};
 
-use http::{HeaderName, Uri, request};
+use http::{HeaderName, Uri, request, uri::PathAndQuery};
 
-use super::Policy;
-use crate::policy::{QueryKey, hooks::Apart, normal::Languages};
+use super::{Policy, Rules};
+use crate::policy::{QueryKey, hooks::Apart, normal::Languages, path};
 
 /// What responses are kept under.
 impl Policy {
@@ -17,6 +17,17 @@ impl Policy {
         partition: impl Fn(&request::Parts) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
         self.rules(|rules| rules.partition = Some(Arc::new(partition)))
+    }
+
+    /// How many bytes of a store one [partition](Self::partition) may take, heads and keys included:
+    /// over it nothing new of that part is stored, so that no user takes another's room. Default: as
+    /// much as there is.
+    ///
+    /// The stores of this crate count by themselves, and say how often they have refused
+    /// ([`MemoryManager::quota_refused`](crate::MemoryManager::quota_refused)); one of your own finds the
+    /// number in [`Placement::bound`](crate::policy::Placement::bound).
+    pub fn partition_quota(self, bytes: u64) -> Self {
+        self.rules(|rules| rules.partition_quota = Some(bytes))
     }
 
     /// Keeps this cache's responses apart from those of other namespaces in the same store.
@@ -73,7 +84,23 @@ impl Policy {
     /// Default: `false`; white space and letter case never count.
     pub fn normalise_language(self, normalise: bool) -> Self {
         let languages = if normalise { Languages::ByWeight } else { Languages::InOrder };
-        self.rules(|rules| rules.languages = languages)
+        self.rules(|rules| rules.forms.languages = languages)
+    }
+
+    /// Whether `Accept` selects by its media ranges and their weights, where `Vary` names it, whatever
+    /// their order, letter case and white space (RFC 9111 §4.1, RFC 9110 §12.5.1). One with parameters
+    /// is compared as it is written. Default: `false`.
+    pub fn normalise_accept(self, normalise: bool) -> Self {
+        self.rules(|rules| rules.forms.accept = normalise)
+    }
+
+    /// Whether forms of a path that certainly name the same have one key: escapes in either case, or of
+    /// what needs none, and dot segments (RFC 3986 §6.2.2). Default: `false`, the path counts as it
+    /// stands.
+    ///
+    /// The inner service is then asked, by the request's URI, for exactly what the key says.
+    pub fn normalise_path(self, normalise: bool) -> Self {
+        self.rules(|rules| rules.normal_paths = normalise)
     }
 
     /// Keeps responses apart by these request fields, as if each `Vary` named them.
@@ -96,8 +123,37 @@ impl Policy {
         self.rules.namespace.as_deref()
     }
 
-    /// What of a query is part of the key.
-    pub(crate) fn keyed_query<'a>(&self, query: Option<&'a str>) -> Option<Cow<'a, str>> {
-        self.rules.query.apply(query)
+    /// What of a path and a query is part of the key.
+    pub(crate) fn keyed(&self, path: &str, query: Option<&str>) -> String {
+        let path = self.rules.keyed_path(path);
+        match self.rules.query.apply(query) {
+            Some(query) => format!("{path}?{query}"),
+            None => path.into_owned(),
+        }
+    }
+}
+
+impl Rules {
+    pub(in crate::policy) fn keyed_path<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        if self.normal_paths { path::normal(path) } else { Cow::Borrowed(path) }
+    }
+
+    /// Makes `uri` ask for what is keyed.
+    pub(in crate::policy) fn rewrite(&self, uri: &mut Uri) {
+        let (path, query) = (self.keyed_path(uri.path()), self.query.apply(uri.query()));
+        if path == uri.path() && query.as_deref() == uri.query() {
+            return;
+        }
+        let path = match query {
+            Some(query) => format!("{path}?{query}"),
+            None => path.into_owned(),
+        };
+        // A part of a query that was one is one, and so is another form of a path.
+        let Ok(path) = PathAndQuery::try_from(path) else { return };
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = Some(path);
+        if let Ok(rewritten) = Uri::from_parts(parts) {
+            *uri = rewritten;
+        }
     }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{ClientMaxStale, ClientReload, Policy};
+use super::{ClientMaxStale, ClientReload, Policy, Scope};
 
 /// What requests may ask for, and which pass by.
 impl Policy {
@@ -22,6 +22,14 @@ impl Policy {
         self.rules(|rules| rules.immutable = trust)
     }
 
+    /// Whether a private cache forgets all that it has of an origin that says `Clear-Site-Data:
+    /// "cache"` or `"*"` over https, as browsers do. The response that says it is not stored. Default:
+    /// `true`; a shared cache never does.
+    pub fn clear_site_data(self, heed: bool) -> Self {
+        let heed = heed && self.scope() == Scope::Private;
+        self.rules(|rules| rules.clear_site_data = heed)
+    }
+
     /// Whether requests with a `Cookie` pass by the cache. Default: `false`.
     ///
     /// The line to add where a session cookie says who the user is.
@@ -39,6 +47,16 @@ impl Policy {
                     || before.as_ref().is_some_and(|before| before(extensions))
             }));
         })
+    }
+
+    /// Whether a HEAD that the store has no answer for goes to the origin as a GET, without its `Range`,
+    /// so that what comes is stored for whoever asks next (RFC 9110 §9.3.2). Default: `false`.
+    ///
+    /// The client gets the head alone. The body is fetched as if a client had left at its first byte:
+    /// [`Disconnect`](crate::Disconnect) and the executor say whether it is read to its end and stored;
+    /// a body of at most 16 KiB is read before the head goes on, and needs neither.
+    pub fn head_as_get(self, convert: bool) -> Self {
+        self.rules(|rules| rules.head_as_get = convert)
     }
 
     /// Whether requests for the same thing wait for one another, so that the origin sees one of them

@@ -61,6 +61,26 @@ impl Policy {
         self.storing(|storing| storing.targets = names)
     }
 
+    /// Does not keep responses apart by these request fields, although their `Vary` names them: **who
+    /// asks with another value gets the same response**. For an origin that names a field out of habit,
+    /// such as `Origin` or `User-Agent`. `Vary: *` stays what it is, and the client sees `Vary` as it
+    /// came.
+    pub fn dangerous_ignore_vary(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        let names = names.into_iter().collect();
+        self.storing(|storing| storing.unvaried = names)
+    }
+
+    /// Whether a response without `ETag` and `Last-Modified` is stored with a strong `ETag` made of its
+    /// bytes (RFC 9110 §8.8.3), so that clients who come back with it get a 304. Default: `false`.
+    ///
+    /// Who was the first to ask, or asked while the response was on its way, sees no tag: the head goes
+    /// on before the last byte has come. When the response is stale the origin is asked with this
+    /// tag, and one that knows nothing of it sends the whole again. A store of your own has to
+    /// implement [`EntryWriter::finish_with`](crate::storage::EntryWriter::finish_with).
+    pub fn make_etag(self, make: bool) -> Self {
+        self.rules(|rules| rules.make_etag = make)
+    }
+
     /// What the client sees of the fields for caches. Default: everything as it came.
     ///
     /// Responses of a [`partition`](Self::partition) always go on as `private`, and without targeted

@@ -72,6 +72,18 @@ pub(super) fn strings(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<Stri
     strings
 }
 
+/// Whether a field is the one item `?1` (RFC 9651 §3.3.6).
+pub(super) fn is_true(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let mut lines = headers.get_all(name).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return false };
+    let (mut count, mut is_true) = (0, false);
+    let parsed = list(line.as_bytes(), |member| {
+        count += 1;
+        is_true = member == Value::Boolean(true);
+    });
+    parsed.is_some() && count == 1 && is_true
+}
+
 /// What dictionaries and lists have in common.
 fn members<'a>(text: &'a [u8], mut member: impl FnMut(&mut Input<'a>) -> Option<()>) -> Option<()> {
     let mut input = Input(text);

@@ -18,6 +18,8 @@ pub(super) struct Commit {
     pub(super) placement: Placement,
     /// The head, encoded.
     pub(super) head: Vec<u8>,
+    /// The bytes of each slot for it.
+    pub(super) slot: u32,
     /// The position of the purge log at which it began.
     pub(super) began: u64,
     pub(super) draft: Draft,
@@ -46,7 +48,7 @@ pub(super) fn prefix_length(placement: &Placement, head: &[u8]) -> u64 {
 
 impl Commit {
     pub(super) fn run(self, store: &Store, waiting: &Waiting<'_>) -> Result<(), Error> {
-        let Self { ticket, placement, head, began, draft, rest, trailers } = self;
+        let Self { ticket, placement, head, slot, began, draft, rest, trailers } = self;
         store.allow_writing()?;
         store.purge_file.reach(began, &store.purges)?;
         let (key, variant) = (placement.key(), placement.variant());
@@ -75,7 +77,7 @@ impl Commit {
         let is_alone = variant.is_plain() && under != Under::Index;
         let name = if is_alone { resource } else { resource.response(generation, variant) };
 
-        let slots = (1, slot_for(head.len()));
+        let slots = (1, slot);
         let prefix =
             write_prefix(generation, draft.id(), key.as_bytes(), variant.as_bytes(), slots, &head);
         let prefix = prefix.ok_or_else(Error::too_large)?;
@@ -90,7 +92,9 @@ impl Commit {
             let (from, to) = (store.directory.path(resource), store.directory.path(plain));
             store.directory.rename_kept(&from, &to).map_err(failed)?;
             store.settle_directory(plain).map_err(failed)?;
-            store.records.insert(plain, bytes, None);
+            let is_owned = matches!(placement.bound(), VariantBound::Quota(_));
+            let whose = is_owned.then(|| Name::owner(key));
+            store.records.insert(plain, bytes, whose);
         }
         // The index first: one that leads to nothing is a miss, a response that no index leads to
         // would take room for nothing.
@@ -116,14 +120,18 @@ fn allow_share(
     name: Name,
     bytes: u64,
 ) -> Result<Option<Name>, Error> {
-    if placement.bound() != VariantBound::Share || placement.variant().is_plain() {
-        return Ok(None);
-    }
-    let others = store.records.share_without(resource, name);
-    if others.saturating_add(bytes) > store.options.max_bytes / 4 {
+    let (whose, limit) = match placement.bound() {
+        VariantBound::Quota(quota) => (Name::owner(placement.key()), quota),
+        VariantBound::Share if !placement.variant().is_plain() => {
+            (resource, store.options.max_bytes / 4)
+        }
+        VariantBound::Share | VariantBound::Count(_) => return Ok(None),
+    };
+    let others = store.records.share_without(whose, name);
+    if others.saturating_add(bytes) > limit {
         return Err(Error::refused());
     }
-    Ok(Some(resource))
+    Ok(Some(whose))
 }
 
 /// The index of a resource that has one response and no `Vary`.

@@ -151,9 +151,14 @@ pub(super) fn slot_for(head: usize) -> u32 {
     u32::try_from(slot).unwrap_or(u32::MAX)
 }
 
+/// Whether a head of so many bytes fits into such a slot.
+pub(super) fn fits(slot: u32, head: usize) -> bool {
+    SLOT_HEAD + head <= slot as usize
+}
+
 /// The bytes of a slot; `None` if the head does not fit into it.
 pub(super) fn write_slot(slot: u32, seq: u64, head: &[u8]) -> Option<Vec<u8>> {
-    if SLOT_HEAD + head.len() > slot as usize {
+    if !fits(slot, head.len()) {
         return None;
     }
     let mut out = Vec::with_capacity(SLOT_HEAD + head.len());

@@ -17,6 +17,11 @@ impl Name {
         Self::hash(&[b"resource", key.as_bytes()])
     }
 
+    /// Of all that is in the key's namespace and partition, for counting.
+    pub(super) fn owner(key: &CacheKey) -> Self {
+        Self::hash(&[b"owner...", key.owner()])
+    }
+
     /// Of one response of the resource with this name, where it has an index.
     pub(super) fn response(self, generation: u64, variant: &VariantKey) -> Self {
         if variant.is_plain() {

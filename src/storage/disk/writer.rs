@@ -8,7 +8,7 @@ use super::{
     commit::{Commit, prefix_length, random},
     draft::{Draft, Reserved},
     fence::Ticket,
-    layout::MAX_PART,
+    layout::{MAX_PART, fits, slot_for},
     name::Name,
     pool::Need,
 };
@@ -24,6 +24,8 @@ pub struct DiskWriter {
     ticket: Ticket,
     placement: Placement,
     head: Vec<u8>,
+    /// The room for it.
+    slot: u32,
     began: u64,
     /// Not there while it is being written, and not after that failed.
     draft: Option<Draft>,
@@ -53,7 +55,8 @@ impl DiskWriter {
         let (fences, purges) = (inner.store.fences.clone(), inner.store.purges.position());
         let ticket = Ticket::new(fences, Name::resource(placement.key()), purges);
         let buffer = Vec::new();
-        Ok(Self { inner, ticket, placement, head, began, draft, buffer, length: 0 })
+        let slot = slot_for(head.len());
+        Ok(Self { inner, ticket, placement, head, slot, began, draft, buffer, length: 0 })
     }
 }
 
@@ -89,7 +92,7 @@ impl EntryWriter for DiskWriter {
     }
 
     async fn finish(self, trailers: Option<HeaderMap>) -> Result<(), Error> {
-        let Self { inner, ticket, placement, head, began, draft, buffer, length } = self;
+        let Self { inner, ticket, placement, head, slot, began, draft, buffer, length } = self;
         if length > inner.store.options.entry_bytes() {
             return Err(Error::too_large());
         }
@@ -101,12 +104,25 @@ impl EntryWriter for DiskWriter {
             return Err(Error::too_large());
         }
         let draft = draft.ok_or_else(|| Error::other("an earlier write failed"))?;
-        let commit = Commit { ticket, placement, head, began, draft, rest: buffer, trailers };
+        let commit = Commit { ticket, placement, head, slot, began, draft, rest: buffer, trailers };
         let entered = inner.pending.enter();
         let work = inner.queue.run(Need::Optional, move |store, waiting| {
             let _entered = entered;
             commit.run(store, waiting)
         });
         work.await
+    }
+
+    async fn finish_with(
+        mut self,
+        head: StoredHead,
+        trailers: Option<HeaderMap>,
+    ) -> Result<(), Error> {
+        let head = codec::encode_head(&head)?;
+        // Where the body begins was settled with its first byte.
+        if fits(self.slot, head.len()) {
+            self.head = head;
+        }
+        self.finish(trailers).await
     }
 }

@@ -73,6 +73,12 @@ impl MemoryManager {
     pub fn variants_refused(&self) -> u64 {
         self.store.variants_refused()
     }
+
+    /// How many responses were not stored because their partition had no room left
+    /// ([`Policy::partition_quota`](crate::Policy::partition_quota)).
+    pub fn quota_refused(&self) -> u64 {
+        self.store.quota_refused()
+    }
 }
 
 impl fmt::Debug for MemoryManager {
@@ -191,5 +197,9 @@ impl EntryWriter for MemoryWriter {
         let body = Bytes::from(chunks.concat());
         drop(chunks);
         ticket.commit(|| store.commit(&placement, head, body, trailers))
+    }
+
+    async fn finish_with(self, head: StoredHead, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        Self { head, ..self }.finish(trailers).await
     }
 }

@@ -219,6 +219,7 @@ mod tests {
     }
 
     /// Scenario 4.5: keys are compared in full, so that a collision is a miss.
+    /// Feature keyed-hash.
     #[test]
     fn a_collision_of_hashes_is_a_miss() {
         let lifecycle = DefaultLifecycle::default();

@@ -1,5 +1,6 @@
+use std::collections::HashMap;
 use std::sync::{
-    Arc,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -10,13 +11,17 @@ use crate::policy::{Index, Placement, VariantBound, VariantId, VariantKey};
 pub(super) struct Siblings {
     index: Index,
     budget: Budget,
+    /// When the last of these goes, so does what leads to the variants.
+    _life: Arc<Life>,
     /// The variants that the index counts.
     counted: Vec<(VariantId, VariantKey)>,
 }
 
 impl Siblings {
     pub(super) fn new(generation: u64) -> Self {
-        Self { index: Index::new(generation), budget: Budget::default(), counted: Vec::new() }
+        let budget = Budget::default();
+        let _life = Arc::new(Life(budget.clone()));
+        Self { index: Index::new(generation), budget, _life, counted: Vec::new() }
     }
 
     pub(super) fn index(&self) -> &Index {
@@ -24,10 +29,13 @@ impl Siblings {
     }
 
     /// Where the bytes of a response at `placement` count, if they do.
-    pub(super) fn budget(&self, placement: &Placement) -> Option<Budget> {
-        let is_counted =
-            placement.bound() == VariantBound::Share && !placement.variant().is_plain();
-        is_counted.then(|| self.budget.clone())
+    pub(super) fn budget(&self, placement: &Placement, owners: &Owners) -> Option<Budget> {
+        match placement.bound() {
+            VariantBound::Quota(_) => self.budget.belong_to(|| owners.of(placement)),
+            VariantBound::Share if !placement.variant().is_plain() => {}
+            VariantBound::Share | VariantBound::Count(_) => return None,
+        }
+        Some(self.budget.clone())
     }
 
     /// Enters the response that is being stored, and names the variants that have to go for it.
@@ -68,20 +76,86 @@ impl Siblings {
     }
 }
 
-/// The bytes that the variants of one resource take.
+/// The bytes that the responses of one resource take.
 #[derive(Clone, Default)]
-pub(super) struct Budget(Arc<AtomicU64>);
+pub(super) struct Budget(Arc<Mutex<Account>>);
+
+#[derive(Default)]
+struct Account {
+    taken: u64,
+    /// Where it counts, too.
+    owner: Option<Arc<AtomicU64>>,
+}
 
 impl Budget {
-    const WEIGHT: usize = size_of::<AtomicU64>() + 2 * size_of::<usize>();
+    const WEIGHT: usize = size_of::<Mutex<Account>>() + size_of::<Life>() + 4 * size_of::<usize>();
 
     pub(super) fn taken(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.lock().taken
+    }
+
+    /// What all of the owner takes.
+    pub(super) fn taken_by_owner(&self) -> u64 {
+        self.lock().owner.as_ref().map_or(0, |owner| owner.load(Ordering::Relaxed))
     }
 
     pub(super) fn take(self, weight: u64) -> Share {
-        self.0.fetch_add(weight, Ordering::Relaxed);
-        Share { budget: self, weight }
+        let account = &mut *self.lock();
+        account.taken += weight;
+        if let Some(owner) = &account.owner {
+            owner.fetch_add(weight, Ordering::Relaxed);
+        }
+        Share { budget: self.clone(), weight }
+    }
+
+    fn give_back(&self, weight: u64) {
+        let account = &mut *self.lock();
+        account.taken = account.taken.saturating_sub(weight);
+        if let Some(owner) = &account.owner {
+            owner.fetch_sub(weight, Ordering::Relaxed);
+        }
+    }
+
+    fn belong_to(&self, owner: impl FnOnce() -> Arc<AtomicU64>) {
+        let account = &mut *self.lock();
+        if account.owner.is_none() {
+            let owner = owner();
+            owner.fetch_add(account.taken, Ordering::Relaxed);
+            account.owner = Some(owner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Account> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While there is one, requests find the responses that a budget counts. What nobody finds any more
+/// is nobody's, though it may take room for a while.
+struct Life(Budget);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        let account = &mut *self.0.lock();
+        if let Some(owner) = account.owner.take() {
+            owner.fetch_sub(account.taken, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The bytes that the responses of each partition take, for those that have a quota.
+#[derive(Default)]
+pub(super) struct Owners(Mutex<HashMap<Box<[u8]>, Arc<AtomicU64>>>);
+
+impl Owners {
+    fn of(&self, placement: &Placement) -> Arc<AtomicU64> {
+        let owners = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // At most twice as many as have something.
+        if owners.len() == owners.capacity() {
+            owners.retain(|_, taken| Arc::strong_count(taken) > 1);
+            owners.shrink_to_fit();
+        }
+        owners.entry(placement.key().owner().into()).or_default().clone()
     }
 }
 
@@ -103,6 +177,6 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.0.fetch_sub(self.weight, Ordering::Relaxed);
+        self.budget.give_back(self.weight);
     }
 }

@@ -10,11 +10,13 @@ use quick_cache::{OptionsBuilder, Weighter, sync::Cache};
 use super::{
     MemoryHandle,
     record::{Body, ByWeight, Record, RecordKey, RecordRef, Resource},
-    siblings::Siblings,
+    siblings::{Owners, Siblings},
 };
 use crate::{
     Error,
-    policy::{CacheKey, Placement, Secret, StoredHead, StoredResponse, VariantKey, Wanted},
+    policy::{
+        CacheKey, Placement, Secret, StoredHead, StoredResponse, VariantBound, VariantKey, Wanted,
+    },
     purge::PurgeLog,
     storage::{Entry, Fences, Found},
 };
@@ -33,6 +35,8 @@ pub(super) struct Store {
     unfinished: AtomicU64,
     variants_evicted: AtomicU64,
     variants_refused: AtomicU64,
+    owners: Owners,
+    quota_refused: AtomicU64,
 }
 
 /// What a writer has taken of the room for responses that are not whole yet. Given back on drop.
@@ -124,6 +128,8 @@ impl Store {
             unfinished: AtomicU64::new(0),
             variants_evicted: AtomicU64::new(0),
             variants_refused: AtomicU64::new(0),
+            owners: Owners::default(),
+            quota_refused: AtomicU64::new(0),
         }
     }
 
@@ -177,9 +183,9 @@ impl Store {
             variant: Some(placement.variant().clone()),
         };
         let response = StoredResponse::new(head, body.len() as u64);
-        let budget = siblings.budget(placement);
+        let budget = siblings.budget(placement, &self.owners);
         let stored = Arc::new(Body::new(record.clone(), response, body, trailers, budget));
-        self.allow_share(&stored)?;
+        self.allow_share(&stored, plain.as_deref(), placement.bound())?;
 
         let evicted = siblings.admit(placement);
         let evicted =
@@ -265,17 +271,32 @@ impl Store {
     }
 
     /// A new variant must leave room for other resources.
-    fn allow_share(&self, new: &Body) -> Result<(), Error> {
+    fn allow_share(
+        &self,
+        new: &Body,
+        plain: Option<&Body>,
+        bound: VariantBound,
+    ) -> Result<(), Error> {
         let Some(share) = &new.share else { return Ok(()) };
-        let replaced = match self.cache.peek(&new.record) {
-            Some(Record::Variant(old)) => old.share.as_ref().map_or(0, |share| share.weight()),
-            _ => 0,
+        let weight = |old: &Body| old.share.as_ref().map_or(0, |share| share.weight());
+        let replaced = match (new.is_plain(), plain) {
+            (true, plain) => plain.map_or(0, weight),
+            (false, _) => match self.cache.peek(&new.record) {
+                Some(Record::Variant(old)) => weight(&old),
+                _ => 0,
+            },
         };
         // The new share is in the budget already.
-        if share.budget().taken().saturating_sub(replaced) <= self.limits.share {
+        let (taken, limit, refused) = match bound {
+            VariantBound::Quota(quota) => {
+                (share.budget().taken_by_owner(), quota, &self.quota_refused)
+            }
+            _ => (share.budget().taken(), self.limits.share, &self.variants_refused),
+        };
+        if taken.saturating_sub(replaced) <= limit {
             return Ok(());
         }
-        self.variants_refused.fetch_add(1, Ordering::Relaxed);
+        refused.fetch_add(1, Ordering::Relaxed);
         Err(Error::refused())
     }
 
@@ -323,6 +344,10 @@ impl Store {
 
     pub(super) fn variants_evicted(&self) -> u64 {
         self.variants_evicted.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn quota_refused(&self) -> u64 {
+        self.quota_refused.load(Ordering::Relaxed)
     }
 
     pub(super) fn variants_refused(&self) -> u64 {

@@ -82,6 +82,23 @@ pub async fn the_last_to_finish_wins<M: CacheManager>(make: impl AsyncFn() -> M)
     assert_eq!(visitor.body(&store).await, Some(first.bytes()));
 }
 
+/// What is finished under another head has that one, or the one that it was begun with; all else of
+/// it is as ever.
+pub async fn a_head_may_come_with_the_end<M: CacheManager>(make: impl AsyncFn() -> M) {
+    let (store, visitor) = (make().await, Visitor::of("/"));
+    let page = Page::new("hello").with("x-name", b"a").trailer("x-end", b"1");
+    let tagged = visitor.head_of(&store, &page.clone().with("etag", b"\"0123456789abcdef\""));
+    let mut writer = visitor.begin(&store, &page).await;
+    page.write_to(&mut writer).await.expect("write");
+    writer.finish_with(tagged, page.trailers().cloned()).await.expect("finish");
+    let entry = visitor.entry(&store).await.expect("it is found");
+    let headers = entry.response().head().headers();
+    assert_eq!(headers["x-name"], "a");
+    assert!(headers.get("etag").is_none_or(|tag| tag == "\"0123456789abcdef\""), "{headers:?}");
+    let (bytes, trailers) = super::fixture::read(&store, &entry).await;
+    assert_eq!((bytes, trailers.as_ref()), (page.bytes(), page.trailers()));
+}
+
 /// A body over the store's limit is refused as too large, and changes nothing.
 pub async fn what_is_too_large_leaves_what_was_there<M: CacheManager>(make: impl AsyncFn() -> M) {
     let (store, visitor) = (make().await, Visitor::of("/"));

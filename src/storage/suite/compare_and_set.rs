@@ -33,6 +33,7 @@ async fn version<M: CacheManager>(store: &M, visitor: &Visitor) -> Option<String
 }
 
 /// An updated entry has the new head and no field of the old, and the body and trailers it had.
+/// Feature head-only-update.
 pub async fn update_replaces_the_head_only<M: CacheManager>(make: impl AsyncFn() -> M) {
     let (store, visitor) = (make().await, Visitor::of("/"));
     let page = versioned("hello", "1").with("x-old", b"1").trailer("x-sum", b"1");
@@ -68,6 +69,7 @@ pub async fn update_of_a_variant_leaves_its_siblings<M: CacheManager>(make: impl
 }
 
 /// An entry that another response has replaced is not updated.
+/// Feature concurrent-updates.
 pub async fn update_is_refused_after_another_put<M: CacheManager>(make: impl AsyncFn() -> M) {
     let (store, visitor) = (make().await, Visitor::of("/"));
     visitor.put(&store, &versioned("hello", "1")).await;

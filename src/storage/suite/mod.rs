@@ -64,6 +64,7 @@ macro_rules! storage_suite {
                 an_unfinished_put_leaves_what_was_there
                 two_writers_never_mix
                 the_last_to_finish_wins
+                a_head_may_come_with_the_end
                 what_is_too_large_leaves_what_was_there
                 resources_are_kept_apart
                 an_empty_store_has_nothing

@@ -75,14 +75,28 @@ impl<M: CacheManager, D: CacheManager> EntryWriter for TieredWriter<M, D> {
         }
     }
 
-    /// The fast tier has it as soon as the slow one has to be waited for.
     async fn finish(self, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        self.finish_both(None, trailers).await
+    }
+
+    async fn finish_with(self, head: StoredHead, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        self.finish_both(Some(head), trailers).await
+    }
+}
+
+impl<M: CacheManager, D: CacheManager> TieredWriter<M, D> {
+    /// The fast tier has it as soon as the slow one has to be waited for.
+    async fn finish_both(
+        self,
+        head: Option<StoredHead>,
+        trailers: Option<HeaderMap>,
+    ) -> Result<(), Error> {
         let Self { inner, key, mut ticket, fast, slow, .. } = self;
         let Some(slow) = slow else {
             let Some(fast) = fast else { return Err(Error::too_large()) };
-            return ticket.commit_alone(|| finish_now(fast, trailers));
+            return ticket.commit_alone(|| finish_now(fast, head, trailers));
         };
-        let mut slow = pin!(slow.finish(trailers.clone()));
+        let mut slow = pin!(finish(slow, head.clone(), trailers.clone()));
         // What the slow tier has and the fast one has not must not hide behind what was there.
         let mut forgotten = inner.forgetting(&key);
         let early = poll_fn(|cx| Poll::Ready(slow.as_mut().poll(cx))).await;
@@ -91,7 +105,7 @@ impl<M: CacheManager, D: CacheManager> EntryWriter for TieredWriter<M, D> {
         };
         let is_fast = match fast {
             Some(fast) if !matches!(&early, Poll::Ready(early) if is_refused(early)) => {
-                ticket.commit_alone(|| finish_now(fast, trailers)).is_ok()
+                ticket.commit_alone(|| finish_now(fast, head, trailers)).is_ok()
             }
             _ => false,
         };
@@ -117,6 +131,21 @@ impl<M: CacheManager, D: CacheManager> EntryWriter for TieredWriter<M, D> {
     }
 }
 
-fn finish_now(fast: impl EntryWriter, trailers: Option<HeaderMap>) -> Result<(), Error> {
-    now(fast.finish(trailers)).unwrap_or_else(|| Err(Error::timed_out()))
+async fn finish(
+    writer: impl EntryWriter,
+    head: Option<StoredHead>,
+    trailers: Option<HeaderMap>,
+) -> Result<(), Error> {
+    match head {
+        Some(head) => writer.finish_with(head, trailers).await,
+        None => writer.finish(trailers).await,
+    }
+}
+
+fn finish_now(
+    fast: impl EntryWriter,
+    head: Option<StoredHead>,
+    trailers: Option<HeaderMap>,
+) -> Result<(), Error> {
+    now(finish(fast, head, trailers)).unwrap_or_else(|| Err(Error::timed_out()))
 }

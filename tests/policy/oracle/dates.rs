@@ -48,7 +48,9 @@ pub fn date(text: &str, now: Millis) -> Option<Millis> {
     let limit =
         days_before(this_year + 50, this_month, this_day) * 86_400_000 + now.rem_euclid(86_400_000);
     let value = at(century + year);
-    Some(if value > limit { at(century + year - 100) } else { value })
+    let year = if value > limit { century + year - 100 } else { century + year };
+    // Which of the two it is decides whether the 29th of February was one of its days.
+    (day <= days_in(month, year)).then(|| at(year))
 }
 
 /// Name of the day, day, month, year, second of the day.

@@ -3,7 +3,7 @@
 //! What the text leaves open is a set of allowed answers ([`Tri`], or several stored responses);
 //! where our documentation decides it, the decision is named beside the rule.
 
-mod dates;
+pub mod dates;
 mod directives;
 mod freshness;
 mod message;
