@@ -115,7 +115,12 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
     let Exchange { core, mut inner, request, known, mut since } = exchange;
     let (mut head, body) = request.into_parts();
     let Ask { fetch, found } = match known {
-        Known::Miss(ask) => ask,
+        Known::Miss(ask) => {
+            if head.headers.is_empty() {
+                ask.fetch.restore(&mut head.headers);
+            }
+            ask
+        }
         Known::Nothing(lookup) => {
             let found = find(&core, &lookup, &head).await;
             since.hear(&core);

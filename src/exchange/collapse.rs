@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body::{Body, SizeHint};
 use tower_service::Service;
 
@@ -22,7 +22,9 @@ use crate::{
     clock::{BoxFuture, Clock},
     flight::{Flight, Landing, Passenger, Sharing},
     inflight::{Asker, Entered, Fetching, Rechecks},
-    policy::{Content, Failure, Fetch, Join, NameSet, Reason, Role, Timestamp},
+    policy::{
+        Content, Failure, Fetch, Join, NameSet, Reason, Role, Timestamp, owned_fields, owned_target,
+    },
     purge::Verdict,
     shared::Core,
     storage::CacheManager,
@@ -88,6 +90,7 @@ where
                 }
                 Entered::Waiting(id, passenger) => {
                     seen.waiting.push((id, passenger));
+                    self.let_go();
                     self.wait(&mut seen).await
                 }
             };
@@ -130,6 +133,17 @@ where
         };
         inflight
             .enter(&asker, || Flight::prepare(core.executor.clone(), core.waits.disconnect, now))
+    }
+
+    /// Keeps nothing of its connection's read buffer, which is many times larger than what it has of it.
+    fn let_go(&mut self) {
+        let fields = self.request.headers_mut();
+        *fields = match &self.known {
+            Known::Nothing(_) => owned_fields(fields, 0),
+            // It has them, and restores them if it comes to ask.
+            Known::Miss(_) => HeaderMap::new(),
+        };
+        *self.request.uri_mut() = owned_target(self.request.uri());
     }
 
     /// Asks, for itself and for whoever waits.

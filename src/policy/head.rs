@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 
 use super::{
     age::{Timestamp, current_age},
@@ -331,4 +331,10 @@ pub(crate) fn owned_fields(headers: &HeaderMap, more: usize) -> HeaderMap {
         packed.append(name, own);
     }
     packed
+}
+
+/// The same of a request's target.
+pub(crate) fn owned_target(uri: &Uri) -> Uri {
+    let own = Uri::from_maybe_shared(Bytes::from(uri.to_string()));
+    own.ok().filter(|own| own == uri).unwrap_or_else(|| uri.clone())
 }

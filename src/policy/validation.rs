@@ -7,7 +7,7 @@ use super::{
     age::Timestamp,
     date, explain, fields,
     freshening::Place,
-    head::Asked,
+    head::{Asked, owned_fields},
     index::{Placement, VariantBound},
     others,
     reuse::{Candidate, seconds},
@@ -145,12 +145,13 @@ impl Fetch {
         others: Vec<Candidate>,
         now: Timestamp,
     ) -> Self {
-        let as_it_came = request.headers.clone();
+        // A request is answered long after its connection could have used the buffer again.
+        let as_it_came = owned_fields(&request.headers, 0);
         let candidate = candidate.map(|candidate| Candidate {
             is_asked_about: set_conditions(&mut request.headers, &candidate),
             ..candidate
         });
-        others::set_conditions(request, &others);
+        others::set_conditions(&mut request.headers, &others);
         if candidate.is_some() || !others.is_empty() {
             lookup.policy.rules.trail.note(Rule::Validation, || {
                 let sent = explain::show(&request.headers, &CONDITIONS);
@@ -170,6 +171,16 @@ impl Fetch {
     /// The resource that is asked for.
     pub fn key(&self) -> &CacheKey {
         &self.0.lookup.key
+    }
+
+    /// Puts the fields of the request back that were dropped while it waited for others.
+    pub(crate) fn restore(&self, request: &mut HeaderMap) {
+        let Asking { request: as_it_came, candidate, others, .. } = &*self.0;
+        request.clone_from(as_it_came);
+        if let Some(candidate) = candidate {
+            set_conditions(request, candidate);
+        }
+        others::set_conditions(request, others);
     }
 
     /// Why the request is forwarded.
