@@ -1,6 +1,7 @@
 use std::{
     collections::VecDeque,
     future::poll_fn,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
@@ -24,12 +25,15 @@ use crate::{
 /// future carries it over, polled by whoever reads.
 pub(crate) struct Recorder {
     queue: Arc<Queue>,
-    pump: BoxFuture,
+    pump: Pump,
     room: u64,
     /// Since when the readers wait for the store, and what wakes them.
     waiting: Option<(Timestamp, Option<BoxFuture>)>,
     waited: Duration,
 }
+
+/// An error means that nothing is stored, which is all that there is to do about it.
+type Pump = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// A store that is so many bytes behind is waited for,
 const MAX_LAG: u64 = 4 << 20;
@@ -47,11 +51,7 @@ impl Recorder {
     ) -> Self {
         let queue = Arc::new(Queue::default());
         let room = manager.max_entry_bytes();
-        let events = queue.clone();
-        let pump = Box::pin(async move {
-            // An error means that nothing is stored, which is all that there is to do about it.
-            let _: Result<(), Error> = pump(manager, placement, head, fetching, events).await;
-        });
+        let pump = Box::pin(pump(manager, placement, head, fetching, queue.clone()));
         Self { queue, pump, room, waiting: None, waited: Duration::ZERO }
     }
 
@@ -99,21 +99,28 @@ impl Recorder {
         patience: Duration,
         pending: &Pending,
     ) {
-        self.queue.push(Event::End(trailers));
+        self.queue.push(Event::End(trailers.map(Box::new)));
         let mut pump = self.pump;
         if poll_fn(|cx| Poll::Ready(pump.as_mut().poll(cx).is_ready())).await {
             return;
         }
+        Box::pin(Self::hand_over(pump, clock, executor, patience, pending)).await;
+    }
+
+    /// Lets the executor write the rest.
+    async fn hand_over(
+        pump: Pump,
+        clock: &Arc<dyn Clock>,
+        executor: &dyn Executor,
+        patience: Duration,
+        pending: &Pending,
+    ) {
         let limit = clock.clone();
         let entered = Arc::new(pending.enter());
         let accepted = entered.clone();
         let task = async move {
             let _accepted = accepted;
-            let write = async {
-                pump.await;
-                Ok(())
-            };
-            let _ = within(&*limit, WRITE_TIMEOUT, write).await;
+            let _ = within(&*limit, WRITE_TIMEOUT, pump).await;
         };
         if let Err(task) = executor.execute(Box::pin(task)) {
             // Whoever reads writes it, and may be who waits for all that is pending.
@@ -144,7 +151,7 @@ async fn pump<M: CacheManager>(
             Event::End(trailers) => {
                 // The store is to have the only one.
                 drop(own);
-                writer.finish(trailers).await?;
+                writer.finish(trailers.map(|trailers| *trailers)).await?;
                 let missed = admission.has_missed();
                 return if missed { manager.delete(admission.key()).await } else { Ok(()) };
             }
@@ -154,7 +161,8 @@ async fn pump<M: CacheManager>(
 
 enum Event {
     Chunk(Bytes),
-    End(Option<HeaderMap>),
+    // Boxed: seldom there, and large beside a chunk.
+    End(Option<Box<HeaderMap>>),
 }
 
 #[derive(Default)]

@@ -98,8 +98,10 @@ pub(super) struct Report<ResB, E> {
 }
 
 /// Asks the origin, and does with its answer what the policy says.
+///
+/// What comes seldom, or only when the origin has answered, is boxed: all else waits with it.
 pub(super) async fn ask<S, M, ReqB, ResB>(
-    exchange: Exchange<S, M, ReqB>,
+    exchange: Box<Exchange<S, M, ReqB>>,
     report: Report<ResB, S::Error>,
 ) where
     S: Service<Request<ReqB>, Response = Response<ResB>> + Clone + Send + 'static,
@@ -112,7 +114,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
 {
     let Report { fetching, board, slot } = report;
     let pilot = Pilot::new(board.clone());
-    let Exchange { core, mut inner, request, known, mut since } = exchange;
+    let Exchange { core, mut inner, request, known, mut since } = *exchange;
     let (mut head, body) = request.into_parts();
     let Ask { fetch, found } = match known {
         Known::Miss(ask) => {
@@ -122,7 +124,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
             ask
         }
         Known::Nothing(lookup) => {
-            let found = find(&core, &lookup, &head).await;
+            let found = Box::pin(find(&core, &lookup, &head)).await;
             since.hear(&core);
             match answer(&core, lookup, &mut head, found) {
                 Answer::Ask(ask) => ask,
@@ -137,7 +139,8 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
                     let request = Request::from_parts(head, body);
                     let since = Since::now(&core);
                     let refresh = Refreshment { core, inner, request, since, refresh };
-                    return slot.put(Ok(Brought::response(refresh.run(response).await)));
+                    let response = Box::pin(refresh.run(response)).await;
+                    return slot.put(Ok(Brought::response(response)));
                 }
             }
         }
@@ -190,10 +193,11 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
     match fetch.on_response(&mut head, &size_of_body(&body), now, since.purges, secret) {
         Outcome::Store(store) => {
             let report = Report { fetching, board, slot };
-            store_and_send(core, head, body, store, pilot, report).await;
+            Box::pin(store_and_send(core, head, body, store, pilot, report)).await;
         }
         Outcome::Freshen { update, serve } => {
-            let is_done = freshen(&core, &found, serve.index, update, fetching).await;
+            let freshening = freshen(&core, &found, serve.index, update, fetching);
+            let is_done = Box::pin(freshening).await;
             pilot.land(if is_done { Landing::LookAgain } else { Landing::Alone });
             slot.put(Ok(Brought::response(send_stored(&core, serve, found))));
         }
@@ -208,7 +212,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
             fetching.is_not_shared(lapse, now);
             pilot.land(if is_failure { Landing::Failed(Some(answered)) } else { Landing::Alone });
             if let Some(index) = drop {
-                remove(&core, &found, index).await;
+                Box::pin(remove(&core, &found, index)).await;
             }
             let response = Response::from_parts(head, body);
             slot.put(Ok(Brought::response(pass(&core.emit, response, is_head, status))));
@@ -263,26 +267,28 @@ pub(super) async fn store_and_send<M, ResB, E>(
     board.record(log.clone());
     let brought = Ok(Brought::Filling(Box::new((head, cursor, status))));
     if fill.is_over(&body) {
-        fill.finish_empty().await;
+        Box::pin(fill.finish_empty()).await;
         pilot.land(landing);
         return slot.put(brought);
     }
     pilot.land(landing);
-    let mut filling = pin!(async {
-        fill.run(pin!(body)).await;
-        Ok(())
-    });
+    let body = pin!(body);
+    let mut filling = pin!(fill.run(body));
     if is_seldom_read {
         log.want_all(true);
+        let reading = async {
+            filling.as_mut().await;
+            Ok(())
+        };
         // Late or not, the client gets it all.
-        let read = core.within(filling.as_mut()).await;
+        let read = Box::pin(core.within(reading)).await;
         log.want_all(false);
         if read.is_ok() {
             return slot.put(brought);
         }
     }
     slot.put(brought);
-    let _ = filling.await;
+    filling.await;
 }
 
 /// Changes the store as a 304 says. Whether others find it there now.

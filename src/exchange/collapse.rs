@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body::{Body, SizeHint};
 use tower_service::Service;
 
@@ -22,9 +22,7 @@ use crate::{
     clock::{BoxFuture, Clock},
     flight::{Flight, Landing, Passenger, Sharing},
     inflight::{Asker, Entered, Fetching, Rechecks},
-    policy::{
-        Content, Failure, Fetch, Join, NameSet, Reason, Role, Timestamp, owned_fields, owned_target,
-    },
+    policy::{Content, Failure, Fetch, Join, NameSet, Reason, Role, Timestamp, own},
     purge::Verdict,
     shared::Core,
     storage::CacheManager,
@@ -137,13 +135,10 @@ where
 
     /// Keeps nothing of its connection's read buffer, which is many times larger than what it has of it.
     fn let_go(&mut self) {
-        let fields = self.request.headers_mut();
-        *fields = match &self.known {
-            Known::Nothing(_) => owned_fields(fields, 0),
-            // It has them, and restores them if it comes to ask.
-            Known::Miss(_) => HeaderMap::new(),
-        };
-        *self.request.uri_mut() = owned_target(self.request.uri());
+        match &self.known {
+            Known::Nothing(_) => own(&mut self.request),
+            Known::Miss(Ask { fetch, .. }) => fetch.let_go(&mut self.request),
+        }
     }
 
     /// Asks, for itself and for whoever waits.
@@ -155,7 +150,7 @@ where
         let slot = Slot::new();
         let flight = passenger.flight();
         let report = Report { fetching, board: flight.board().clone(), slot: slot.bringer() };
-        flight.begin(Box::pin(ask(*self, report)));
+        flight.begin(Box::pin(ask(self, report)));
         let brought = passenger.wait(|| slot.take()).await?;
         Ok(seat(brought, passenger))
     }

@@ -101,6 +101,8 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.over(Over::Failed(Arc::new(Box::new(Aborted))));
+        if lock(&self.0.0.state).over.is_none() {
+            self.over(Over::Failed(Arc::new(Box::new(Aborted))));
+        }
     }
 }

@@ -1,4 +1,4 @@
-use http::{HeaderMap, HeaderValue, StatusCode, header, request, response};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header, request, response};
 use http_body::SizeHint;
 
 use super::{
@@ -7,7 +7,7 @@ use super::{
     age::Timestamp,
     date, explain, fields,
     freshening::Place,
-    head::{Asked, owned_fields},
+    head::{Asked, own_target, owned_fields},
     index::{Placement, VariantBound},
     others,
     reuse::{Candidate, seconds},
@@ -146,7 +146,7 @@ impl Fetch {
         now: Timestamp,
     ) -> Self {
         // A request is answered long after its connection could have used the buffer again.
-        let as_it_came = owned_fields(&request.headers, 0);
+        let as_it_came = owned_fields(&request.headers);
         let candidate = candidate.map(|candidate| Candidate {
             is_asked_about: set_conditions(&mut request.headers, &candidate),
             ..candidate
@@ -173,7 +173,14 @@ impl Fetch {
         &self.0.lookup.key
     }
 
-    /// Puts the fields of the request back that were dropped while it waited for others.
+    /// Takes from `request` what holds on to its connection's read buffer, for as long as it waits
+    /// for others.
+    pub(crate) fn let_go<B>(&self, request: &mut Request<B>) {
+        *request.headers_mut() = HeaderMap::new();
+        own_target(request.uri_mut());
+    }
+
+    /// Puts the fields back that a request has let go.
     pub(crate) fn restore(&self, request: &mut HeaderMap) {
         let Asking { request: as_it_came, candidate, others, .. } = &*self.0;
         request.clone_from(as_it_came);
@@ -186,6 +193,28 @@ impl Fetch {
     /// Why the request is forwarded.
     pub fn reason(&self) -> Reason {
         self.0.reason
+    }
+
+    /// Whether its response is neither stored nor compared with what is.
+    pub(crate) fn keeps_nothing(&self) -> bool {
+        let Asking { lookup, candidate, others, .. } = &*self.0;
+        (lookup.directives.no_store || lookup.is_head) && candidate.is_none() && others.is_empty()
+    }
+
+    /// The third question where [nothing is kept](Self::keeps_nothing): how the response came about.
+    pub(crate) fn on_unkept_response(
+        self,
+        head: &mut response::Parts,
+        size: &SizeHint,
+        now: Timestamp,
+        began: u64,
+        secret: &Secret,
+    ) -> CacheStatus {
+        let forwarded = CacheStatus::forwarded(self.reason());
+        match self.on_response(head, size, now, began, secret) {
+            Outcome::Pass { status, .. } => status,
+            Outcome::Store(_) | Outcome::Freshen { .. } | Outcome::ServeStale(_) => forwarded,
+        }
     }
 
     /// The third question: what to do with the origin's response.
