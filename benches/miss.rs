@@ -166,9 +166,12 @@ fn subjects(uris: &[Uri]) -> Vec<Subject<'_>> {
         subject("inner service alone", None, through(inner.clone(), request, uris)),
         subject("floor, insert", None, Box::new(insert)),
         subject("larder, miss", Some((1, 1.3)), through(cached(), request, uris)),
-        subject("larder, mode", Some((0, 1.1)), through(cached(), passing, uris)),
-        subject("larder, no-store", Some((0, 1.1)), through(cached(), no_store, uris)),
-        subject("larder, POST", Some((0, 1.1)), through(cached(), post, uris)),
+        subject("inner, passing by", None, through(inner.clone(), passing, uris)),
+        subject("larder, passing by", Some((3, 1.1)), through(cached(), passing, uris)),
+        subject("inner, no-store", None, through(inner.clone(), no_store, uris)),
+        subject("larder, no-store", Some((5, 1.1)), through(cached(), no_store, uris)),
+        subject("inner, POST", None, through(inner.clone(), post, uris)),
+        subject("larder, POST", Some((7, 1.1)), through(cached(), post, uris)),
     ]
 }
 

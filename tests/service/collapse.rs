@@ -240,6 +240,29 @@ async fn whoever_waits_holds_no_buffer_of_its_connection() {
     }
 }
 
+/// What is stored for nobody is finished for nobody: it ends with the one who asked, where a request
+/// whose answer may be stored goes on.
+#[tokio::test]
+async fn what_will_not_be_stored_ends_with_the_one_who_asked() {
+    for (name, goes_on) in [("x-any", true), ("cache-control", false)] {
+        let (at_origin, reply) = (Arc::new(()), ok().cache_control("max-age=60").text("hello"));
+        let (cache, held) = (cache(Policy::shared()), at_origin.clone());
+        let mut reply = Some(reply);
+        cache.origin.on_later(move |_| {
+            let (held, reply) = (held.clone(), reply.take().unwrap());
+            async move {
+                tokio::task::yield_now().await;
+                drop(held);
+                Ok(reply)
+            }
+        });
+        let asking = begin(&cache, with(get("/"), &[(name, "no-store")]));
+        assert_eq!(Arc::strong_count(&at_origin), 3, "the origin is at work");
+        drop(asking);
+        assert_eq!(Arc::strong_count(&at_origin), 2 + usize::from(goes_on), "{name}");
+    }
+}
+
 /// RFC 9111 §4.1: a follower gets only the variant that it selects. Two variants are two requests, whoever
 /// came first; once `Vary` is known nobody waits for another variant.
 #[tokio::test]
