@@ -90,31 +90,21 @@ impl Recorder {
         Poll::Ready(is_room)
     }
 
-    /// States the end, and waits until the store has it, or the executor has taken over, or `patience` is over.
-    pub(crate) async fn finish(
-        self,
-        trailers: Option<HeaderMap>,
-        clock: &Arc<dyn Clock>,
-        executor: &dyn Executor,
-        patience: Duration,
-        pending: &Pending,
-    ) {
-        self.queue.push(Event::End(trailers.map(Box::new)));
-        let mut pump = self.pump;
-        if poll_fn(|cx| Poll::Ready(pump.as_mut().poll(cx).is_ready())).await {
-            return;
-        }
-        Box::pin(Self::hand_over(pump, clock, executor, patience, pending)).await;
+    /// States the end. The store has to [go on](Self::go_on) to hear of it.
+    pub(crate) fn end(&mut self, trailers: Option<Box<HeaderMap>>) {
+        self.queue.push(Event::End(trailers));
     }
 
-    /// Lets the executor write the rest.
-    async fn hand_over(
-        pump: Pump,
+    /// Lets the executor write the rest. Without one that does, waits until the store has it, or
+    /// `patience` is over.
+    pub(crate) async fn hand_over(
+        self,
         clock: &Arc<dyn Clock>,
         executor: &dyn Executor,
         patience: Duration,
         pending: &Pending,
     ) {
+        let pump = self.pump;
         let limit = clock.clone();
         let entered = Arc::new(pending.enter());
         let accepted = entered.clone();

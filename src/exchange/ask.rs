@@ -193,7 +193,9 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
     match fetch.on_response(&mut head, &size_of_body(&body), now, since.purges, secret) {
         Outcome::Store(store) => {
             let report = Report { fetching, board, slot };
-            Box::pin(store_and_send(core, head, body, store, pilot, report)).await;
+            if let Some(filling) = Filling::begin(core, head, body, store, pilot, report) {
+                Box::pin(filling.run()).await;
+            }
         }
         Outcome::Freshen { update, serve } => {
             let freshening = freshen(&core, &found, serve.index, update, fetching);
@@ -220,75 +222,102 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
     }
 }
 
-pub(super) async fn store_and_send<M, ResB, E>(
+/// A response that is being stored, and sent as it comes.
+pub(super) struct Filling<M, ResB, E> {
     core: Arc<Core<M>>,
-    mut head: response::Parts,
+    fill: Fill,
     body: ResB,
-    store: Store,
+    log: Log,
+    landing: Landing,
     pilot: Pilot,
-    report: Report<ResB, E>,
-) where
+    slot: Bringer<Result<Brought<ResB>, E>>,
+    brought: Box<(response::Parts, Cursor, CacheStatus)>,
+    is_seldom_read: bool,
+}
+
+impl<M, ResB, E> Filling<M, ResB, E>
+where
     ResB: Body<Data = Bytes>,
     ResB::Error: Into<BoxError>,
     M: CacheManager,
 {
-    let Report { fetching, board, slot } = report;
-    let (status, length) = (store.status(), store.length());
-    let (room, is_buffered) = (core.manager.max_entry_bytes(), core.manager.is_in_memory());
-    let unfit = if length.is_some_and(|length| length > room) {
-        Some(Reason::TooLarge)
-    } else {
-        (!core.budget.has_room(length.unwrap_or_default())).then_some(Reason::Overload)
-    };
-    if let Some(reason) = unfit {
-        pilot.land(Landing::Alone);
-        let response = Response::from_parts(head, body);
-        let response = pass(&core.emit, response, false, status.detailed(reason));
-        return slot.put(Ok(Brought::response(response)));
-    }
-    core.emit.emit(&mut head, status);
-    let keep = if is_buffered { room } else { core.waits.kept_bytes };
-    let log = Log::new(board.bell(), core.budget.clone(), length, keep);
-    // Before anybody else can close it.
-    let Some(cursor) = log.read() else { return };
-    let landing = if store.is_reusable() {
-        let running = store.running();
-        fetching.is_shared(running.names(), running.variant());
-        Landing::Shared(Arc::new(Sharing { running, log: log.clone() }))
-    } else {
-        fetching.is_not_shared(Lapse::ForOne, core.clock.now());
-        Landing::Alone
-    };
-    let (announces_trailers, is_seldom_read) = (store.announces_trailers(), store.is_seldom_read());
-    let (placement, stored) = store.into_parts();
-    let recorder = Recorder::new(core.manager.clone(), placement, stored, fetching);
-    let writer = Writer::new(log.clone());
-    let fill = Fill::new(writer, recorder, is_buffered, length, announces_trailers, core.means());
-    board.record(log.clone());
-    let brought = Ok(Brought::Filling(Box::new((head, cursor, status))));
-    if fill.is_over(&body) {
-        Box::pin(fill.finish_empty()).await;
-        pilot.land(landing);
-        return slot.put(brought);
-    }
-    pilot.land(landing);
-    let body = pin!(body);
-    let mut filling = pin!(fill.run(body));
-    if is_seldom_read {
-        log.want_all(true);
-        let reading = async {
-            filling.as_mut().await;
-            Ok(())
+    /// `None`: it cannot be stored, and is brought as it is.
+    pub(super) fn begin(
+        core: Arc<Core<M>>,
+        mut head: response::Parts,
+        body: ResB,
+        store: Store,
+        pilot: Pilot,
+        report: Report<ResB, E>,
+    ) -> Option<Self> {
+        let Report { fetching, board, slot } = report;
+        let (status, length) = (store.status(), store.length());
+        let (room, is_buffered) = (core.manager.max_entry_bytes(), core.manager.is_in_memory());
+        let unfit = if length.is_some_and(|length| length > room) {
+            Some(Reason::TooLarge)
+        } else {
+            (!core.budget.has_room(length.unwrap_or_default())).then_some(Reason::Overload)
         };
-        // Late or not, the client gets it all.
-        let read = Box::pin(core.within(reading)).await;
-        log.want_all(false);
-        if read.is_ok() {
+        if let Some(reason) = unfit {
+            pilot.land(Landing::Alone);
+            let response = Response::from_parts(head, body);
+            let response = pass(&core.emit, response, false, status.detailed(reason));
+            slot.put(Ok(Brought::response(response)));
+            return None;
+        }
+        core.emit.emit(&mut head, status);
+        let keep = if is_buffered { room } else { core.waits.kept_bytes };
+        let log = Log::new(board.bell(), core.budget.clone(), length, keep);
+        // Before anybody else can close it.
+        let cursor = log.read()?;
+        let landing = if store.is_reusable() {
+            let running = store.running();
+            fetching.is_shared(running.names(), running.variant());
+            Landing::Shared(Arc::new(Sharing { running, log: log.clone() }))
+        } else {
+            fetching.is_not_shared(Lapse::ForOne, core.clock.now());
+            Landing::Alone
+        };
+        let announces_trailers = store.announces_trailers();
+        let is_seldom_read = store.is_seldom_read();
+        let (placement, stored) = store.into_parts();
+        let recorder = Recorder::new(core.manager.clone(), placement, stored, fetching);
+        let (writer, means) = (Writer::new(log.clone()), core.means());
+        let fill = Fill::new(writer, recorder, is_buffered, length, announces_trailers, means);
+        board.record(log.clone());
+        let brought = Box::new((head, cursor, status));
+        Some(Self { core, fill, body, log, landing, pilot, slot, brought, is_seldom_read })
+    }
+
+    /// Lands, and carries the body to its end.
+    pub(super) async fn run(self) {
+        let Self { core, mut fill, body, log, landing, pilot, slot, brought, is_seldom_read } =
+            self;
+        let brought = Ok(Brought::Filling(brought));
+        if fill.is_over(&body) {
+            fill.finish_empty().await;
+            pilot.land(landing);
             return slot.put(brought);
         }
+        pilot.land(landing);
+        let body = pin!(body);
+        let mut filling = pin!(fill.run(body));
+        if is_seldom_read {
+            log.want_all(true);
+            let reading = async {
+                filling.as_mut().await;
+                Ok(())
+            };
+            // Late or not, the client gets it all.
+            let read = Box::pin(core.within(reading)).await;
+            log.want_all(false);
+            if read.is_ok() {
+                return slot.put(brought);
+            }
+        }
+        slot.put(brought);
+        filling.await;
     }
-    slot.put(brought);
-    filling.await;
 }
 
 /// Changes the store as a 304 says. Whether others find it there now.

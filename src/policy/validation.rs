@@ -296,7 +296,8 @@ impl Asking {
         let (length, Storable { head: stored, names }) =
             self.storable(head, size, asked, cached)?;
         if date::field(&head.headers, &header::DATE, now).is_none() {
-            head.headers.insert(header::DATE, date::format(now));
+            let date = stored.headers().get(header::DATE).cloned();
+            head.headers.insert(header::DATE, date.unwrap_or_else(|| date::format(now)));
         }
         let selecting = self.lookup.selecting(&self.request, secret);
         let facts = stored.facts();
