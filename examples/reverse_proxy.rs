@@ -11,7 +11,7 @@ mod serve;
 #[path = "support/storage.rs"]
 mod storage;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{
     HeaderName,
@@ -180,8 +180,8 @@ async fn run(listener: TcpListener, options: Options) {
     let client = Client::builder(TokioExecutor::new()).build(connector);
     // Outermost first: failures become 502, the cache sees what the client asked for and failures
     // as errors, and only inside of it is the request addressed to the origin.
-    let to_origin =
-        service_fn(move |request| proxy::forward(client.clone(), options.origin.clone(), request));
+    let origin = Arc::new((client, options.origin));
+    let to_origin = service_fn(move |request| proxy::forward(origin.clone(), request));
     let cached = cache.layer(to_origin);
     let service = service_fn(move |request| gateway::answer(cached.clone(), request));
 

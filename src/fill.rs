@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame};
 
 use crate::{
@@ -49,6 +50,15 @@ pub(crate) struct Means {
     pub(crate) pending: Pending,
 }
 
+/// What a body has come to.
+enum End {
+    /// Its last bytes, and its trailers. Boxed: they are seldom there.
+    Whole(Option<Bytes>, Option<Box<HeaderMap>>),
+    Failed(BoxError),
+    /// Nobody reads it, and nothing stores it.
+    Unwanted,
+}
+
 /// So many frames in a row are read without letting others run.
 const BURST: u32 = 32;
 
@@ -72,12 +82,24 @@ impl Fill {
     }
 
     /// Finishes what is over already.
-    pub(crate) async fn finish_empty(self) {
+    pub(crate) async fn finish_empty(&mut self) {
         self.finish(None, None).await;
     }
 
     /// Reads `body` as fast as somebody wants it.
-    pub(crate) async fn run<B>(mut self, mut body: Pin<&mut B>)
+    pub(crate) async fn run<B>(&mut self, body: Pin<&mut B>)
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        match self.read(body).await {
+            End::Whole(last, trailers) => self.finish(last, trailers).await,
+            End::Failed(error) => self.log.fail(error),
+            End::Unwanted => {}
+        }
+    }
+
+    async fn read<B>(&mut self, mut body: Pin<&mut B>) -> End
     where
         B: Body<Data = Bytes>,
         B::Error: Into<BoxError>,
@@ -86,7 +108,7 @@ impl Fill {
         loop {
             let has_waited = self.demand().await;
             if self.recorder.is_none() && !self.log.is_read() {
-                return;
+                return End::Unwanted;
             }
             burst = if has_waited { 0 } else { burst + 1 };
             if burst >= BURST {
@@ -95,23 +117,23 @@ impl Fill {
             }
             let frame = match self.next(body.as_mut()).await {
                 Some(Ok(frame)) => Some(frame),
-                Some(Err(error)) => return self.log.fail(error),
+                Some(Err(error)) => return End::Failed(error),
                 None => None,
             };
             let Some(frame) = frame else {
                 return match self.is_short() {
-                    true => self.log.fail(Box::new(WrongLength)),
-                    false => self.finish(None, None).await,
+                    true => End::Failed(Box::new(WrongLength)),
+                    false => End::Whole(None, None),
                 };
             };
             let data = match frame.into_data() {
                 Ok(data) => data,
-                Err(_) if self.is_short() => return self.log.fail(Box::new(WrongLength)),
-                Err(frame) => return self.finish(None, Some(frame)).await,
+                Err(_) if self.is_short() => return End::Failed(Box::new(WrongLength)),
+                Err(frame) => return End::Whole(None, frame.into_trailers().ok().map(Box::new)),
             };
             self.seen = self.seen.saturating_add(data.len() as u64);
             if self.length.is_some_and(|length| self.seen > length) {
-                return self.log.fail(Box::new(WrongLength));
+                return End::Failed(Box::new(WrongLength));
             }
             if let Some(recorder) = &mut self.recorder
                 && !recorder.write(data.clone())
@@ -124,7 +146,7 @@ impl Fill {
                 None => is_last,
             };
             if is_whole {
-                return self.finish(Some(data), None).await;
+                return End::Whole(Some(data), None);
             }
             let is_kept_whole = self.log.write(data);
             if !is_kept_whole && self.is_buffered {
@@ -208,17 +230,19 @@ impl Fill {
     }
 
     /// The last bytes reach the readers when the store has them all, or is given up.
-    async fn finish(self, last: Option<Bytes>, trailers: Option<Frame<Bytes>>) {
-        let trailers = trailers.and_then(|frame| frame.into_trailers().ok());
-        if let Some(recorder) = self.recorder {
-            let Means { clock, executor, store_timeout, pending, .. } = &self.means;
-            let owned = trailers.as_ref().map(|trailers| owned_fields(trailers, 0));
-            recorder.finish(owned, clock, &**executor, *store_timeout, pending).await;
+    async fn finish(&mut self, last: Option<Bytes>, trailers: Option<Box<HeaderMap>>) {
+        if let Some(mut recorder) = self.recorder.take() {
+            let owned = trailers.as_ref().map(|trailers| Box::new(owned_fields(trailers)));
+            recorder.end(owned);
+            if poll_fn(|cx| Poll::Ready(recorder.go_on(cx))).await {
+                let Means { clock, executor, store_timeout, pending, .. } = &self.means;
+                Box::pin(recorder.hand_over(clock, &**executor, *store_timeout, pending)).await;
+            }
         }
         if let Some(last) = last {
             self.log.write(last);
         }
-        self.log.finish(trailers);
+        self.log.finish(trailers.map(|trailers| *trailers));
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
 #[non_exhaustive]
 pub enum Disconnect {
     /// It goes on in the background, so that the next client finds it stored. Without an executor
-    /// it ends.
+    /// it ends, and so does what will not be stored.
     #[default]
     Finish,
     /// It ends, and nothing is stored.

@@ -163,6 +163,7 @@ mod fill;
 mod flight;
 mod future;
 mod handle;
+mod hashed;
 mod inflight;
 mod layer;
 mod log;

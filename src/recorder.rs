@@ -1,6 +1,7 @@
 use std::{
     collections::VecDeque,
     future::poll_fn,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
@@ -24,12 +25,15 @@ use crate::{
 /// future carries it over, polled by whoever reads.
 pub(crate) struct Recorder {
     queue: Arc<Queue>,
-    pump: BoxFuture,
+    pump: Pump,
     room: u64,
     /// Since when the readers wait for the store, and what wakes them.
     waiting: Option<(Timestamp, Option<BoxFuture>)>,
     waited: Duration,
 }
+
+/// An error means that nothing is stored, which is all that there is to do about it.
+type Pump = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// A store that is so many bytes behind is waited for,
 const MAX_LAG: u64 = 4 << 20;
@@ -48,12 +52,7 @@ impl Recorder {
     ) -> Self {
         let queue = Arc::new(Queue::default());
         let room = manager.max_entry_bytes();
-        let events = queue.clone();
-        let pump = Box::pin(async move {
-            // An error means that nothing is stored, which is all that there is to do about it.
-            let _: Result<(), Error> =
-                pump(manager, (placement, head), tagging, fetching, events).await;
-        });
+        let pump = Box::pin(pump(manager, (placement, head), tagging, fetching, queue.clone()));
         Self { queue, pump, room, waiting: None, waited: Duration::ZERO }
     }
 
@@ -92,30 +91,27 @@ impl Recorder {
         Poll::Ready(is_room)
     }
 
-    /// States the end, and waits until the store has it, or the executor has taken over, or `patience` is over.
-    pub(crate) async fn finish(
+    /// States the end. The store has to [go on](Self::go_on) to hear of it.
+    pub(crate) fn end(&mut self, trailers: Option<Box<HeaderMap>>) {
+        self.queue.push(Event::End(trailers));
+    }
+
+    /// Lets the executor write the rest. Without one that does, waits until the store has it, or
+    /// `patience` is over.
+    pub(crate) async fn hand_over(
         self,
-        trailers: Option<HeaderMap>,
         clock: &Arc<dyn Clock>,
         executor: &dyn Executor,
         patience: Duration,
         pending: &Pending,
     ) {
-        self.queue.push(Event::End(trailers));
-        let mut pump = self.pump;
-        if poll_fn(|cx| Poll::Ready(pump.as_mut().poll(cx).is_ready())).await {
-            return;
-        }
+        let pump = self.pump;
         let limit = clock.clone();
         let entered = Arc::new(pending.enter());
         let accepted = entered.clone();
         let task = async move {
             let _accepted = accepted;
-            let write = async {
-                pump.await;
-                Ok(())
-            };
-            let _ = within(&*limit, WRITE_TIMEOUT, write).await;
+            let _ = within(&*limit, WRITE_TIMEOUT, pump).await;
         };
         if let Err(task) = executor.execute(Box::pin(task)) {
             // Whoever reads writes it, and may be who waits for all that is pending.
@@ -149,6 +145,7 @@ async fn pump<M: CacheManager>(
             }
             Event::End(_) if !admission.admits(&own) => return Err(Error::refused()),
             Event::End(trailers) => {
+                let trailers = trailers.map(|trailers| *trailers);
                 match tagging {
                     Some(tagging) => writer.finish_with(tagging.finish(own), trailers).await?,
                     None => {
@@ -166,7 +163,8 @@ async fn pump<M: CacheManager>(
 
 enum Event {
     Chunk(Bytes),
-    End(Option<HeaderMap>),
+    // Boxed: seldom there, and large beside a chunk.
+    End(Option<Box<HeaderMap>>),
 }
 
 #[derive(Default)]

@@ -12,7 +12,7 @@ use tower_service::Service;
 use crate::{
     BoxError, CacheBody,
     body::size_of_body,
-    exchange::{self, Answer, Exchange, Known, Refreshment, Since},
+    exchange::{self, Answer, Ask, Exchange, Known, Refreshment, Since},
     future::ResponseFuture,
     policy::{Begin, CacheStatus},
     shared::Core,
@@ -101,6 +101,14 @@ where
                         }
                         None => ResponseFuture::ready(stale),
                     };
+                }
+                Answer::Ask(Ask { fetch, .. })
+                    if fetch.keeps_nothing() && !core.purges.inflight().is_asked(fetch.key()) =>
+                {
+                    let request = Request::from_parts(head, body);
+                    let (core, inner) = (core.clone(), self.inner.clone());
+                    let asking = exchange::ask_alone(core, inner, request, fetch, since);
+                    return ResponseFuture::boxed(asking);
                 }
                 Answer::Ask(ask) => Known::Miss(ask),
             },

@@ -276,8 +276,11 @@ impl Seats {
 
     #[must_use = "not to be dropped under the lock"]
     fn give_up(&mut self, number: usize) -> Option<Waker> {
-        self.free.push(number);
         self.taken -= 1;
+        // When the last one leaves, nobody comes any more.
+        if self.taken > 0 {
+            self.free.push(number);
+        }
         self.wakers.get_mut(number)?.take()
     }
 }

@@ -19,7 +19,8 @@ where
     if request.method() == Method::CONNECT {
         return Ok(plain(StatusCode::NOT_IMPLEMENTED, "This proxy opens no tunnels.\n"));
     }
-    let asked = format!("{} {}", request.method(), request.uri());
+    // Put into words only where it has failed.
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     match cached.call(request).await {
         // Nobody asked it to: `Upgrade` is not passed on.
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -27,7 +28,7 @@ where
         }
         Ok(response) => Ok(response.map(Either::Left)),
         Err(error) => {
-            eprintln!("{asked}: {}", super::args::chain(&error));
+            eprintln!("{method} {uri}: {}", super::args::chain(&error));
             Ok(plain(StatusCode::BAD_GATEWAY, "The origin could not be asked.\n"))
         }
     }

@@ -1,5 +1,7 @@
 //! What a proxy does to messages on their way (RFC 9110 §7.6).
 
+use std::sync::Arc;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, header,
     uri::{Authority, Scheme},
@@ -10,13 +12,16 @@ use hyper_util::client::legacy::{Client, Error, connect::HttpConnector};
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const VIA: HeaderValue = HeaderValue::from_static("1.1 larder");
 
-/// Asks `origin` what the client asked for.
+/// A client, and the origin that it asks. Shared, since the service that does is cloned for each request.
+pub type Origin = Arc<(Client<HttpConnector, Incoming>, Authority)>;
+
+/// Asks the origin what the client asked for.
 pub async fn forward(
-    client: Client<HttpConnector, Incoming>,
-    origin: Authority,
+    origin: Origin,
     mut request: Request<Incoming>,
 ) -> Result<Response<Incoming>, Error> {
-    address(&mut request, &origin);
+    let (client, authority) = &*origin;
+    address(&mut request, authority);
     strip(request.headers_mut());
     request.headers_mut().append(header::VIA, VIA);
     let mut response = client.request(request).await?;

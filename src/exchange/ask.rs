@@ -34,10 +34,10 @@ use crate::{
 pub(super) enum Brought<ResB> {
     Ready(Box<Response<CacheBody<ResB>>>),
     /// A response that is being stored; the reader is to be seated.
-    Filling(Box<Filling>),
+    Begun(Box<Begun>),
 }
 
-pub(super) struct Filling {
+pub(super) struct Begun {
     head: response::Parts,
     cursor: Cursor,
     wants_body: bool,
@@ -90,8 +90,8 @@ pub(super) fn seat<ResB>(
 ) -> Response<CacheBody<ResB>> {
     match brought {
         Brought::Ready(response) => *response,
-        Brought::Filling(filling) => {
-            let Filling { head, cursor, wants_body, status } = *filling;
+        Brought::Begun(begun) => {
+            let Begun { head, cursor, wants_body, status } = *begun;
             let reader = Reader::new(cursor, Some(passenger));
             let body = match wants_body {
                 true => CacheBody::filling(reader, status),
@@ -111,8 +111,10 @@ pub(super) struct Report<ResB, E> {
 }
 
 /// Asks the origin, and does with its answer what the policy says.
+///
+/// What comes seldom, or only when the origin has answered, is boxed: all else waits with it.
 pub(super) async fn ask<S, M, ReqB, ResB>(
-    exchange: Exchange<S, M, ReqB>,
+    exchange: Box<Exchange<S, M, ReqB>>,
     report: Report<ResB, S::Error>,
 ) where
     S: Service<Request<ReqB>, Response = Response<ResB>> + Clone + Send + 'static,
@@ -125,12 +127,17 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
 {
     let Report { fetching, board, slot } = report;
     let pilot = Pilot::new(board.clone());
-    let Exchange { core, mut inner, request, known, mut since } = exchange;
+    let Exchange { core, mut inner, request, known, mut since } = *exchange;
     let (mut head, body) = request.into_parts();
     let Ask { fetch, found } = match known {
-        Known::Miss(ask) => ask,
+        Known::Miss(ask) => {
+            if head.headers.is_empty() {
+                ask.fetch.restore(&mut head.headers);
+            }
+            ask
+        }
         Known::Nothing(lookup) => {
-            let found = find(&core, &lookup, &head).await;
+            let found = Box::pin(find(&core, &lookup, &head)).await;
             since.hear(&core);
             match answer(&core, lookup, &mut head, found) {
                 Answer::Ask(ask) => ask,
@@ -145,7 +152,8 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
                     let request = Request::from_parts(head, body);
                     let since = Since::now(&core);
                     let refresh = Refreshment { core, inner, request, since, refresh };
-                    return slot.put(Ok(Brought::response(refresh.run(response).await)));
+                    let response = Box::pin(refresh.run(response)).await;
+                    return slot.put(Ok(Brought::response(response)));
                 }
             }
         }
@@ -195,16 +203,19 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
         }
     };
     if fetch.clears_origin(&head) {
-        clear_origin(&core, fetch.key()).await;
+        Box::pin(clear_origin(&core, fetch.key())).await;
     }
     let (answered, secret) = (head.status, core.manager.secret());
     match fetch.on_response(&mut head, &size_of_body(&body), now, since.purges, secret) {
         Outcome::Store(store) => {
             let report = Report { fetching, board, slot };
-            store_and_send(core, head, body, store, pilot, report).await;
+            if let Some(filling) = Filling::begin(core, head, body, store, pilot, report) {
+                Box::pin(filling.run()).await;
+            }
         }
         Outcome::Freshen { update, serve } => {
-            let is_done = freshen(&core, &found, serve.index, update, fetching).await;
+            let freshening = freshen(&core, &found, serve.index, update, fetching);
+            let is_done = Box::pin(freshening).await;
             pilot.land(if is_done { Landing::LookAgain } else { Landing::Alone });
             slot.put(Ok(Brought::response(send_stored(&core, serve, found))));
         }
@@ -219,7 +230,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
             fetching.is_not_shared(lapse, now);
             pilot.land(if is_failure { Landing::Failed(Some(answered)) } else { Landing::Alone });
             if let Some(index) = drop {
-                remove(&core, &found, index).await;
+                Box::pin(remove(&core, &found, index)).await;
             }
             let response = Response::from_parts(head, body);
             slot.put(Ok(Brought::response(pass(&core.emit, response, wants_body, status))));
@@ -227,86 +238,111 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
     }
 }
 
-pub(super) async fn store_and_send<M, ResB, E>(
+/// A response that is being stored, and sent as it comes.
+pub(super) struct Filling<M, ResB, E> {
     core: Arc<Core<M>>,
-    mut head: response::Parts,
+    fill: Fill,
     body: ResB,
-    store: Store,
+    log: Log,
+    landing: Landing,
     pilot: Pilot,
-    report: Report<ResB, E>,
-) where
+    slot: Bringer<Result<Brought<ResB>, E>>,
+    begun: Box<Begun>,
+    is_seldom_read: bool,
+}
+
+impl<M, ResB, E> Filling<M, ResB, E>
+where
     ResB: Body<Data = Bytes>,
     ResB::Error: Into<BoxError>,
     M: CacheManager,
 {
-    let Report { fetching, board, slot } = report;
-    let (status, length) = (store.status(), store.length());
-    let (room, is_buffered) = (core.manager.max_entry_bytes(), core.manager.is_in_memory());
-    let unfit = if length.is_some_and(|length| length > room) {
-        Some(Reason::TooLarge)
-    } else {
-        (!core.budget.has_room(length.unwrap_or_default())).then_some(Reason::Overload)
-    };
-    if let Some(reason) = unfit {
-        pilot.land(Landing::Alone);
-        let response = Response::from_parts(head, body);
-        let response = pass(&core.emit, response, store.wants_body(), status.detailed(reason));
-        return slot.put(Ok(Brought::response(response)));
+    /// `None`: it cannot be stored, and is brought as it is.
+    pub(super) fn begin(
+        core: Arc<Core<M>>,
+        mut head: response::Parts,
+        body: ResB,
+        store: Store,
+        pilot: Pilot,
+        report: Report<ResB, E>,
+    ) -> Option<Self> {
+        let Report { fetching, board, slot } = report;
+        let (status, length) = (store.status(), store.length());
+        let (room, is_buffered) = (core.manager.max_entry_bytes(), core.manager.is_in_memory());
+        let unfit = if length.is_some_and(|length| length > room) {
+            Some(Reason::TooLarge)
+        } else {
+            (!core.budget.has_room(length.unwrap_or_default())).then_some(Reason::Overload)
+        };
+        if let Some(reason) = unfit {
+            pilot.land(Landing::Alone);
+            let response = Response::from_parts(head, body);
+            let response = pass(&core.emit, response, store.wants_body(), status.detailed(reason));
+            slot.put(Ok(Brought::response(response)));
+            return None;
+        }
+        let is_wanted = core.uses.admits(fetching.key());
+        let status = if is_wanted { status } else { status.detailed(Reason::FewUses) };
+        core.emit.emit(&mut head, status);
+        let keep = if is_buffered { room } else { core.waits.kept_bytes };
+        let log = Log::new(board.bell(), core.budget.clone(), length, keep);
+        // Before anybody else can close it.
+        let cursor = log.read()?;
+        let landing = if store.is_reusable() {
+            let running = store.running();
+            fetching.is_shared(running.names(), running.variant());
+            Landing::Shared(Arc::new(Sharing { running, log: log.clone() }))
+        } else {
+            fetching.is_not_shared(Lapse::ForOne, core.clock.now());
+            Landing::Alone
+        };
+        let announces_trailers = store.announces_trailers();
+        let is_seldom_read = store.is_seldom_read();
+        let (wants_body, tagging) = (store.wants_body(), store.tagging());
+        let (placement, stored) = store.into_parts();
+        let recorder = Recorder::new(core.manager.clone(), placement, stored, tagging, fetching);
+        let (writer, means) = (Writer::new(log.clone()), core.means());
+        let mut fill = Fill::new(writer, recorder, is_buffered, length, announces_trailers, means);
+        if !is_wanted {
+            fill.give_up_storing();
+        }
+        board.record(log.clone());
+        let begun = Box::new(Begun { head, cursor, wants_body, status });
+        Some(Self { core, fill, body, log, landing, pilot, slot, begun, is_seldom_read })
     }
-    let is_wanted = core.uses.admits(fetching.key());
-    let status = if is_wanted { status } else { status.detailed(Reason::FewUses) };
-    core.emit.emit(&mut head, status);
-    let keep = if is_buffered { room } else { core.waits.kept_bytes };
-    let log = Log::new(board.bell(), core.budget.clone(), length, keep);
-    // Before anybody else can close it.
-    let Some(cursor) = log.read() else { return };
-    let landing = if store.is_reusable() {
-        let running = store.running();
-        fetching.is_shared(running.names(), running.variant());
-        Landing::Shared(Arc::new(Sharing { running, log: log.clone() }))
-    } else {
-        fetching.is_not_shared(Lapse::ForOne, core.clock.now());
-        Landing::Alone
-    };
-    let wants_body = store.wants_body();
-    let (announces_trailers, is_seldom_read) = (store.announces_trailers(), store.is_seldom_read());
-    let tagging = store.tagging();
-    let (placement, stored) = store.into_parts();
-    let recorder = Recorder::new(core.manager.clone(), placement, stored, tagging, fetching);
-    let writer = Writer::new(log.clone());
-    let mut fill =
-        Fill::new(writer, recorder, is_buffered, length, announces_trailers, core.means());
-    if !is_wanted {
-        fill.give_up_storing();
-    }
-    board.record(log.clone());
-    let filling = Filling { head, cursor, wants_body, status };
-    let brought = Ok(Brought::Filling(Box::new(filling)));
-    if fill.is_over(&body) {
-        fill.finish_empty().await;
-        pilot.land(landing);
-        return slot.put(brought);
-    }
-    pilot.land(landing);
-    let mut filling = pin!(async {
-        fill.run(pin!(body)).await;
-        Ok(())
-    });
-    if is_seldom_read {
-        log.want_all(true);
-        // Late or not, the client gets it all.
-        let read = core.within(filling.as_mut()).await;
-        log.want_all(false);
-        if read.is_ok() {
+
+    /// Lands, and carries the body to its end.
+    pub(super) async fn run(self) {
+        let Self { core, mut fill, body, log, landing, pilot, slot, begun, is_seldom_read } = self;
+        let brought = Ok(Brought::Begun(begun));
+        if fill.is_over(&body) {
+            fill.finish_empty().await;
+            pilot.land(landing);
             return slot.put(brought);
         }
+        pilot.land(landing);
+        let body = pin!(body);
+        let mut filling = pin!(fill.run(body));
+        if is_seldom_read {
+            log.want_all(true);
+            let reading = async {
+                filling.as_mut().await;
+                Ok(())
+            };
+            // Late or not, the client gets it all.
+            let read = Box::pin(core.within(reading)).await;
+            log.want_all(false);
+            if read.is_ok() {
+                return slot.put(brought);
+            }
+        }
+        slot.put(brought);
+        filling.await;
     }
-    slot.put(brought);
-    let _ = filling.await;
 }
 
 /// Takes out all of an origin, before anybody hears of what has said so.
-async fn clear_origin<M: CacheManager>(core: &Arc<Core<M>>, key: &CacheKey) {
+pub(super) async fn clear_origin<M: CacheManager>(core: &Arc<Core<M>>, key: &CacheKey) {
     core.purges.append(Purge::host_of(key));
     // Where that fails it holds until the next start.
     let _ = core.within(core.purges.sync()).await;

@@ -22,7 +22,7 @@ use crate::{
     clock::{BoxFuture, Clock},
     flight::{Flight, Landing, Passenger, Sharing},
     inflight::{Asker, Entered, Fetching, Rechecks},
-    policy::{Content, Failure, Fetch, Join, NameSet, Reason, Role, Timestamp},
+    policy::{Content, Failure, Fetch, Join, NameSet, Reason, Role, Timestamp, own},
     purge::Verdict,
     shared::Core,
     storage::CacheManager,
@@ -88,6 +88,7 @@ where
                 }
                 Entered::Waiting(id, passenger) => {
                     seen.waiting.push((id, passenger));
+                    self.let_go();
                     self.wait(&mut seen).await
                 }
             };
@@ -132,6 +133,14 @@ where
             .enter(&asker, || Flight::prepare(core.executor.clone(), core.waits.disconnect, now))
     }
 
+    /// Keeps nothing of its connection's read buffer, which is many times larger than what it has of it.
+    fn let_go(&mut self) {
+        match &self.known {
+            Known::Nothing(_) => own(&mut self.request),
+            Known::Miss(Ask { fetch, .. }) => fetch.let_go(&mut self.request),
+        }
+    }
+
     /// Asks, for itself and for whoever waits.
     async fn lead(
         self: Box<Self>,
@@ -141,7 +150,7 @@ where
         let slot = Slot::new();
         let flight = passenger.flight();
         let report = Report { fetching, board: flight.board().clone(), slot: slot.bringer() };
-        flight.begin(Box::pin(ask(*self, report)));
+        flight.begin(Box::pin(ask(self, report)));
         let brought = passenger.wait(|| slot.take()).await?;
         Ok(seat(brought, passenger))
     }

@@ -1,6 +1,7 @@
 //! The way of a request through the cache, read downwards: what is stored, what others are asking
 //! for, the origin. What to do is the policy's to say; here it is done.
 
+mod alone;
 mod answer;
 mod ask;
 mod collapse;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use http::{Request, Response, request};
 
 pub(crate) use self::{
+    alone::ask_alone,
     answer::{Answer, answer, pass},
     refresh::Refreshment,
     write::write_through,

@@ -82,7 +82,7 @@ where
         let (core, limit) = (core.clone(), core.waits.refresh_timeout);
         let request = Request::from_parts(head, body);
         let known = Known::Miss(Ask { fetch, found });
-        let exchange = Exchange { core: core.clone(), inner, request, known, since };
+        let exchange = Box::new(Exchange { core: core.clone(), inner, request, known, since });
         let board = passenger.flight().board().clone();
         let report = Report { fetching, board, slot: Slot::new().bringer() };
         passenger.flight().begin(Box::pin(ask::<_, _, _, ResB>(exchange, report)));

@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::{
     Answered,
-    ask::{Brought, Report, Slot, seat, store_and_send},
+    ask::{Brought, Filling, Report, Slot, seat},
     pass,
 };
 use crate::{
@@ -105,7 +105,9 @@ where
     let board = flight.board().clone();
     let pilot = Pilot::new(board.clone());
     let report = Report { fetching, board, slot: slot.bringer() };
-    flight.begin(Box::pin(store_and_send(core, head, body, store, pilot, report)));
+    if let Some(filling) = Filling::begin(core, head, body, store, pilot, report) {
+        flight.begin(Box::pin(filling.run()));
+    }
     let brought = passenger.wait(|| slot.take()).await?;
     Ok(seat(brought, passenger))
 }

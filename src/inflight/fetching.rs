@@ -4,6 +4,7 @@ use http::Extensions;
 
 use super::table::{Inflight, Shard};
 use crate::{
+    hashed::Hashed,
     policy::{CacheKey, NameSet, Timestamp, VariantKey},
     positions::Place,
     sync::Ordering,
@@ -29,8 +30,7 @@ pub(crate) enum Lapse {
 /// A fetch on its way. Leaves the table when it is dropped.
 pub(crate) struct Fetching {
     pub(super) inflight: Arc<Inflight>,
-    pub(super) key: CacheKey,
-    pub(super) hash: u64,
+    pub(super) key: Hashed,
     pub(super) id: u64,
     /// How many invalidations there had been.
     pub(super) seen: u64,
@@ -56,7 +56,7 @@ impl Fetching {
     /// Marks all others that are on their way to the same resource, as
     /// [`Inflight::invalidate`] does, and not this one.
     pub(crate) fn invalidate_others(&mut self) {
-        let unlisted = match self.inflight.shard(self.hash).groups.get_mut(&self.key) {
+        let unlisted = match self.inflight.shard(&self.key).groups.get_mut(&self.key) {
             Some(group) => {
                 // Whoever was marked before stays marked.
                 self.seen += u64::from(self.seen == group.invalidations);
@@ -71,26 +71,26 @@ impl Fetching {
     /// Marks what is asked for by `request`, so that a cache that it comes to further inside does not
     /// wait for it.
     pub(crate) fn mark(&self, request: &mut Extensions) {
-        request.insert(Within(self.inflight.clone(), self.key.clone()));
+        request.insert(Within(self.inflight.clone(), self.key.key().clone()));
     }
 
     /// The resource that is asked for.
     pub(crate) fn key(&self) -> &CacheKey {
-        &self.key
+        self.key.key()
     }
 
     /// Whether an unsafe request has come since this fetch began.
     pub(crate) fn is_invalidated(&self) -> bool {
-        let shard = self.inflight.shard(self.hash);
+        let shard = self.inflight.shard(&self.key);
         shard.groups.get(&self.key).is_none_or(|group| group.invalidations != self.seen)
     }
 
     /// It turned out to be for this variant, and anybody may share it who selects it.
     pub(crate) fn is_shared(&self, names: &NameSet, variant: &VariantKey) {
-        let mut shard = self.inflight.shard(self.hash);
+        let mut shard = self.inflight.shard(&self.key);
         let Shard { groups, memo, refreshes, .. } = &mut *shard;
-        memo.forget(self.hash);
-        refreshes.forget(self.hash);
+        memo.forget(self.key.hash());
+        refreshes.forget(self.key.hash());
         if let Some(group) = groups.get_mut(&self.key) {
             group.names = Some(names.clone());
             if let Some(listed) = group.flights.iter_mut().find(|listed| listed.id == self.id) {
@@ -101,16 +101,16 @@ impl Fetching {
 
     /// It turned out to be for nobody else: for a while nobody waits for the likes of it.
     pub(crate) fn is_not_shared(&self, lapse: Lapse, now: Timestamp) {
-        let mut shard = self.inflight.shard(self.hash);
+        let mut shard = self.inflight.shard(&self.key);
         if self.kind == Kind::Refresh && lapse == Lapse::Failed {
-            shard.refreshes.back_off(self.hash, now, FAILED, MAX_BACK_OFF);
+            shard.refreshes.back_off(self.key.hash(), now, FAILED, MAX_BACK_OFF);
         }
         if self.kind != Kind::Unlisted {
             let how_long = match lapse {
                 Lapse::ForOne => FOR_ONE,
                 Lapse::Failed => FAILED,
             };
-            shard.memo.remember(self.hash, now, how_long);
+            shard.memo.remember(self.key.hash(), now, how_long);
         }
     }
 }
@@ -118,8 +118,8 @@ impl Fetching {
 impl Drop for Fetching {
     fn drop(&mut self) {
         let ended = self.inflight.ended.fetch_add(1, Ordering::AcqRel) + 1;
-        let mut shard = self.inflight.shard(self.hash);
-        shard.ended.note(self.hash, ended);
+        let mut shard = self.inflight.shard(&self.key);
+        shard.ended.note(self.key.hash(), ended);
         let mut unlisted = None;
         if let Some(group) = shard.groups.get_mut(&self.key) {
             group.fetches -= 1;

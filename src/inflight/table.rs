@@ -1,9 +1,4 @@
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-    time::Duration,
-};
+use std::{hash::RandomState, sync::Arc, time::Duration};
 
 use http::Extensions;
 
@@ -14,6 +9,7 @@ use super::{
 };
 use crate::{
     flight::Passenger,
+    hashed::{Hashed, Map},
     memo::{Latest, Memo},
     policy::{CacheKey, Role},
     positions::Positions,
@@ -36,7 +32,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 pub(super) struct Shard {
-    pub(super) groups: HashMap<CacheKey, Group>,
+    pub(super) groups: Map<Group>,
     /// What nobody waits for.
     pub(super) memo: Memo,
     /// What is not refreshed for a while.
@@ -75,21 +71,28 @@ impl Inflight {
         self.ended.load(Ordering::Acquire)
     }
 
+    /// Whether anybody asks for `key` whom others may wait for.
+    pub(crate) fn is_asked(&self, key: &CacheKey) -> bool {
+        let key = Hashed::new(&self.hasher, key);
+        self.shard(&key).groups.get(&key).is_some_and(|group| !group.flights.is_empty())
+    }
+
     /// Enters somebody who is about to ask: as one of those who wait, or as one who asks.
     pub(crate) fn enter(
         self: &Arc<Self>,
         asker: &Asker<'_>,
         begin: impl FnOnce() -> Passenger,
     ) -> Entered {
-        let hash = self.hasher.hash_one(asker.key);
-        let mut shard = self.shard(hash);
+        let key = Hashed::new(&self.hasher, asker.key);
+        let hash = key.hash();
+        let mut shard = self.shard(&key);
         let Shard { groups, memo, ended, .. } = &mut *shard;
         let mut role = asker.role;
         if memo.is_known(hash, asker.now) {
             role = Role::Alone;
         }
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let group = groups.get(asker.key);
+        let group = groups.get(&key);
         let names = group.and_then(|group| group.names.clone()).or_else(|| asker.names.clone());
         let variant = names.as_ref().map(asker.variant);
         if let Some(group) = group.filter(|_| role != Role::Alone) {
@@ -109,15 +112,15 @@ impl Inflight {
             return Entered::LookAgain;
         }
         let kind = if role == Role::Either { Kind::Listed } else { Kind::Unlisted };
-        let group = groups.entry(asker.key.clone()).or_default();
+        let group = groups.entry(key.clone()).or_default();
         if group.names.is_none() {
             group.names = names;
         }
         let passenger = begin();
         let seen = group.begin(kind, id, &passenger, variant);
-        let (key, place) = (asker.key.clone(), self.positions.enter(asker.began));
+        let place = self.positions.enter(asker.began);
         let inflight = self.clone();
-        let fetching = Fetching { inflight, key, hash, id, seen, kind, _place: place };
+        let fetching = Fetching { inflight, key, id, seen, kind, _place: place };
         Entered::Asking(fetching, passenger)
     }
 
@@ -127,11 +130,12 @@ impl Inflight {
         asker: &Asker<'_>,
         begin: impl FnOnce() -> Passenger,
     ) -> Option<(Fetching, Passenger)> {
-        let hash = self.hasher.hash_one(asker.key);
-        let mut shard = self.shard(hash);
+        let key = Hashed::new(&self.hasher, asker.key);
+        let hash = key.hash();
+        let mut shard = self.shard(&key);
         let Shard { groups, refreshes, ended, .. } = &mut *shard;
         let variant = asker.names.as_ref().map(asker.variant);
-        let is_under_way = groups.get(asker.key).and_then(|group| {
+        let is_under_way = groups.get(&key).and_then(|group| {
             group.flights.iter().find(|listed| !listed.is_other(variant.as_ref()))
         });
         if is_under_way.is_some()
@@ -141,32 +145,32 @@ impl Inflight {
             return None;
         }
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let group = groups.entry(asker.key.clone()).or_default();
+        let group = groups.entry(key.clone()).or_default();
         let passenger = begin();
-        let (kind, key) = (Kind::Refresh, asker.key.clone());
+        let kind = Kind::Refresh;
         let seen = group.begin(kind, id, &passenger, variant);
         let (inflight, place) = (self.clone(), self.positions.enter(asker.began));
-        Some((Fetching { inflight, key, hash, id, seen, kind, _place: place }, passenger))
+        Some((Fetching { inflight, key, id, seen, kind, _place: place }, passenger))
     }
 
     /// Enters a request that writes, and whose response may be stored; nobody waits for it.
     /// It came when the purge log was where it `began`.
     pub(crate) fn enter_write(self: &Arc<Self>, key: &CacheKey, began: u64) -> Fetching {
-        let hash = self.hasher.hash_one(key);
-        let mut shard = self.shard(hash);
+        let key = Hashed::new(&self.hasher, key);
+        let mut shard = self.shard(&key);
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let group = shard.groups.entry(key.clone()).or_default();
         group.fetches += 1;
         let (kind, seen) = (Kind::Unlisted, group.invalidations);
         let (inflight, place) = (self.clone(), self.positions.enter(began));
-        Fetching { inflight, key: key.clone(), hash, id, seen, kind, _place: place }
+        Fetching { inflight, key, id, seen, kind, _place: place }
     }
 
     /// Marks the fetches that are on their way: what they bring may be older than the change that
     /// an unsafe request has just made. Nobody waits for them from now on.
     pub(crate) fn invalidate(&self, key: &CacheKey) {
-        let hash = self.hasher.hash_one(key);
-        let unlisted = match self.shard(hash).groups.get_mut(key) {
+        let key = Hashed::new(&self.hasher, key);
+        let unlisted = match self.shard(&key).groups.get_mut(&key) {
             Some(group) => {
                 group.invalidations += 1;
                 std::mem::take(&mut group.flights)
@@ -177,8 +181,8 @@ impl Inflight {
         drop(unlisted);
     }
 
-    pub(super) fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
-        lock(&self.shards[(hash as usize) % SHARDS])
+    pub(super) fn shard(&self, key: &Hashed) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[key.part(SHARDS)])
     }
 
     /// All of its locks.

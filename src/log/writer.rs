@@ -85,11 +85,11 @@ impl Writer {
         lock(&self.0.0.state).is_unrecorded = true;
     }
 
-    pub(crate) fn finish(self, trailers: Option<HeaderMap>) {
+    pub(crate) fn finish(&self, trailers: Option<HeaderMap>) {
         self.over(Over::Whole(trailers));
     }
 
-    pub(crate) fn fail(self, error: BoxError) {
+    pub(crate) fn fail(&self, error: BoxError) {
         self.over(Over::Failed(Arc::new(error)));
     }
 
@@ -101,6 +101,8 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.over(Over::Failed(Arc::new(Box::new(Aborted))));
+        if lock(&self.0.0.state).over.is_none() {
+            self.over(Over::Failed(Arc::new(Box::new(Aborted))));
+        }
     }
 }

@@ -30,9 +30,25 @@ pub(crate) fn parse(text: &[u8], now: SystemTime) -> Option<SystemTime> {
 
 /// RFC 9110 §5.6.7: `at` as an IMF-fixdate; times that have none become the nearest that has.
 pub(crate) fn format(at: SystemTime) -> HeaderValue {
-    let seconds = since_epoch(at);
-    let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
-    HeaderValue::try_from(text)
+    let days = since_epoch(at).cast_signed() / DAY;
+    let Civil { year, month, day, second_of_day } = Civil::of(at);
+    let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+    // The first day was a Thursday.
+    text[..3].copy_from_slice(DAYS[((days + 3) % 7) as usize].as_bytes());
+    text[8..11].copy_from_slice(MONTHS[(month - 1) as usize % 12].as_bytes());
+    let pairs = [
+        (5, day),
+        (12, year / 100),
+        (14, year % 100),
+        (17, second_of_day / 3600),
+        (20, second_of_day / 60 % 60),
+        (23, second_of_day % 60),
+    ];
+    for (at, number) in pairs {
+        text[at] = b'0' + (number / 10) as u8;
+        text[at + 1] = b'0' + (number % 10) as u8;
+    }
+    HeaderValue::from_bytes(&text)
         .unwrap_or_else(|_| HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
 }
 
@@ -286,6 +302,7 @@ mod tests {
             assert_eq!(civil.seconds(), i64::try_from(seconds).ok(), "{day}");
             if day % 101 == 0 {
                 let text = format(at(seconds));
+                assert_eq!(text, httpdate::fmt_http_date(at(seconds)));
                 assert_eq!(parse(text.as_bytes(), at(NOW)), Some(at(seconds)), "{text:?}");
             }
         }

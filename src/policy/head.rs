@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
 
 use super::{
     age::{Timestamp, current_age},
@@ -312,28 +312,46 @@ pub(super) fn storable_fields(
 }
 
 /// The fields of a stored head: owned, with a slot for `Age`.
-fn pack(headers: HeaderMap) -> HeaderMap {
-    // Two more: `Age`, and a `Content-Length` that may come at commit.
-    let mut packed = owned_fields(&headers, 2);
-    packed.insert(header::AGE, HeaderValue::from_static("0"));
-    packed
+fn pack(mut headers: HeaderMap) -> HeaderMap {
+    own_values(&mut headers);
+    headers.insert(header::AGE, HeaderValue::from_static("0"));
+    headers
 }
 
 /// Copies all values into one buffer of exact size: what came from a connection holds on to its
-/// read buffer, many times the size of the values. Leaves room for `more` fields.
-pub(crate) fn owned_fields(headers: &HeaderMap, more: usize) -> HeaderMap {
+/// read buffer, many times the size of the values.
+fn own_values(headers: &mut HeaderMap) {
     let text = headers.values().map(HeaderValue::len).sum();
     let mut buffer = Vec::with_capacity(text);
     for value in headers.values() {
         buffer.extend_from_slice(value.as_bytes());
     }
     let mut buffer = Bytes::from(buffer);
-    let mut packed = HeaderMap::try_with_capacity(headers.keys_len() + more).unwrap_or_default();
-    for (name, value) in headers {
+    for value in headers.values_mut() {
         let shared = buffer.split_to(value.len());
         let mut own = HeaderValue::from_maybe_shared(shared).unwrap_or_else(|_| value.clone());
         own.set_sensitive(value.is_sensitive());
-        packed.append(name, own);
+        *value = own;
     }
-    packed
+}
+
+/// A copy that owns its values.
+pub(crate) fn owned_fields(headers: &HeaderMap) -> HeaderMap {
+    let mut own = headers.clone();
+    own_values(&mut own);
+    own
+}
+
+/// Makes a request own its fields and its target.
+pub(crate) fn own<B>(request: &mut Request<B>) {
+    own_values(request.headers_mut());
+    own_target(request.uri_mut());
+}
+
+pub(super) fn own_target(uri: &mut Uri) {
+    if let Ok(own) = Uri::from_maybe_shared(Bytes::from(uri.to_string()))
+        && own == *uri
+    {
+        *uri = own;
+    }
 }

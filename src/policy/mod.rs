@@ -88,7 +88,7 @@ mod targeted;
 mod validation;
 mod variants;
 
-pub(crate) use self::head::owned_fields;
+pub(crate) use self::head::{own, owned_fields};
 #[cfg(feature = "codec")]
 pub(crate) use self::labels::{Labels, Texts};
 #[cfg(feature = "reqwest")]

@@ -1,6 +1,6 @@
 //! Variants that a request does not select, and what they are still good for (RFC 9111 §4.1, §4.3.1).
 
-use http::{HeaderMap, HeaderValue, header, request};
+use http::{HeaderMap, HeaderValue, header};
 
 use super::{
     CacheMode, Lookup, StoredResponse,
@@ -77,13 +77,13 @@ fn tag_of(headers: &HeaderMap) -> Option<EntityTag<'_>> {
 }
 
 /// Asks which of these is still good (RFC 9110 §13.1.2).
-pub(super) fn set_conditions(request: &mut request::Parts, others: &[Candidate]) {
+pub(super) fn set_conditions(request: &mut HeaderMap, others: &[Candidate]) {
     let tags = others.iter().filter_map(|other| other.response.head().headers().get(header::ETAG));
     let tags: Vec<&[u8]> = tags.map(HeaderValue::as_bytes).collect();
     if let Ok(list) = HeaderValue::from_bytes(&tags.join(&b", "[..]))
         && !tags.is_empty()
     {
-        request.headers.insert(header::IF_NONE_MATCH, list);
+        request.insert(header::IF_NONE_MATCH, list);
     }
 }
 

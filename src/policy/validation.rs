@@ -1,4 +1,4 @@
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request, response};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request, response};
 use http_body::SizeHint;
 
 use super::{
@@ -7,7 +7,7 @@ use super::{
     age::Timestamp,
     clearing, date, explain, fields,
     freshening::Place,
-    head::Asked,
+    head::{Asked, own_target, owned_fields},
     index::{Placement, VariantBound},
     others,
     reuse::{Candidate, seconds},
@@ -163,19 +163,18 @@ impl Fetch {
         others: Vec<Candidate>,
         now: Timestamp,
     ) -> Self {
-        let as_it_came = request.headers.clone();
+        // A request is answered long after its connection could have used the buffer again.
+        let as_it_came = owned_fields(&request.headers);
         let is_head = lookup.is_head && !lookup.policy.rules.head_as_get;
         if lookup.is_head && !is_head {
             request.method = Method::GET;
-            // Which meant nothing (RFC 9110 §14.2), and now would.
-            request.headers.remove(header::RANGE);
-            request.headers.remove(header::IF_RANGE);
+            remove_range(&mut request.headers);
         }
         let candidate = candidate.map(|candidate| Candidate {
             is_asked_about: set_conditions(&mut request.headers, &candidate),
             ..candidate
         });
-        others::set_conditions(request, &others);
+        others::set_conditions(&mut request.headers, &others);
         if candidate.is_some() || !others.is_empty() {
             lookup.policy.rules.trail.note(Rule::Validation, || {
                 let sent = explain::show(&request.headers, &CONDITIONS);
@@ -209,9 +208,51 @@ impl Fetch {
         clearing::clears(&self.0.lookup.policy.rules, &self.0.lookup.key, &head.headers)
     }
 
+    /// Takes from `request` what holds on to its connection's read buffer, for as long as it waits
+    /// for others.
+    pub(crate) fn let_go<B>(&self, request: &mut Request<B>) {
+        *request.headers_mut() = HeaderMap::new();
+        own_target(request.uri_mut());
+    }
+
+    /// Puts the fields back that a request has let go.
+    pub(crate) fn restore(&self, request: &mut HeaderMap) {
+        let Asking { lookup, request: as_it_came, candidate, others, .. } = &*self.0;
+        request.clone_from(as_it_came);
+        if lookup.is_head && lookup.policy.rules.head_as_get {
+            remove_range(request);
+        }
+        if let Some(candidate) = candidate {
+            set_conditions(request, candidate);
+        }
+        others::set_conditions(request, others);
+    }
+
     /// Why the request is forwarded.
     pub fn reason(&self) -> Reason {
         self.0.reason
+    }
+
+    /// Whether its response is neither stored nor compared with what is.
+    pub(crate) fn keeps_nothing(&self) -> bool {
+        let Asking { lookup, is_head, candidate, others, .. } = &*self.0;
+        (lookup.directives.no_store || *is_head) && candidate.is_none() && others.is_empty()
+    }
+
+    /// The third question where [nothing is kept](Self::keeps_nothing): how the response came about.
+    pub(crate) fn on_unkept_response(
+        self,
+        head: &mut response::Parts,
+        size: &SizeHint,
+        now: Timestamp,
+        began: u64,
+        secret: &Secret,
+    ) -> CacheStatus {
+        let forwarded = CacheStatus::forwarded(self.reason());
+        match self.on_response(head, size, now, began, secret) {
+            Outcome::Pass { status, .. } => status,
+            Outcome::Store(_) | Outcome::Freshen { .. } | Outcome::ServeStale(_) => forwarded,
+        }
     }
 
     /// The third question: what to do with the origin's response.
@@ -297,7 +338,8 @@ impl Asking {
         let (length, Storable { head: stored, names }) =
             self.storable(head, size, asked, cached)?;
         if date::field(&head.headers, &header::DATE, now).is_none() {
-            head.headers.insert(header::DATE, date::format(now));
+            let date = stored.headers().get(header::DATE).cloned();
+            head.headers.insert(header::DATE, date.unwrap_or_else(|| date::format(now)));
         }
         let selecting = self.lookup.selecting(&self.request, secret);
         let facts = stored.facts();
@@ -390,6 +432,12 @@ impl Asking {
 }
 
 const CONDITIONS: [header::HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+
+/// What meant nothing with HEAD (RFC 9110 §14.2), and would with GET.
+fn remove_range(headers: &mut HeaderMap) {
+    headers.remove(header::RANGE);
+    headers.remove(header::IF_RANGE);
+}
 
 /// Puts the stored validators in place of the client's own (RFC 9111 §4.3.1). `false`: there are
 /// none, and the client's stay.

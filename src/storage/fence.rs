@@ -1,12 +1,14 @@
 use std::{
-    collections::HashMap,
     fmt,
-    hash::{BuildHasher, RandomState},
+    hash::RandomState,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::Error;
-use crate::policy::CacheKey;
+use crate::{
+    hashed::{Hashed, Map},
+    policy::CacheKey,
+};
 
 /// Refuses whoever was writing a resource when it was deleted, and lets one change of a resource
 /// happen at a time: promises 2 to 4 of the [contract](super), for a store that changes only in this
@@ -49,7 +51,7 @@ struct Shared {
     hasher: RandomState,
 }
 
-type Part = HashMap<CacheKey, Writing>;
+type Part = Map<Writing>;
 
 /// The writers of one resource: how many, and how often it was deleted under them.
 #[derive(Default)]
@@ -70,24 +72,26 @@ impl Fences {
     /// A place among those who are writing the resource. Dropped, it is given back.
     #[must_use]
     pub fn enter(&self, key: &CacheKey) -> Ticket {
-        let mut part = self.shared.lock(key);
+        let key = self.shared.hashed(key);
+        let mut part = self.shared.lock(&key);
         let writing = part.entry(key.clone()).or_default();
         writing.writers += 1;
         let fence = writing.fence;
         drop(part);
-        Ticket { fences: self.clone(), key: key.clone(), fence }
+        Ticket { fences: self.clone(), key, fence }
     }
 
     /// Does `change` while nothing else changes the resource.
     pub fn change<T>(&self, key: &CacheKey, change: impl FnOnce() -> T) -> T {
-        let _part = self.shared.lock(key);
+        let _part = self.shared.lock(&self.shared.hashed(key));
         change()
     }
 
     /// The same for `delete`, and refuses whoever is writing the resource.
     pub fn delete<T>(&self, key: &CacheKey, delete: impl FnOnce() -> T) -> T {
-        let mut part = self.shared.lock(key);
-        if let Some(writing) = part.get_mut(key) {
+        let key = self.shared.hashed(key);
+        let mut part = self.shared.lock(&key);
+        if let Some(writing) = part.get_mut(&key) {
             writing.fence += 1;
         }
         delete()
@@ -116,8 +120,12 @@ impl fmt::Debug for Fences {
 }
 
 impl Shared {
-    fn lock(&self, key: &CacheKey) -> MutexGuard<'_, Part> {
-        lock(&self.parts[self.hasher.hash_one(key) as usize % PARTS])
+    fn hashed(&self, key: &CacheKey) -> Hashed {
+        Hashed::new(&self.hasher, key)
+    }
+
+    fn lock(&self, key: &Hashed) -> MutexGuard<'_, Part> {
+        lock(&self.parts[key.part(PARTS)])
     }
 }
 
@@ -128,7 +136,7 @@ fn lock(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
 /// A writer's place in [`Fences`].
 pub struct Ticket {
     fences: Fences,
-    key: CacheKey,
+    key: Hashed,
     fence: u64,
 }
 
@@ -183,7 +191,7 @@ impl Drop for Ticket {
 
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Ticket").field("key", self.key.key()).finish_non_exhaustive()
     }
 }
 

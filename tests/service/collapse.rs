@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::Full;
 use larder::{
     CacheBody, CacheManager, Disconnect, MemoryManager, NoExecutor, Policy, Uncollapsed,
@@ -192,6 +192,76 @@ async fn what_may_not_be_shared_releases_all_who_wait() {
         let calls = cache.origin.calls();
         let _later: Vec<_> = (0..10).map(|n| begin(&cache, user(n))).collect();
         assert_eq!(cache.origin.calls(), calls + 1, "tried again: {cache_control}");
+    }
+}
+
+/// Target and fields are slices of the connection's read buffer: whoever waits has copies of them, so
+/// that a thousand who wait do not hold a thousand buffers. Released, it asks as it came.
+#[tokio::test]
+async fn whoever_waits_holds_no_buffer_of_its_connection() {
+    struct Buffer(&'static str, #[expect(dead_code)] Arc<()>);
+    impl AsRef<[u8]> for Buffer {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_bytes()
+        }
+    }
+    for (spy, is_stored) in [(Spy::new(), false), (Spy::new(), true), (Spy::waiting(), false)] {
+        let (cache, gate) = gated(cache_over(spy.clone(), Policy::shared()), |request| {
+            let is_filling = request.headers().contains_key("x-fill");
+            let cache_control = if is_filling { "max-age=1" } else { "private" };
+            Ok(ok().cache_control(cache_control).header("etag", "\"1\"").text("hello"))
+        });
+        if is_stored {
+            gate.open(1);
+            cache.get_with("/?a", &[("x-fill", "1")]).await;
+            cache.clock.set_secs(10);
+        }
+        spy.breaks(Call::Get, Fault::Wait);
+        let leader = begin(&cache, get("/?a"));
+        let held = Arc::new(());
+        let slice = |text| Bytes::from_owner(Buffer(text, held.clone()));
+        let mut request = get("/");
+        *request.uri_mut() = Uri::from_maybe_shared(slice("http://a.example/?a")).unwrap();
+        for (name, text) in [("x-own", "mine"), ("accept", "text/html")] {
+            let value = HeaderValue::from_maybe_shared(slice(text)).unwrap();
+            request.headers_mut().insert(name, value);
+        }
+        assert_eq!(Arc::strong_count(&held), 4);
+        let mut follower = begin(&cache, request);
+        assert_eq!(Arc::strong_count(&held), 1, "stored: {is_stored}");
+        gate.open(1);
+        assert_eq!(end(leader).await.text(), "hello");
+        let calls = cache.origin.calls();
+        // Once for the store, where that has to be waited for.
+        (0..2).for_each(|_| assert!(now_or_never(follower.as_mut()).is_none()));
+        assert_eq!(cache.origin.calls(), calls + 1);
+        let asked = cache.origin.last();
+        assert_eq!((asked.path(), asked.field("x-own")), ("/?a", Some("mine")));
+        assert_eq!(asked.field("accept"), Some("text/html"));
+        assert_eq!(asked.field("if-none-match"), is_stored.then_some("\"1\""));
+    }
+}
+
+/// What is stored for nobody is finished for nobody: it ends with the one who asked, where a request
+/// whose answer may be stored goes on.
+#[tokio::test]
+async fn what_will_not_be_stored_ends_with_the_one_who_asked() {
+    for (name, goes_on) in [("x-any", true), ("cache-control", false)] {
+        let (at_origin, reply) = (Arc::new(()), ok().cache_control("max-age=60").text("hello"));
+        let (cache, held) = (cache(Policy::shared()), at_origin.clone());
+        let mut reply = Some(reply);
+        cache.origin.on_later(move |_| {
+            let (held, reply) = (held.clone(), reply.take().unwrap());
+            async move {
+                tokio::task::yield_now().await;
+                drop(held);
+                Ok(reply)
+            }
+        });
+        let asking = begin(&cache, with(get("/"), &[(name, "no-store")]));
+        assert_eq!(Arc::strong_count(&at_origin), 3, "the origin is at work");
+        drop(asking);
+        assert_eq!(Arc::strong_count(&at_origin), 2 + usize::from(goes_on), "{name}");
     }
 }
 
