@@ -77,6 +77,7 @@ mod reason;
 mod refresh;
 mod request;
 mod reuse;
+mod served;
 mod stale;
 mod status;
 mod storing;
@@ -111,6 +112,7 @@ pub use self::{
     refresh::{Failure, Refresh},
     request::{Begin, Lookup},
     reuse::{Decision, Serve, Stored},
+    served::Served,
     status::CacheStatus,
     validation::{Fetch, Outcome, Store, Update},
     variants::{NameSet, Secret, VariantId, VariantKey},
