@@ -1,14 +1,16 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::{Uri, request};
+use http::{HeaderName, Uri, request};
 use tower_layer::Layer;
 
 use crate::{
     CacheHandle, CacheService, Clock, Disconnect, Executor, Policy, SystemClock,
     background::{Background, Counted, Limits},
+    emit::Emit,
     log::Budget,
+    observe::{Event, Observer},
     pending::Pending,
-    shared::{Core, Emit, Waits},
+    shared::{Core, Waits},
     storage::CacheManager,
 };
 
@@ -123,9 +125,83 @@ impl<M: CacheManager> CacheLayer<M> {
         self.core(|core| core.policy = core.policy.clone().target(target))
     }
 
-    /// Appends a `Cache-Status` member called `name` to each response (RFC 9211). Default: none.
+    /// Appends a `Cache-Status` member called `name` to each response, behind those of the caches
+    /// further inside (RFC 9211). A name that is not a token is sent as a string. Default: none.
+    ///
+    /// Who may see it can learn what others have asked for: [`tell_if`](Self::tell_if) and
+    /// [`tell_with_secret`](Self::tell_with_secret) say to whom it is sent.
     pub fn cache_status_header(self, name: impl Into<String>) -> Self {
         self.core(|core| core.emit.header = Some(name.into().into()))
+    }
+
+    /// Whether the `Cache-Status` member has a `key` (RFC 9211 §2.7): the URL under which the
+    /// request was looked up, and nothing of its namespace, partition and fields. Default: `false`,
+    /// since it tells how keys are made (§6 there).
+    pub fn cache_status_key(self, emit: bool) -> Self {
+        self.core(|core| core.emit.has_key = emit)
+    }
+
+    /// Whether each response gets an `X-Cache` field, for tools that know no better: `HIT` for what
+    /// came from the store, `STALE` where that was stale, else `MISS`. It takes the place of one that
+    /// came from further inside. Default: `false`.
+    pub fn x_cache_header(self, emit: bool) -> Self {
+        self.core(|core| core.emit.x_cache = emit)
+    }
+
+    /// Sends `Cache-Status` and `X-Cache` only to requests for which this says so. Default: to all.
+    ///
+    /// ```
+    /// # use larder::{CacheLayer, MemoryManager};
+    /// #[derive(Clone)]
+    /// struct Staff;
+    ///
+    /// let cache = CacheLayer::new(MemoryManager::new(64 << 20))
+    ///     .cache_status_header("larder")
+    ///     .tell_if(|head| head.extensions.get::<Staff>().is_some());
+    /// ```
+    pub fn tell_if(
+        self,
+        is_told: impl Fn(&request::Parts) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.core(|core| core.emit.only_if = Some(Arc::new(is_told)))
+    }
+
+    /// Sends `Cache-Status` and `X-Cache` only to requests whose `field` has the value `secret`,
+    /// compared in a time that does not depend on where they differ. It takes the place of
+    /// [`tell_if`](Self::tell_if).
+    ///
+    /// ```
+    /// # use larder::{CacheLayer, MemoryManager};
+    /// use http::HeaderName;
+    ///
+    /// # let token = String::new();
+    /// let cache = CacheLayer::new(MemoryManager::new(64 << 20))
+    ///     .cache_status_header("larder")
+    ///     .tell_with_secret(HeaderName::from_static("x-debug"), token);
+    /// ```
+    pub fn tell_with_secret(self, field: HeaderName, secret: impl AsRef<[u8]>) -> Self {
+        let secret = blake3::hash(secret.as_ref());
+        self.tell_if(move |head| {
+            head.headers.get(&field).is_some_and(|value| blake3::hash(value.as_bytes()) == secret)
+        })
+    }
+
+    /// Has `observer` hear what happens in this layer and its clones, and which purges there are in
+    /// its store. Called again, both hear.
+    pub fn observer(self, observer: impl Observer) -> Self {
+        let observer: Arc<dyn Observer> = Arc::new(observer);
+        let hearing = Arc::downgrade(&observer);
+        self.core.purges.on_event(move |event| {
+            let observer = hearing.upgrade();
+            observer.is_some_and(|observer| {
+                observer.observe(&Event::Purge(event));
+                true
+            })
+        });
+        self.core(|core| {
+            core.emit.witness.begin_at(core.manager.usage());
+            core.emit.witness.add(observer);
+        })
     }
 
     /// Whether each response gets its [`CacheStatus`](crate::CacheStatus) as an extension. Default: `false`;

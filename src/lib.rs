@@ -156,6 +156,7 @@ mod background;
 mod body;
 mod clock;
 mod copying;
+mod emit;
 mod error;
 mod exchange;
 mod executor;
@@ -169,6 +170,7 @@ mod log;
 mod memo;
 #[cfg(test)]
 mod models;
+pub mod observe;
 mod pending;
 pub mod policy;
 mod positions;
@@ -183,6 +185,7 @@ pub mod storage;
 mod sweep;
 mod sync;
 mod task;
+mod witness;
 
 #[cfg(feature = "tokio")]
 pub use self::executor::TokioExecutor;
@@ -201,6 +204,7 @@ pub use self::{
     future::ResponseFuture,
     handle::{CacheHandle, Cursor, Inspected, Inspection, List, Listed, Page},
     layer::CacheLayer,
+    observe::Observer,
     policy::{CacheKey, CacheMode, CacheStatus, Cached, Policy, Private, Uncollapsed},
     purge::{Purge, PurgeEvent, PurgeLog, PurgeRecord, PurgeStream, Purged},
     service::CacheService,

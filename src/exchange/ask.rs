@@ -23,10 +23,12 @@ use crate::{
     flight::{Board, Landing, Passenger, Pilot, Sharing},
     inflight::{Fetching, Lapse},
     log::{Cursor, Log, Writer},
+    observe::{Event, Operation},
     policy::{CacheStatus, Failure, Outcome, Reason, Store, StoredHead, Update},
     recorder::Recorder,
     shared::Core,
     storage::{CacheManager, Found},
+    witness::Asking,
 };
 
 /// What a flight brings to the one who asked.
@@ -138,6 +140,8 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
         }
     };
     let is_head = head.method == Method::HEAD;
+    let (witness, is_refresh) = (&core.emit.witness, fetching.is_refresh());
+    let origin = Asking::begin(witness, &core.clock, Some(fetch.key()), fetch.reason(), is_refresh);
     let asked = {
         fetching.mark(&mut head.extensions);
         let request = Request::from_parts(head, body);
@@ -147,7 +151,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
         });
         let mut patience = fetch.patience().map(|after| (after, core.clock.now(), None));
         poll_fn(|cx| {
-            if let Poll::Ready(asked) = asking.as_mut().poll(cx) {
+            if let Poll::Ready(asked) = origin.poll(|| asking.as_mut().poll(cx)) {
                 return Poll::Ready(asked);
             }
             if let Some((after, began, timer)) = &mut patience {
@@ -168,6 +172,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
         .await
     };
     let now = core.clock.now();
+    origin.answered(asked.as_ref().ok().map(Response::status));
     let (mut head, body) = match asked {
         Ok(response) => response.into_parts(),
         Err(error) => {
@@ -185,7 +190,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
     match fetch.on_response(&mut head, &size_of_body(&body), now, since.purges, secret) {
         Outcome::Store(store) => {
             let report = Report { fetching, board, slot };
-            store_and_send(core, head, body, store, pilot, report).await;
+            origin.run(store_and_send(core, head, body, store, pilot, report)).await;
         }
         Outcome::Freshen { update, serve } => {
             let is_done = freshen(&core, &found, serve.index, update, fetching).await;
@@ -205,15 +210,16 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
             if let Some(index) = drop {
                 remove(&core, &found, index).await;
             }
+            core.emit.witness.is_not_stored(status);
             let response = Response::from_parts(head, body);
-            slot.put(Ok(Brought::response(pass(&core.emit, response, is_head, status))));
+            slot.put(Ok(Brought::response(pass(response, is_head, status))));
         }
     }
 }
 
 pub(super) async fn store_and_send<M, ResB, E>(
     core: Arc<Core<M>>,
-    mut head: response::Parts,
+    head: response::Parts,
     body: ResB,
     store: Store,
     pilot: Pilot,
@@ -233,11 +239,11 @@ pub(super) async fn store_and_send<M, ResB, E>(
     };
     if let Some(reason) = unfit {
         pilot.land(Landing::Alone);
+        core.tell(&Event::NotStored { reason });
         let response = Response::from_parts(head, body);
-        let response = pass(&core.emit, response, false, status.detailed(reason));
+        let response = pass(response, false, status.detailed(reason));
         return slot.put(Ok(Brought::response(response)));
     }
-    core.emit.emit(&mut head, status);
     let keep = if is_buffered { room } else { core.waits.kept_bytes };
     let log = Log::new(board.bell(), core.budget.clone(), length, keep);
     // Before anybody else can close it.
@@ -252,7 +258,8 @@ pub(super) async fn store_and_send<M, ResB, E>(
     };
     let (announces_trailers, is_seldom_read) = (store.announces_trailers(), store.is_seldom_read());
     let (placement, stored) = store.into_parts();
-    let recorder = Recorder::new(core.manager.clone(), placement, stored, fetching);
+    let (manager, witness) = (core.manager.clone(), core.emit.witness.clone());
+    let recorder = Recorder::new(manager, placement, stored, fetching, witness);
     let writer = Writer::new(log.clone());
     let fill = Fill::new(writer, recorder, is_buffered, length, announces_trailers, core.means());
     board.record(log.clone());
@@ -270,7 +277,7 @@ pub(super) async fn store_and_send<M, ResB, E>(
     if is_seldom_read {
         log.want_all(true);
         // Late or not, the client gets it all.
-        let read = core.within(filling.as_mut()).await;
+        let read = core.no_longer(filling.as_mut()).await;
         log.want_all(false);
         if read.is_ok() {
             return slot.put(brought);
@@ -293,23 +300,26 @@ async fn freshen<M: CacheManager>(
     let admits = |head: &StoredHead| admission.admits_again(entry.response().head(), head);
     let is_done = match update {
         Update::Remove => {
-            let _ = core.within(core.manager.remove(&entry)).await;
+            let _ = core.within(Operation::Remove, core.manager.remove(&entry)).await;
             false
         }
         Update::Replace(head) if admits(&head) => {
             let (is_reusable, began) = (head.is_reusable(), head.began());
-            let updated = core.within(core.manager.update(&entry, head)).await;
+            let updated = core.manager.update(&entry, head);
+            let updated = core.within(Operation::Update, updated).await;
             if admission.has_missed_again(entry.response().head(), began) {
-                let _ = core.within(core.manager.delete(admission.key())).await;
+                let deleted = core.manager.delete(admission.key());
+                let _ = core.within(Operation::Delete, deleted).await;
             }
             is_reusable && updated.is_ok_and(|is_updated| is_updated)
         }
         Update::Copy(placement, head) if admits(&head) => {
-            let _ = core.within(core.manager.update(&entry, head.clone())).await;
+            let updated = core.manager.update(&entry, head.clone());
+            let _ = core.within(Operation::Update, updated).await;
             return copy(core, entry, placement, head, admission).await;
         }
         Update::Move(placement, head) if admits(&head) => {
-            let _ = core.within(core.manager.remove(&entry)).await;
+            let _ = core.within(Operation::Remove, core.manager.remove(&entry)).await;
             return copy(core, entry, placement, head, admission).await;
         }
         Update::Keep | Update::Replace(_) | Update::Copy(..) | Update::Move(..) => false,
@@ -323,6 +333,6 @@ async fn freshen<M: CacheManager>(
 async fn remove<M: CacheManager>(core: &Core<M>, found: &Found<M::Handle>, index: usize) {
     if let Some(entry) = found.clone().into_entry(index) {
         // An outdated entry that stays is stale, and will be asked about again.
-        let _ = core.within(core.manager.remove(&entry)).await;
+        let _ = core.within(Operation::Remove, core.manager.remove(&entry)).await;
     }
 }

@@ -108,7 +108,7 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 31] = [
+const ORDER: [&str; 36] = [
     "policy",
     "error",
     "sync",
@@ -125,12 +125,17 @@ const ORDER: [&str; 31] = [
     "purge",
     "admission",
     "storage",
-    "sweep",
+    "observe",
+    "metrics",
+    "trace",
     "stats",
+    "witness",
+    "sweep",
     "recorder",
     "fill",
     "background",
     "body",
+    "emit",
     "shared",
     "copying",
     "exchange",

@@ -99,6 +99,7 @@ impl Commit {
         }
         for id in evicted {
             let _ = store.unlink(resource.variant(generation, id));
+            store.records.variant_evicted();
         }
         temporary.place(&store.directory.path(name)).map_err(failed)?;
         store.records.insert(name, bytes, share);
@@ -121,6 +122,7 @@ fn allow_share(
     }
     let others = store.records.share_without(resource, name);
     if others.saturating_add(bytes) > store.options.max_bytes / 4 {
+        store.records.variant_refused();
         return Err(Error::refused());
     }
     Ok(Some(resource))
