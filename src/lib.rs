@@ -168,6 +168,8 @@ mod inflight;
 mod layer;
 mod log;
 mod memo;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(test)]
 mod models;
 pub mod observe;
@@ -185,16 +187,22 @@ pub mod storage;
 mod sweep;
 mod sync;
 mod task;
+#[cfg(feature = "tracing")]
+pub mod trace;
 mod witness;
 
 #[cfg(feature = "tokio")]
 pub use self::executor::TokioExecutor;
+#[cfg(feature = "metrics")]
+pub use self::metrics::MetricsObserver;
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestService;
 #[cfg(feature = "disk")]
 pub use self::storage::DiskManager;
 #[cfg(feature = "memory")]
 pub use self::storage::MemoryManager;
+#[cfg(feature = "tracing")]
+pub use self::trace::TracingObserver;
 pub use self::{
     body::CacheBody,
     clock::{BoxFuture, Clock, SystemClock},
