@@ -8,6 +8,8 @@ mod support;
 mod basics;
 #[path = "service/bodies.rs"]
 mod bodies;
+#[path = "service/cache_status.rs"]
+mod cache_status;
 #[path = "service/collapse.rs"]
 mod collapse;
 #[path = "service/conditions.rs"]
@@ -44,6 +46,8 @@ mod key;
 mod mixed;
 #[path = "service/modes.rs"]
 mod modes;
+#[path = "service/observing.rs"]
+mod observing;
 #[path = "service/posting.rs"]
 mod posting;
 #[path = "service/purging.rs"]
