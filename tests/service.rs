@@ -46,6 +46,9 @@ mod key;
 mod mixed;
 #[path = "service/modes.rs"]
 mod modes;
+#[cfg(feature = "metrics")]
+#[path = "service/numbers.rs"]
+mod numbers;
 #[path = "service/observing.rs"]
 mod observing;
 #[path = "service/posting.rs"]
@@ -72,6 +75,9 @@ mod sharing;
 mod slow_store;
 #[path = "service/soft.rs"]
 mod soft;
+#[cfg(feature = "tracing")]
+#[path = "service/spans.rs"]
+mod spans;
 #[path = "service/spy.rs"]
 mod spy;
 #[path = "service/stale.rs"]
