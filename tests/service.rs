@@ -51,6 +51,8 @@ mod modes;
 mod numbers;
 #[path = "service/observing.rs"]
 mod observing;
+#[path = "service/outdating.rs"]
+mod outdating;
 #[path = "service/posting.rs"]
 mod posting;
 #[path = "service/purging.rs"]
