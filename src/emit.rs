@@ -105,8 +105,9 @@ impl Emit {
         key: Option<&str>,
         response: &mut Response<CacheBody<B>>,
     ) {
-        let member = self.header.as_deref().and_then(|name| status.to_member_of(name, key));
-        if let Some(member) = member {
+        // An answer of our own is no other cache's and no origin's (RFC 9211 §2).
+        let name = self.header.as_deref().filter(|_| served != Served::Generated);
+        if let Some(member) = name.and_then(|name| status.to_member_of(name, key)) {
             response.headers_mut().append(CACHE_STATUS, member);
         }
         if self.x_cache {

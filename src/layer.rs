@@ -126,7 +126,8 @@ impl<M: CacheManager> CacheLayer<M> {
     }
 
     /// Appends a `Cache-Status` member called `name` to each response, behind those of the caches
-    /// further inside (RFC 9211). A name that is not a token is sent as a string. Default: none.
+    /// further inside (RFC 9211). A name that is not a token is sent as a string. A 504 of the cache's own
+    /// has none (§2 there). Default: none.
     ///
     /// Who may see it can learn what others have asked for: [`tell_if`](Self::tell_if) and
     /// [`tell_with_secret`](Self::tell_with_secret) say to whom it is sent.

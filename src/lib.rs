@@ -83,7 +83,10 @@
 //! - A store that fails is a miss, and never a failed request. Errors are those of the inner
 //!   service.
 //! - [`CacheBody::status`] says what happened and why; [`CacheLayer::cache_status_header`] tells the
-//!   client (RFC 9211).
+//!   client (RFC 9211), or only [those who may know](CacheLayer::tell_if).
+//! - An [`Observer`] hears every decision, from the same reasons: for numbers (`MetricsObserver`), for
+//!   traces (`TracingObserver`), for whatever else; see [`observe`]. [`CacheHandle::stats`] counts
+//!   without one.
 //! - [`CacheHandle::purge`] takes out a URL or one of its variants, what carries a tag, a cache group,
 //!   what lies below a URL, a host, a namespace, what a closure selects, or everything; for good, or
 //!   [softly](Purge::soft). It returns at once, whatever the number of entries, and what is on its
@@ -142,6 +145,8 @@
 //! | `tokio` | yes | `TokioExecutor`, and time limits that wake up by themselves |
 //! | `reqwest` | no | `ReqwestService`; no TLS is chosen for you |
 //! | `disk` | no | `DiskManager`, a store that survives restarts; Unix only |
+//! | `metrics` | no | `MetricsObserver`: counters and histograms of the `metrics` facade, with a recipe for Prometheus |
+//! | `tracing` | no | `TracingObserver`: events, and a span for each request to the origin |
 //! | `test-suite` | no | `storage_suite!`, the cases that every store must pass |
 //!
 //! The crate has no `unsafe` code. It needs Rust 1.89.

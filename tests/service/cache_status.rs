@@ -129,7 +129,8 @@ async fn each_reason_to_forward_has_its_word() {
     let member = ours(&cache.get("/no-cache").await);
     assert_eq!(member.get("fwd"), Some(&token("stale")));
     let none = cache.get_with("/none", &[("cache-control", "only-if-cached")]).await;
-    says(&none, &[("detail", word("only-if-cached"))]);
+    assert_eq!((none.status.as_u16(), none.field("cache-status")), (504, None), "it is our own");
+    assert_eq!(none.cache.to_string(), "detail=only-if-cached", "code is told");
 }
 
 /// Scenario 4.13, RFC 9211 §2: we come last, behind all that came with the response; a name is a
