@@ -204,7 +204,7 @@ fn beside_a_sweeper(count: usize) {
     let handle = cache.0.handle();
     let site = || Purge::host("a.example");
     let (mut quiet, mut walking) = (Vec::new(), Vec::new());
-    let mut walk = |purge: Purge, cache: &mut Cache| {
+    let walk = |purge: Purge, cache: &mut Cache| {
         let (purged, is_over) = (now(handle.purge(purge)).unwrap(), AtomicBool::new(false));
         thread::scope(|scope| {
             scope.spawn(|| {

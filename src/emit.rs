@@ -24,6 +24,8 @@ pub(crate) struct Emit {
     /// Which requests are told.
     pub(crate) only_if: Option<Arc<Predicate>>,
     pub(crate) witness: Witness,
+    /// Whether anything of a request has to be known for it: all that a hit asks where nothing has.
+    keeps_accounts: bool,
 }
 
 pub(crate) type Predicate = dyn Fn(&request::Parts) -> bool + Send + Sync;
@@ -46,28 +48,36 @@ struct Watch {
 }
 
 impl Emit {
+    /// Has changed.
+    pub(crate) fn settle(&mut self) {
+        self.keeps_accounts =
+            self.only_if.is_some() || self.has_key || self.witness.observer().is_some();
+    }
+
     /// Whatever is to be known of a request beside its answer; nothing, unless somebody has asked for
     /// it.
+    #[inline]
     pub(crate) fn open(
         &self,
         request: &request::Parts,
         clock: &Arc<dyn Clock>,
     ) -> Option<Box<Account>> {
-        let is_observed = self.witness.observer().is_some();
-        if self.only_if.is_none() && !self.has_key && !is_observed {
-            return None;
-        }
+        self.keeps_accounts.then(|| self.account(request, clock))
+    }
+
+    fn account(&self, request: &request::Parts, clock: &Arc<dyn Clock>) -> Box<Account> {
         let is_told = self.only_if.as_ref().is_none_or(|is_told| is_told(request));
-        let watch = is_observed.then(|| Watch {
+        let watch = self.witness.observer().map(|_| Watch {
             witness: self.witness.clone(),
             clock: clock.clone(),
             began: clock.now(),
             is_over: false,
         });
-        Some(Box::new(Account { is_told, key: None, watch }))
+        Box::new(Account { is_told, key: None, watch })
     }
 
     /// What it is looked up under.
+    #[inline]
     pub(crate) fn look_up(&self, account: &mut Option<Box<Account>>, key: &CacheKey) {
         if let Some(account) = account.as_mut().filter(|account| self.has_key && account.is_told) {
             account.key = Some(key.to_url().into());
@@ -98,6 +108,7 @@ impl Emit {
         }
     }
 
+    #[inline]
     fn write<B>(
         &self,
         status: CacheStatus,
@@ -107,7 +118,7 @@ impl Emit {
     ) {
         // An answer of our own is no other cache's and no origin's (RFC 9211 §2).
         let name = self.header.as_deref().filter(|_| served != Served::Generated);
-        if let Some(member) = name.and_then(|name| status.to_member_of(name, key)) {
+        if let Some(member) = name.and_then(|name| status.member(name, key)) {
             response.headers_mut().append(CACHE_STATUS, member);
         }
         if self.x_cache {
@@ -124,7 +135,7 @@ impl fmt::Debug for Emit {
 
 impl Account {
     /// The inner service has failed, and so has the request.
-    pub(crate) fn fail(mut self: Box<Self>) {
+    pub(crate) fn fail(&mut self) {
         if let Some(watch) = &mut self.watch {
             watch.end(|took| Event::Failed { took });
         }

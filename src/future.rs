@@ -2,6 +2,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -57,7 +58,7 @@ struct Passing {
 
 /// Where an answer is told.
 pub(crate) struct Exit {
-    pub(crate) emit: Emit,
+    pub(crate) emit: Arc<Emit>,
     pub(crate) account: Option<Box<Account>>,
 }
 
@@ -66,7 +67,7 @@ impl Exit {
         let Self { emit, account } = self;
         match &mut answered {
             Ok(response) => emit.close(account, response),
-            Err(_) => account.into_iter().for_each(Account::fail),
+            Err(_) => account.into_iter().for_each(|mut account| account.fail()),
         }
         answered
     }

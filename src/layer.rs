@@ -92,7 +92,7 @@ impl<M: CacheManager> CacheLayer<M> {
                 manager,
                 clock: Arc::new(SystemClock),
                 executor: Arc::new(Counted::new(executor, background.clone())),
-                emit: Emit::default(),
+                emit: Arc::default(),
                 store_timeout: Duration::from_millis(50),
                 waits: Waits::default(),
                 budget: Arc::new(Budget::new(64 << 20)),
@@ -132,21 +132,21 @@ impl<M: CacheManager> CacheLayer<M> {
     /// Who may see it can learn what others have asked for: [`tell_if`](Self::tell_if) and
     /// [`tell_with_secret`](Self::tell_with_secret) say to whom it is sent.
     pub fn cache_status_header(self, name: impl Into<String>) -> Self {
-        self.core(|core| core.emit.header = Some(name.into().into()))
+        self.emit(|emit| emit.header = Some(name.into().into()))
     }
 
     /// Whether the `Cache-Status` member has a `key` (RFC 9211 §2.7): the URL under which the
     /// request was looked up, and nothing of its namespace, partition and fields. Default: `false`,
     /// since it tells how keys are made (§6 there).
-    pub fn cache_status_key(self, emit: bool) -> Self {
-        self.core(|core| core.emit.has_key = emit)
+    pub fn cache_status_key(self, is_sent: bool) -> Self {
+        self.emit(|emit| emit.has_key = is_sent)
     }
 
     /// Whether each response gets an `X-Cache` field, for tools that know no better: `HIT` for what
     /// came from the store, `STALE` where that was stale, else `MISS`. It takes the place of one that
     /// came from further inside. Default: `false`.
-    pub fn x_cache_header(self, emit: bool) -> Self {
-        self.core(|core| core.emit.x_cache = emit)
+    pub fn x_cache_header(self, is_sent: bool) -> Self {
+        self.emit(|emit| emit.x_cache = is_sent)
     }
 
     /// Sends `Cache-Status` and `X-Cache` only to requests for which this says so. Default: to all.
@@ -164,7 +164,7 @@ impl<M: CacheManager> CacheLayer<M> {
         self,
         is_told: impl Fn(&request::Parts) -> bool + Send + Sync + 'static,
     ) -> Self {
-        self.core(|core| core.emit.only_if = Some(Arc::new(is_told)))
+        self.emit(|emit| emit.only_if = Some(Arc::new(is_told)))
     }
 
     /// Sends `Cache-Status` and `X-Cache` only to requests whose `field` has the value `secret`,
@@ -199,16 +199,17 @@ impl<M: CacheManager> CacheLayer<M> {
                 true
             })
         });
-        self.core(|core| {
-            core.emit.witness.begin_at(core.manager.usage());
-            core.emit.witness.add(observer);
+        let usage = self.core.manager.usage();
+        self.emit(|emit| {
+            emit.witness.begin_at(usage);
+            emit.witness.add(observer);
         })
     }
 
     /// Whether each response gets its [`CacheStatus`](crate::CacheStatus) as an extension. Default: `false`;
     /// [`CacheBody::status`](crate::CacheBody::status) says the same for nothing.
-    pub fn cache_status_extension(self, emit: bool) -> Self {
-        self.core(|core| core.emit.extension = emit)
+    pub fn cache_status_extension(self, is_set: bool) -> Self {
+        self.emit(|emit| emit.extension = is_set)
     }
 
     /// Takes the time from `clock`. Default: [`SystemClock`].
@@ -278,6 +279,14 @@ impl<M: CacheManager> CacheLayer<M> {
     /// A handle to this cache, for purging. It outlives the layer and its services.
     pub fn handle(&self) -> CacheHandle<M> {
         CacheHandle::new(self.core.clone())
+    }
+
+    fn emit(self, change: impl FnOnce(&mut Emit)) -> Self {
+        self.core(|core| {
+            let emit = Arc::make_mut(&mut core.emit);
+            change(emit);
+            emit.settle();
+        })
     }
 
     fn core(mut self, change: impl FnOnce(&mut Core<M>)) -> Self {

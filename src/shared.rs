@@ -23,7 +23,7 @@ pub(crate) struct Core<M> {
     pub(crate) purges: PurgeLog,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Arc<dyn Executor>,
-    pub(crate) emit: Emit,
+    pub(crate) emit: Arc<Emit>,
     pub(crate) store_timeout: Duration,
     pub(crate) waits: Waits,
     pub(crate) budget: Arc<Budget>,

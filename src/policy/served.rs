@@ -75,6 +75,7 @@ impl fmt::Display for Served {
 
 impl CacheStatus {
     /// What the request was answered with, in one word.
+    #[inline]
     pub fn served(&self) -> Served {
         let reason = match self.how {
             How::Hit if self.ttl.is_some_and(|ttl| ttl <= 0) => return Served::Stale,

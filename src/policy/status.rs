@@ -137,11 +137,11 @@ impl CacheStatus {
     /// A name that is not a token is written as a string (RFC 9211 §2); `None` if it has bytes that
     /// neither can hold.
     pub fn to_member(&self, name: &str) -> Option<HeaderValue> {
-        self.to_member_of(name, None)
+        self.member(name, None)
     }
 
     /// The same, with what the request was looked up under (RFC 9211 §2.7).
-    pub(crate) fn to_member_of(&self, name: &str, key: Option<&str>) -> Option<HeaderValue> {
+    pub(crate) fn member(self, name: &str, key: Option<&str>) -> Option<HeaderValue> {
         if name.chars().any(|c| !matches!(c, ' '..='~')) {
             return None;
         }
@@ -262,8 +262,7 @@ mod tests {
         }
         assert_eq!(CacheStatus::hit(1).to_member("a\nb"), None);
         // A key is a String, also where it could be a Token (RFC 9211 §2.7).
-        let member =
-            CacheStatus::hit(1).to_member_of("larder", Some("http://a.example/\"")).unwrap();
+        let member = CacheStatus::hit(1).member("larder", Some("http://a.example/\"")).unwrap();
         assert_eq!(member, r#"larder; hit; ttl=1; key="http://a.example/\"""#);
     }
 }
