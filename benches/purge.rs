@@ -2,14 +2,17 @@
 //!
 //! `cargo bench --bench purge`. The subjects of a comparison run interleaved in one process; a figure is
 //! the median of the rounds. `LARDER_ENTRIES` is the number of entries that a purge selects; default:
-//! 1 000 000, which takes some two gigabytes.
+//! 1 000 000, which takes some two gigabytes. What a sweeper costs the hits beside it needs a second core
+//! that is idle.
 
 use std::{
     convert::Infallible,
     future::{Future, Ready, ready},
     hint::black_box,
     pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll, Waker},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -163,11 +166,77 @@ fn hits() {
     row(&format!("first hit after {PURGES} purges by tag"), median(first), without);
 }
 
+/// The times of single hits, one page after the other, as long as `goes_on` says so.
+fn single_hits(
+    cache: &mut Cache,
+    uris: &[Uri],
+    mut goes_on: impl FnMut() -> bool,
+) -> Vec<Duration> {
+    let mut times = Vec::new();
+    while goes_on() {
+        for uri in uris {
+            let start = Instant::now();
+            assert!(get(&mut cache.1, uri));
+            times.push(start.elapsed());
+        }
+    }
+    times
+}
+
+fn percentile(times: &mut [Duration], share: f64) -> Duration {
+    times.sort_unstable();
+    times[((times.len() - 1) as f64 * share) as usize]
+}
+
+/// Hits on some pages while a sweeper walks through `count` others, beside hits in peace. First it
+/// walks without taking anything out, then once for good.
+fn beside_a_sweeper(count: usize) {
+    const WALKS: usize = 5;
+    let mut cache = cache(64 << 30);
+    for uri in uris(count) {
+        get(&mut cache.1, &uri);
+    }
+    let kept: Vec<Uri> =
+        (0..64).map(|n| format!("http://b.example/kept/{n}").parse().unwrap()).collect();
+    for uri in &kept {
+        get(&mut cache.1, uri);
+    }
+    let handle = cache.0.handle();
+    let site = || Purge::host("a.example");
+    let (mut quiet, mut walking) = (Vec::new(), Vec::new());
+    let walk = |purge: Purge, cache: &mut Cache| {
+        let (purged, is_over) = (now(handle.purge(purge)).unwrap(), AtomicBool::new(false));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                assert_eq!(wait(purged.swept()).unwrap(), count as u64);
+                is_over.store(true, Ordering::Release);
+            });
+            single_hits(cache, &kept, || !is_over.load(Ordering::Acquire))
+        })
+    };
+    for _ in 0..WALKS {
+        let mut rounds = 0..2000;
+        quiet.extend(single_hits(&mut cache, &kept, || rounds.next().is_some()));
+        walking.extend(walk(site().dry_run(), &mut cache));
+    }
+    let mut removing = walk(site(), &mut cache);
+    for share in [0.5, 0.99] {
+        let at = |times: &mut Vec<Duration>| percentile(times, share);
+        let peace = at(&mut quiet);
+        let name = |what: &str| format!("p{:.0} of hits, {what}", share * 100.0);
+        row(&name("no sweeper"), peace, peace);
+        row(&name(&format!("it walks through {count} entries")), at(&mut walking), peace);
+        row(&name("it takes them out"), at(&mut removing), peace);
+    }
+}
+
 fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
     hits();
     let count = std::env::var("LARDER_ENTRIES").ok().and_then(|count| count.parse().ok());
-    purges(count.unwrap_or(1_000_000));
+    let count = count.unwrap_or(1_000_000);
+    beside_a_sweeper(count);
+    purges(count);
 }

@@ -160,6 +160,19 @@ impl<B> CacheBody<B> {
     }
 }
 
+impl<B: Body> CacheBody<B> {
+    /// How many bytes it will give, if that is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Inner { body } => body.size_hint().exact(),
+            Kind::Filling { reader } => reader.size_hint().exact(),
+            Kind::Stored { body } => body.size_hint().exact(),
+            Kind::Parts { parts } => parts.size_hint().exact(),
+            Kind::Empty { .. } => Some(0),
+        }
+    }
+}
+
 impl<B> Body for CacheBody<B>
 where
     B: Body<Data = Bytes>,

@@ -27,10 +27,14 @@ pub(crate) async fn copy<M: CacheManager>(
     admission: Admission,
 ) -> bool {
     let is_reusable = head.is_reusable();
-    let manager = core.manager.clone();
+    let (manager, witness) = (core.manager.clone(), core.emit.witness.clone());
     let copying = async move {
         // A copy that fails is a miss later on.
-        let _: Result<(), Error> = write(manager, entry, placement, head, admission).await;
+        let length = entry.response().length();
+        match write(&manager, entry, placement, head, admission).await {
+            Ok(()) => witness.stored(length, &manager),
+            Err(error) => witness.not_stored(&error, &manager),
+        }
     };
     let mut copying = Persistent::new(Box::pin(copying), core.executor.clone());
     let is_done = poll_fn(|cx| Poll::Ready(Pin::new(&mut copying).poll(cx).is_ready())).await;
@@ -38,7 +42,7 @@ pub(crate) async fn copy<M: CacheManager>(
 }
 
 async fn write<M: CacheManager>(
-    manager: M,
+    manager: &M,
     entry: Entry<M::Handle>,
     placement: Placement,
     head: StoredHead,

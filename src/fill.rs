@@ -16,9 +16,11 @@ use crate::{
     clock::{BoxFuture, Clock},
     executor::Executor,
     log::{Demand, Writer},
+    observe::Event,
     pending::Pending,
-    policy::{Timestamp, owned_fields},
+    policy::{Reason, Timestamp, owned_fields},
     recorder::Recorder,
+    witness::Witness,
 };
 
 /// Carries one origin body to its end: into the log that its readers read, and into the store.
@@ -48,13 +50,14 @@ pub(crate) struct Means {
     pub(crate) slow_reader_timeout: Duration,
     /// What the executor still writes.
     pub(crate) pending: Pending,
+    pub(crate) witness: Witness,
 }
 
 /// What a body has come to.
 enum End {
     /// Its last bytes, and its trailers. Boxed: they are seldom there.
     Whole(Option<Bytes>, Option<Box<HeaderMap>>),
-    Failed(BoxError),
+    Failed(BoxError, Reason),
     /// Nobody reads it, and nothing stores it.
     Unwanted,
 }
@@ -94,7 +97,7 @@ impl Fill {
     {
         match self.read(body).await {
             End::Whole(last, trailers) => self.finish(last, trailers).await,
-            End::Failed(error) => self.log.fail(error),
+            End::Failed(error, reason) => self.fail(error, reason),
             End::Unwanted => {}
         }
     }
@@ -117,28 +120,30 @@ impl Fill {
             }
             let frame = match self.next(body.as_mut()).await {
                 Some(Ok(frame)) => Some(frame),
-                Some(Err(error)) => return End::Failed(error),
+                Some(Err(error)) => return End::Failed(error, Reason::Incomplete),
                 None => None,
             };
             let Some(frame) = frame else {
                 return match self.is_short() {
-                    true => End::Failed(Box::new(WrongLength)),
+                    true => End::Failed(Box::new(WrongLength), Reason::Incomplete),
                     false => End::Whole(None, None),
                 };
             };
             let data = match frame.into_data() {
                 Ok(data) => data,
-                Err(_) if self.is_short() => return End::Failed(Box::new(WrongLength)),
+                Err(_) if self.is_short() => {
+                    return End::Failed(Box::new(WrongLength), Reason::Incomplete);
+                }
                 Err(frame) => return End::Whole(None, frame.into_trailers().ok().map(Box::new)),
             };
             self.seen = self.seen.saturating_add(data.len() as u64);
             if self.length.is_some_and(|length| self.seen > length) {
-                return End::Failed(Box::new(WrongLength));
+                return End::Failed(Box::new(WrongLength), Reason::ContentLength);
             }
             if let Some(recorder) = &mut self.recorder
                 && !recorder.write(data.clone())
             {
-                self.give_up_storing();
+                self.give_up_storing(Reason::TooLarge);
             }
             let is_last = body.is_end_stream();
             let is_whole = match self.length {
@@ -150,7 +155,7 @@ impl Fill {
             }
             let is_kept_whole = self.log.write(data);
             if !is_kept_whole && self.is_buffered {
-                self.give_up_storing();
+                self.give_up_storing(Reason::Overload);
             }
         }
     }
@@ -188,7 +193,7 @@ impl Fill {
             if let Some(recorder) = &mut self.recorder {
                 match recorder.poll_room(&*self.means.clock, cx) {
                     Poll::Ready(true) => {}
-                    Poll::Ready(false) => self.give_up_storing(),
+                    Poll::Ready(false) => self.give_up_storing(Reason::StoreTimeout),
                     Poll::Pending => return Poll::Pending,
                 }
             }
@@ -219,14 +224,21 @@ impl Fill {
         if let Some(recorder) = &mut self.recorder
             && !recorder.go_on(cx)
         {
-            self.give_up_storing();
+            self.give_up_storing(Reason::StoreError);
         }
     }
 
     /// The readers do not notice.
-    pub(crate) fn give_up_storing(&mut self) {
-        self.recorder = None;
+    pub(crate) fn give_up_storing(&mut self, reason: Reason) {
+        self.recorder.take().into_iter().for_each(|recorder| recorder.give_up(reason));
         self.log.is_not_recorded();
+    }
+
+    /// The readers get an error.
+    fn fail(&mut self, error: BoxError, reason: Reason) {
+        self.give_up_storing(reason);
+        self.means.witness.tell(&Event::BodyFailed);
+        self.log.fail(error);
     }
 
     /// The last bytes reach the readers when the store has them all, or is given up.

@@ -2,6 +2,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -10,7 +11,13 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{CacheBody, exchange, policy::CacheStatus, shared::Emit};
+use crate::{
+    CacheBody,
+    emit::{Account, Emit},
+    exchange,
+    policy::CacheStatus,
+    witness::Asking,
+};
 
 type Answered<ResB, E> = Result<Response<CacheBody<ResB>>, E>;
 type Boxed<ResB, E> = Pin<Box<dyn Future<Output = Answered<ResB, E>> + Send>>;
@@ -36,17 +43,34 @@ pin_project! {
     {
         Ready { response: Option<Response<CacheBody<ResB>>> },
         // A request that passes by the cache costs no allocation.
-        Readying { inner: Option<(S, Request<ReqB>)>, passing: Passing },
-        Passing { #[pin] future: S::Future, passing: Passing },
-        Boxed { future: Boxed<ResB, S::Error> },
+        Readying { inner: Option<(S, Request<ReqB>)>, passing: Option<Passing> },
+        Passing { #[pin] future: S::Future, passing: Option<Passing> },
+        Boxed { future: Boxed<ResB, S::Error>, exit: Option<Exit> },
     }
 }
 
-#[derive(Clone)]
 struct Passing {
     wants_body: bool,
     status: CacheStatus,
-    emit: Emit,
+    asking: Asking,
+    exit: Exit,
+}
+
+/// Where an answer is told.
+pub(crate) struct Exit {
+    pub(crate) emit: Arc<Emit>,
+    pub(crate) account: Option<Box<Account>>,
+}
+
+impl Exit {
+    fn leave<ResB: Body, E>(self, mut answered: Answered<ResB, E>) -> Answered<ResB, E> {
+        let Self { emit, account } = self;
+        match &mut answered {
+            Ok(response) => emit.close(account, response),
+            Err(_) => account.into_iter().for_each(|mut account| account.fail()),
+        }
+        answered
+    }
 }
 
 impl<S, ReqB, ResB> ResponseFuture<S, ReqB, ResB>
@@ -57,19 +81,23 @@ where
         Self { state: State::Ready { response: Some(response) } }
     }
 
-    pub(crate) fn pass(inner: S, request: Request<ReqB>, status: CacheStatus, emit: &Emit) -> Self {
-        let passing = Passing {
-            wants_body: request.method() != http::Method::HEAD,
-            status,
-            emit: emit.clone(),
-        };
+    pub(crate) fn pass(
+        inner: S,
+        request: Request<ReqB>,
+        status: CacheStatus,
+        asking: Asking,
+        exit: Exit,
+    ) -> Self {
+        let wants_body = request.method() != http::Method::HEAD;
+        let passing = Some(Passing { wants_body, status, asking, exit });
         Self { state: State::Readying { inner: Some((inner, request)), passing } }
     }
 
     pub(crate) fn boxed(
         future: impl Future<Output = Answered<ResB, S::Error>> + Send + 'static,
+        exit: Exit,
     ) -> Self {
-        Self { state: State::Boxed { future: Box::pin(future) } }
+        Self { state: State::Boxed { future: Box::pin(future), exit: Some(exit) } }
     }
 }
 
@@ -85,24 +113,44 @@ where
         loop {
             match state.as_mut().project() {
                 StateProjection::Ready { response } => {
-                    let response = response.take().expect("polled after it was ready");
+                    let response = response.take().expect(ONCE);
                     return Poll::Ready(Ok(response));
                 }
                 StateProjection::Readying { inner, passing } => {
-                    let (service, _) = inner.as_mut().expect("taken only when it is replaced");
-                    ready!(service.poll_ready(cx))?;
-                    let (mut service, request) = inner.take().expect("just seen");
-                    let (future, passing) = (service.call(request), passing.clone());
+                    let asking = &passing.as_ref().expect(ONCE).asking;
+                    let (service, _) = inner.as_mut().expect(ONCE);
+                    if let Err(error) = ready!(asking.poll(|| service.poll_ready(cx))) {
+                        return Poll::Ready(passing.take().expect(ONCE).finish(Err(error)));
+                    }
+                    let mut call =
+                        || inner.take().map(|(mut service, request)| service.call(request));
+                    let future = asking.poll(&mut call).expect(ONCE);
+                    let passing = passing.take();
                     state.set(State::Passing { future, passing });
                 }
                 StateProjection::Passing { future, passing } => {
-                    let response = ready!(future.poll(cx))?;
-                    let Passing { wants_body, status, emit } = passing;
-                    return Poll::Ready(Ok(exchange::pass(emit, response, *wants_body, *status)));
+                    let asking = &passing.as_ref().expect(ONCE).asking;
+                    let mut future = future;
+                    let answered = ready!(asking.poll(|| future.as_mut().poll(cx)));
+                    return Poll::Ready(passing.take().expect(ONCE).finish(answered));
                 }
-                StateProjection::Boxed { future } => return future.as_mut().poll(cx),
+                StateProjection::Boxed { future, exit } => {
+                    let answered = ready!(future.as_mut().poll(cx));
+                    return Poll::Ready(exit.take().expect(ONCE).leave(answered));
+                }
             }
         }
+    }
+}
+
+const ONCE: &str = "polled after it was ready";
+
+impl Passing {
+    fn finish<ResB: Body, E>(self, answered: Result<Response<ResB>, E>) -> Answered<ResB, E> {
+        let Self { wants_body, status, asking, exit } = self;
+        asking.answered(answered.as_ref().ok().map(Response::status));
+        drop(asking);
+        exit.leave(answered.map(|response| exchange::pass(response, wants_body, status)))
     }
 }
 

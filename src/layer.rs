@@ -1,15 +1,17 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::{Uri, request};
+use http::{HeaderName, Uri, request};
 use tower_layer::Layer;
 
 use crate::{
     CacheHandle, CacheService, Clock, Disconnect, Executor, Policy, SystemClock,
     admission::Uses,
     background::{Background, Counted, Limits},
+    emit::Emit,
     log::Budget,
+    observe::{Event, Observer},
     pending::Pending,
-    shared::{Core, Emit, Waits},
+    shared::{Core, Waits},
     storage::CacheManager,
 };
 
@@ -91,7 +93,7 @@ impl<M: CacheManager> CacheLayer<M> {
                 manager,
                 clock: Arc::new(SystemClock),
                 executor: Arc::new(Counted::new(executor, background.clone())),
-                emit: Emit::default(),
+                emit: Arc::default(),
                 store_timeout: Duration::from_millis(50),
                 waits: Waits::default(),
                 budget: Arc::new(Budget::new(64 << 20)),
@@ -125,15 +127,91 @@ impl<M: CacheManager> CacheLayer<M> {
         self.core(|core| core.policy = core.policy.clone().target(target))
     }
 
-    /// Appends a `Cache-Status` member called `name` to each response (RFC 9211). Default: none.
+    /// Appends a `Cache-Status` member called `name` to each response, behind those of the caches
+    /// further inside (RFC 9211). A name that is not a token is sent as a string. A 504 of the cache's own
+    /// has none (§2 there). Default: none.
+    ///
+    /// Who may see it can learn what others have asked for: [`tell_if`](Self::tell_if) and
+    /// [`tell_with_secret`](Self::tell_with_secret) say to whom it is sent.
     pub fn cache_status_header(self, name: impl Into<String>) -> Self {
-        self.core(|core| core.emit.header = Some(name.into().into()))
+        self.emit(|emit| emit.header = Some(name.into().into()))
+    }
+
+    /// Whether the `Cache-Status` member has a `key` (RFC 9211 §2.7): the URL under which the
+    /// request was looked up, and nothing of its namespace, partition and fields. Default: `false`,
+    /// since it tells how keys are made (§6 there).
+    pub fn cache_status_key(self, is_sent: bool) -> Self {
+        self.emit(|emit| emit.has_key = is_sent)
+    }
+
+    /// Whether each response gets an `X-Cache` field, for tools that know no better: `HIT` for what
+    /// came from the store, `STALE` where that was stale, else `MISS`. It takes the place of one that
+    /// came from further inside. Default: `false`.
+    pub fn x_cache_header(self, is_sent: bool) -> Self {
+        self.emit(|emit| emit.x_cache = is_sent)
+    }
+
+    /// Sends `Cache-Status` and `X-Cache` only to requests for which this says so. Default: to all.
+    ///
+    /// ```
+    /// # use larder::{CacheLayer, MemoryManager};
+    /// #[derive(Clone)]
+    /// struct Staff;
+    ///
+    /// let cache = CacheLayer::new(MemoryManager::new(64 << 20))
+    ///     .cache_status_header("larder")
+    ///     .tell_if(|head| head.extensions.get::<Staff>().is_some());
+    /// ```
+    pub fn tell_if(
+        self,
+        is_told: impl Fn(&request::Parts) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.emit(|emit| emit.only_if = Some(Arc::new(is_told)))
+    }
+
+    /// Sends `Cache-Status` and `X-Cache` only to requests whose `field` has the value `secret`,
+    /// compared in a time that does not depend on where they differ. It takes the place of
+    /// [`tell_if`](Self::tell_if).
+    ///
+    /// ```
+    /// # use larder::{CacheLayer, MemoryManager};
+    /// use http::HeaderName;
+    ///
+    /// # let token = String::new();
+    /// let cache = CacheLayer::new(MemoryManager::new(64 << 20))
+    ///     .cache_status_header("larder")
+    ///     .tell_with_secret(HeaderName::from_static("x-debug"), token);
+    /// ```
+    pub fn tell_with_secret(self, field: HeaderName, secret: impl AsRef<[u8]>) -> Self {
+        let secret = blake3::hash(secret.as_ref());
+        self.tell_if(move |head| {
+            head.headers.get(&field).is_some_and(|value| blake3::hash(value.as_bytes()) == secret)
+        })
+    }
+
+    /// Has `observer` hear what happens in this layer and its clones, and which purges there are in
+    /// its store. Called again, both hear.
+    pub fn observer(self, observer: impl Observer) -> Self {
+        let observer: Arc<dyn Observer> = Arc::new(observer);
+        let hearing = Arc::downgrade(&observer);
+        self.core.purges.on_event(move |event| {
+            let observer = hearing.upgrade();
+            observer.is_some_and(|observer| {
+                observer.observe(&Event::Purge(event));
+                true
+            })
+        });
+        let usage = self.core.manager.usage();
+        self.emit(|emit| {
+            emit.witness.begin_at(usage);
+            emit.witness.add(observer);
+        })
     }
 
     /// Whether each response gets its [`CacheStatus`](crate::CacheStatus) as an extension. Default: `false`;
     /// [`CacheBody::status`](crate::CacheBody::status) says the same for nothing.
-    pub fn cache_status_extension(self, emit: bool) -> Self {
-        self.core(|core| core.emit.extension = emit)
+    pub fn cache_status_extension(self, is_set: bool) -> Self {
+        self.emit(|emit| emit.extension = is_set)
     }
 
     /// Takes the time from `clock`. Default: [`SystemClock`].
@@ -211,6 +289,14 @@ impl<M: CacheManager> CacheLayer<M> {
     /// A handle to this cache, for purging. It outlives the layer and its services.
     pub fn handle(&self) -> CacheHandle<M> {
         CacheHandle::new(self.core.clone())
+    }
+
+    fn emit(self, change: impl FnOnce(&mut Emit)) -> Self {
+        self.core(|core| {
+            let emit = Arc::make_mut(&mut core.emit);
+            change(emit);
+            emit.settle();
+        })
     }
 
     fn core(mut self, change: impl FnOnce(&mut Core<M>)) -> Self {

@@ -83,7 +83,10 @@
 //! - A store that fails is a miss, and never a failed request. Errors are those of the inner
 //!   service.
 //! - [`CacheBody::status`] says what happened and why; [`CacheLayer::cache_status_header`] tells the
-//!   client (RFC 9211).
+//!   client (RFC 9211), or only [those who may know](CacheLayer::tell_if).
+//! - An [`Observer`] hears every decision, from the same reasons: for numbers (`MetricsObserver`), for
+//!   traces (`TracingObserver`), for whatever else; see [`observe`]. [`CacheHandle::stats`] counts
+//!   without one.
 //! - [`CacheHandle::purge`] takes out a URL or one of its variants, what carries a tag, a cache group,
 //!   what lies below a URL, a host, a namespace, what a closure selects, or everything; for good, or
 //!   [softly](Purge::soft). It returns at once, whatever the number of entries, and what is on its
@@ -142,6 +145,8 @@
 //! | `tokio` | yes | `TokioExecutor`, and time limits that wake up by themselves |
 //! | `reqwest` | no | `ReqwestService`; no TLS is chosen for you |
 //! | `disk` | no | `DiskManager`, a store that survives restarts; Unix only |
+//! | `metrics` | no | `MetricsObserver`: counters and histograms of the `metrics` facade, with a recipe for Prometheus |
+//! | `tracing` | no | `TracingObserver`: events, and a span for each request to the origin |
 //! | `test-suite` | no | `storage_suite!`, the cases that every store must pass |
 //!
 //! The crate has no `unsafe` code. It needs Rust 1.89.
@@ -156,6 +161,7 @@ mod background;
 mod body;
 mod clock;
 mod copying;
+mod emit;
 mod error;
 mod exchange;
 mod executor;
@@ -168,8 +174,11 @@ mod inflight;
 mod layer;
 mod log;
 mod memo;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 #[cfg(test)]
 mod models;
+pub mod observe;
 mod pending;
 pub mod policy;
 mod positions;
@@ -184,15 +193,22 @@ pub mod storage;
 mod sweep;
 mod sync;
 mod task;
+#[cfg(feature = "tracing")]
+pub mod trace;
+mod witness;
 
 #[cfg(feature = "tokio")]
 pub use self::executor::TokioExecutor;
+#[cfg(feature = "metrics")]
+pub use self::metrics::MetricsObserver;
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestService;
 #[cfg(feature = "disk")]
 pub use self::storage::DiskManager;
 #[cfg(feature = "memory")]
 pub use self::storage::MemoryManager;
+#[cfg(feature = "tracing")]
+pub use self::trace::TracingObserver;
 pub use self::{
     body::CacheBody,
     clock::{BoxFuture, Clock, SystemClock},
@@ -202,6 +218,7 @@ pub use self::{
     future::ResponseFuture,
     handle::{CacheHandle, Cursor, Inspected, Inspection, List, Listed, Page},
     layer::CacheLayer,
+    observe::Observer,
     policy::{CacheKey, CacheMode, CacheStatus, Cached, Policy, Private, Uncollapsed},
     purge::{Purge, PurgeEvent, PurgeLog, PurgeRecord, PurgeStream, Purged},
     service::CacheService,

@@ -1,6 +1,6 @@
 use std::{
     collections::VecDeque,
-    future::poll_fn,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -16,9 +16,11 @@ use crate::{
     clock::{BoxFuture, Clock, within},
     executor::Executor,
     inflight::Fetching,
+    observe::{Event as Told, Operation},
     pending::Pending,
-    policy::{Placement, StoredHead, Tagging, Timestamp},
+    policy::{Placement, Reason, StoredHead, Tagging, Timestamp},
     storage::{CacheManager, EntryWriter},
+    witness::Witness,
 };
 
 /// Writes one response into the store behind the readers' backs: what comes is queued, and a single
@@ -32,8 +34,7 @@ pub(crate) struct Recorder {
     waited: Duration,
 }
 
-/// An error means that nothing is stored, which is all that there is to do about it.
-type Pump = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+type Pump = BoxFuture;
 
 /// A store that is so many bytes behind is waited for,
 const MAX_LAG: u64 = 4 << 20;
@@ -45,15 +46,30 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 impl Recorder {
     pub(crate) fn new<M: CacheManager>(
         manager: M,
-        placement: Placement,
-        head: StoredHead,
+        entry: (Placement, StoredHead),
         tagging: Option<Tagging>,
         fetching: Fetching,
+        witness: Witness,
     ) -> Self {
         let queue = Arc::new(Queue::default());
         let room = manager.max_entry_bytes();
-        let pump = Box::pin(pump(manager, (placement, head), tagging, fetching, queue.clone()));
+        let events = queue.clone();
+        let pump = Box::pin(async move {
+            let mut fate = Fate { witness, queue: events.clone(), is_told: false };
+            let written = pump(&manager, entry, tagging, fetching, events).await;
+            fate.is_told = true;
+            match written {
+                Ok(bytes) => fate.witness.stored(bytes, &manager),
+                // Nothing is stored, which is all that there is to do about it.
+                Err(error) => fate.witness.not_stored(&error, &manager),
+            }
+        });
         Self { queue, pump, room, waiting: None, waited: Duration::ZERO }
+    }
+
+    /// Gives up, since nothing is to be stored.
+    pub(crate) fn give_up(self, reason: Reason) {
+        self.queue.lock().given_up = Some(reason);
     }
 
     /// Queues a chunk. `false`: the store does not take that much.
@@ -105,39 +121,55 @@ impl Recorder {
         patience: Duration,
         pending: &Pending,
     ) {
-        let pump = self.pump;
+        let (queue, mut pump) = (self.queue, self.pump);
+        let late = queue.clone();
         let limit = clock.clone();
         let entered = Arc::new(pending.enter());
         let accepted = entered.clone();
         let task = async move {
             let _accepted = accepted;
-            let _ = within(&*limit, WRITE_TIMEOUT, pump).await;
+            if !is_done(pump.as_mut(), &*limit, WRITE_TIMEOUT).await {
+                queue.is_late();
+            }
         };
-        if let Err(task) = executor.execute(Box::pin(task)) {
+        if let Err(mut task) = executor.execute(Box::pin(task)) {
             // Whoever reads writes it, and may be who waits for all that is pending.
             entered.leave();
-            let write = async {
-                task.await;
-                Ok(())
-            };
-            let _ = within(&**clock, patience, write).await;
+            if !is_done(task.as_mut(), &**clock, patience).await {
+                late.is_late();
+            }
         }
     }
 }
 
+/// Whether `task` is over before the limit.
+async fn is_done(
+    task: Pin<&mut (dyn Future<Output = ()> + Send)>,
+    clock: &dyn Clock,
+    limit: Duration,
+) -> bool {
+    let write = async {
+        task.await;
+        Ok(())
+    };
+    within(clock, limit, write).await.is_ok()
+}
+
 async fn pump<M: CacheManager>(
-    manager: M,
+    manager: &M,
     (placement, head): (Placement, StoredHead),
     mut tagging: Option<Tagging>,
     fetching: Fetching,
     events: Arc<Queue>,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let own = head.clone();
     let admission = Admission::new(fetching, manager.purge_log().clone());
     let mut writer = manager.put(placement, head).await?;
+    let mut bytes = 0;
     loop {
         match poll_fn(|_| events.poll_next()).await {
             Event::Chunk(chunk) => {
+                bytes += chunk.len() as u64;
                 if let Some(tagging) = &mut tagging {
                     tagging.update(&chunk);
                 }
@@ -154,8 +186,11 @@ async fn pump<M: CacheManager>(
                         writer.finish(trailers).await?;
                     }
                 }
-                let missed = admission.has_missed();
-                return if missed { manager.delete(admission.key()).await } else { Ok(()) };
+                if !admission.has_missed() {
+                    return Ok(bytes);
+                }
+                manager.delete(admission.key()).await?;
+                return Err(Error::refused());
             }
         }
     }
@@ -167,6 +202,26 @@ enum Event {
     End(Option<Box<HeaderMap>>),
 }
 
+/// Tells what became of a response, also of one that is given up before its end.
+struct Fate {
+    witness: Witness,
+    queue: Arc<Queue>,
+    is_told: bool,
+}
+
+impl Drop for Fate {
+    fn drop(&mut self) {
+        if !self.is_told {
+            let reason = self.queue.lock().given_up.unwrap_or(Reason::Abandoned);
+            if reason == Reason::StoreTimeout {
+                let (operation, error) = (Operation::Put, &Error::timed_out());
+                self.witness.tell_at_the_end(&Told::StoreFailed { operation, error });
+            }
+            self.witness.tell_at_the_end(&Told::NotStored { reason });
+        }
+    }
+}
+
 #[derive(Default)]
 struct Queue(Mutex<Queued>);
 
@@ -174,6 +229,7 @@ struct Queue(Mutex<Queued>);
 struct Queued {
     events: VecDeque<Event>,
     bytes: u64,
+    given_up: Option<Reason>,
 }
 
 impl Queue {
@@ -183,6 +239,11 @@ impl Queue {
             queued.bytes += chunk.len() as u64;
         }
         queued.events.push_back(event);
+    }
+
+    /// The store has taken too long.
+    fn is_late(&self) {
+        self.lock().given_up = Some(Reason::StoreTimeout);
     }
 
     fn lag(&self) -> u64 {

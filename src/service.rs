@@ -13,10 +13,11 @@ use crate::{
     BoxError, CacheBody,
     body::size_of_body,
     exchange::{self, Answer, Ask, Exchange, Known, Refreshment, Since},
-    future::ResponseFuture,
+    future::{Exit, ResponseFuture},
     policy::{Begin, CacheStatus},
     shared::Core,
     storage::CacheManager,
+    witness::Asking,
 };
 
 /// A service that answers from a store what it can, and asks the inner service for the rest.
@@ -66,58 +67,68 @@ where
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
         let core = &self.core;
         let (mut head, body) = request.into_parts();
+        let mut account = core.emit.open(&head, &core.clock);
+        let exit = |account| Exit { emit: core.emit.clone(), account };
         let lookup = match core.policy.begin(&head, &size_of_body(&body)) {
             Begin::Lookup(lookup) => lookup,
             Begin::Bypass(reason) => {
                 let status = CacheStatus::forwarded(reason);
                 let request = Request::from_parts(head, body);
-                return ResponseFuture::pass(self.inner.clone(), request, status, &core.emit);
+                let asking = Asking::begin(&core.emit.witness, &core.clock, None, reason, false);
+                let (inner, exit) = (self.inner.clone(), exit(account));
+                return ResponseFuture::pass(inner, request, status, asking, exit);
             }
             Begin::Invalidate(unsafe_request) => {
                 let request = Request::from_parts(head, body);
                 let began = core.purges.position();
+                let exit = exit(account);
                 let (core, inner) = (core.clone(), self.inner.clone());
-                return ResponseFuture::boxed(exchange::write_through(
-                    core,
-                    inner,
-                    request,
-                    unsafe_request,
-                    began,
-                ));
+                let written = exchange::write_through(core, inner, request, unsafe_request, began);
+                return ResponseFuture::boxed(written, exit);
             }
         };
+        core.emit.look_up(&mut account, lookup.key());
         let since = Since::now(core);
         let found = core.manager.get_now(&lookup.wanted(&head.headers, core.manager.secret()));
         let known = match found {
             Some(found) => match exchange::answer(core, lookup, &mut head, found) {
-                Answer::Ready(response) => return ResponseFuture::ready(response),
-                Answer::Refresh(stale, refresh) => {
+                Answer::Ready(mut response) => {
+                    core.emit.close(account, &mut response);
+                    return ResponseFuture::ready(response);
+                }
+                Answer::Refresh(mut stale, refresh) => {
                     let request = Request::from_parts(head, body);
                     let (core, inner) = (core.clone(), self.inner.clone());
                     let refresh = Refreshment { core, inner, request, since, refresh };
                     return match refresh.begin() {
                         Some(foreground) => {
-                            ResponseFuture::boxed(async { Ok(foreground.run(stale).await) })
+                            let answer = async { Ok(foreground.run(stale).await) };
+                            ResponseFuture::boxed(answer, exit(account))
                         }
-                        None => ResponseFuture::ready(stale),
+                        None => {
+                            self.core.emit.close(account, &mut stale);
+                            ResponseFuture::ready(stale)
+                        }
                     };
                 }
                 Answer::Ask(Ask { fetch, .. })
                     if fetch.keeps_nothing() && !core.purges.inflight().is_asked(fetch.key()) =>
                 {
                     let request = Request::from_parts(head, body);
+                    let exit = exit(account);
                     let (core, inner) = (core.clone(), self.inner.clone());
                     let asking = exchange::ask_alone(core, inner, request, fetch, since);
-                    return ResponseFuture::boxed(asking);
+                    return ResponseFuture::boxed(asking, exit);
                 }
                 Answer::Ask(ask) => Known::Miss(ask),
             },
             None => Known::Nothing(lookup.detach()),
         };
+        let exit = exit(account);
         let request = Request::from_parts(head, body);
         let (core, inner) = (core.clone(), self.inner.clone());
         let exchange = Exchange { core, inner, request, known, since };
-        ResponseFuture::boxed(Box::new(exchange).run())
+        ResponseFuture::boxed(Box::new(exchange).run(), exit)
     }
 }
 

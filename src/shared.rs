@@ -1,20 +1,18 @@
-use std::{sync::Arc, time::Duration};
-
-use http::{HeaderName, response};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use crate::{
     Clock, Error, Executor, Policy,
     admission::Uses,
     background::{Background, Limits},
     clock::within,
+    emit::Emit,
     fill::Means,
     flight::Disconnect,
     log::Budget,
+    observe::{Event, Operation},
     pending::Pending,
-    policy::CacheStatus,
     purge::PurgeLog,
-    stats::Counters,
-    storage::CacheManager,
+    storage::{CacheManager, Entry, StoredBody},
     sweep::Sweeper,
 };
 
@@ -26,7 +24,7 @@ pub(crate) struct Core<M> {
     pub(crate) purges: PurgeLog,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Arc<dyn Executor>,
-    pub(crate) emit: Emit,
+    pub(crate) emit: Arc<Emit>,
     pub(crate) store_timeout: Duration,
     pub(crate) waits: Waits,
     pub(crate) budget: Arc<Budget>,
@@ -61,7 +59,18 @@ impl Default for Waits {
 
 impl<M: CacheManager> Core<M> {
     pub(crate) fn sweeper(&self) -> Sweeper<M> {
-        Sweeper::new(self.manager.clone(), self.purges.clone(), self.clock.clone())
+        let (manager, log, clock) = (&self.manager, &self.purges, &self.clock);
+        Sweeper::new(manager.clone(), log.clone(), clock.clone(), self.emit.witness.clone())
+    }
+
+    /// The bytes of an entry's body.
+    pub(crate) fn read(&self, entry: &Entry<M::Handle>, range: Range<u64>) -> StoredBody {
+        let body = self.manager.read(entry, range);
+        if body.is_in_memory() {
+            return body;
+        }
+        let witness = self.emit.witness.clone();
+        body.on_error(move |error| witness.store_failed(Operation::Read, error))
     }
 
     /// Sweeps in the background, for as long as anybody is left to sweep for.
@@ -76,9 +85,26 @@ impl<M> Core<M> {
     /// Waits for the store, as long as a request may.
     pub(crate) async fn within<T>(
         &self,
+        operation: Operation,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let result = self.no_longer(call).await;
+        if let Err(error) = &result {
+            self.emit.witness.store_failed(operation, error);
+        }
+        result
+    }
+
+    /// Waits for something else, as long.
+    pub(crate) async fn no_longer<T>(
+        &self,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         within(&*self.clock, self.store_timeout, call).await
+    }
+
+    pub(crate) fn tell(&self, event: &Event<'_>) {
+        self.emit.witness.tell(event);
     }
 
     pub(crate) fn means(&self) -> Means {
@@ -88,26 +114,7 @@ impl<M> Core<M> {
             store_timeout: self.store_timeout,
             slow_reader_timeout: self.waits.slow_reader_timeout,
             pending: self.pending.clone(),
-        }
-    }
-}
-
-/// How a response tells what the cache did.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Emit {
-    pub(crate) header: Option<Arc<str>>,
-    pub(crate) extension: bool,
-    pub(crate) counters: Arc<Counters>,
-}
-
-impl Emit {
-    pub(crate) fn emit(&self, head: &mut response::Parts, status: CacheStatus) {
-        self.counters.count(status);
-        if let Some(member) = self.header.as_deref().and_then(|name| status.to_member(name)) {
-            head.headers.append(HeaderName::from_static("cache-status"), member);
-        }
-        if self.extension {
-            head.extensions.insert(status);
+            witness: self.emit.witness.clone(),
         }
     }
 }

@@ -3,41 +3,75 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use http::StatusCode;
-
-use crate::{policy::CacheStatus, purge::PurgeLog, storage::Usage};
+use crate::{
+    observe::{Event, Refreshing},
+    policy::Served,
+    purge::PurgeLog,
+    storage::Usage,
+};
 
 /// What has become of the requests of one layer and its clones.
 #[derive(Default)]
 pub(crate) struct Counters {
-    hits: AtomicU64,
-    stale: AtomicU64,
-    validated: AtomicU64,
-    forwarded: AtomicU64,
-    generated: AtomicU64,
+    served: [AtomicU64; Served::ALL.len()],
+    counts: [AtomicU64; COUNTS],
 }
 
+/// What is counted beside the answers.
+#[derive(Clone, Copy)]
+enum Count {
+    OriginRequests,
+    Waits,
+    Stored,
+    NotStored,
+    BodyFailures,
+    StoreFailures,
+    StoreTimeouts,
+    Refreshes,
+    RefreshesRefused,
+    RefreshesFailed,
+}
+
+const COUNTS: usize = Count::RefreshesFailed as usize + 1;
+
 impl Counters {
-    pub(crate) fn count(&self, status: CacheStatus) {
-        let counter = match status.forward() {
-            None if !status.is_hit() => &self.generated,
-            None if status.ttl().is_some_and(|ttl| ttl <= 0) => &self.stale,
-            None => &self.hits,
-            Some(_) if status.forward_status() == Some(StatusCode::NOT_MODIFIED) => &self.validated,
-            Some(_) => &self.forwarded,
+    /// All that a hit pays for being counted.
+    pub(crate) fn served(&self, served: Served) {
+        self.served[served as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count(&self, event: &Event<'_>) {
+        let count = match event {
+            Event::OriginAsked { .. } => Count::OriginRequests,
+            Event::Waited { .. } => Count::Waits,
+            Event::Stored { .. } => Count::Stored,
+            Event::NotStored { .. } => Count::NotStored,
+            Event::BodyFailed => Count::BodyFailures,
+            Event::StoreFailed { error, .. } if error.is_timed_out() => Count::StoreTimeouts,
+            Event::StoreFailed { .. } => Count::StoreFailures,
+            Event::Refresh { step } => match step {
+                Refreshing::Begun => Count::Refreshes,
+                Refreshing::Refused => Count::RefreshesRefused,
+                Refreshing::Failed { .. } | Refreshing::TimedOut { .. } => Count::RefreshesFailed,
+                Refreshing::Done { .. } => return,
+            },
+            Event::Answered { .. }
+            | Event::Failed { .. }
+            | Event::Left { .. }
+            | Event::OriginAnswered { .. }
+            | Event::OriginDone { .. }
+            | Event::Purge(_)
+            | Event::Usage { .. } => return,
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        self.counts[count as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn stats(&self, usage: Option<Usage>, log: &PurgeLog) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             usage,
-            hits: read(&self.hits),
-            stale: read(&self.stale),
-            validated: read(&self.validated),
-            forwarded: read(&self.forwarded),
-            generated: read(&self.generated),
+            served: self.served.each_ref().map(read),
+            counts: self.counts.each_ref().map(read),
             purges: log.position(),
             selectors: log.len(),
         }
@@ -52,47 +86,106 @@ impl fmt::Debug for Counters {
 
 /// What a cache holds, and what has become of the requests to one layer and its clones. Reading it
 /// costs next to nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// The counts are those of the events that an [`Observer`](crate::observe::Observer) hears.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
     usage: Option<Usage>,
-    hits: u64,
-    stale: u64,
-    validated: u64,
-    forwarded: u64,
-    generated: u64,
+    served: [u64; Served::ALL.len()],
+    counts: [u64; COUNTS],
     purges: u64,
     selectors: usize,
 }
 
 impl Stats {
-    /// What the store holds, if it knows.
+    /// What the store holds, and what has gone from it to make room, if it knows.
     pub fn usage(&self) -> Option<Usage> {
         self.usage
     }
 
+    /// How many requests were answered like this.
+    pub fn served(&self, served: Served) -> u64 {
+        self.served[served as usize]
+    }
+
     /// Answered with a fresh stored response.
     pub fn hits(&self) -> u64 {
-        self.hits
+        self.served(Served::Hit)
     }
 
     /// Answered with a stale stored response, without waiting for the origin (RFC 9111 §4.2.4).
     pub fn stale(&self) -> u64 {
-        self.stale
+        self.served(Served::Stale)
     }
 
     /// Answered with a stored response after the origin had said that it is good (RFC 9111 §4.3).
     pub fn validated(&self) -> u64 {
-        self.validated
+        self.served(Served::Validated)
+    }
+
+    /// Answered with what another request has brought (RFC 9211 §2.6).
+    pub fn collapsed(&self) -> u64 {
+        self.served(Served::Collapsed)
     }
 
     /// Answered by the origin, stored or not.
     pub fn forwarded(&self) -> u64 {
-        self.forwarded
+        self.served(Served::Miss) + self.served(Served::Bypass)
     }
 
     /// Answered by the cache itself: `only-if-cached`, and nothing suited (RFC 9111 §5.2.1.7).
     pub fn generated(&self) -> u64 {
-        self.generated
+        self.served(Served::Generated)
+    }
+
+    /// How often the inner service was asked: by requests, and by refreshes behind them.
+    pub fn origin_requests(&self) -> u64 {
+        self.read(Count::OriginRequests)
+    }
+
+    /// How often a request waited for another one to bring the same.
+    pub fn waits(&self) -> u64 {
+        self.read(Count::Waits)
+    }
+
+    /// Responses that were stored.
+    pub fn stored(&self) -> u64 {
+        self.read(Count::Stored)
+    }
+
+    /// Responses of the origin that were not stored, for whatever reason.
+    pub fn not_stored(&self) -> u64 {
+        self.read(Count::NotStored)
+    }
+
+    /// Bodies that broke off while they were being stored.
+    pub fn body_failures(&self) -> u64 {
+        self.read(Count::BodyFailures)
+    }
+
+    /// How often the store failed.
+    pub fn store_failures(&self) -> u64 {
+        self.read(Count::StoreFailures)
+    }
+
+    /// How often it took too long.
+    pub fn store_timeouts(&self) -> u64 {
+        self.read(Count::StoreTimeouts)
+    }
+
+    /// Refreshes that were begun in the background (RFC 5861 §3).
+    pub fn refreshes(&self) -> u64 {
+        self.read(Count::Refreshes)
+    }
+
+    /// Refreshes that were not begun, since too many waited already or the cache was shut down.
+    pub fn refreshes_refused(&self) -> u64 {
+        self.read(Count::RefreshesRefused)
+    }
+
+    /// Refreshes that failed or took too long.
+    pub fn refreshes_failed(&self) -> u64 {
+        self.read(Count::RefreshesFailed)
     }
 
     /// The position of the log of purges: how many there have been since the store was made.
@@ -103,5 +196,33 @@ impl Stats {
     /// The selectors that the log holds: purges that are not swept yet, and soft ones.
     pub fn selectors(&self) -> usize {
         self.selectors
+    }
+
+    fn read(&self, count: Count) -> u64 {
+        self.counts[count as usize]
+    }
+}
+
+impl fmt::Debug for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Stats");
+        shown.field("usage", &self.usage);
+        for served in Served::ALL {
+            shown.field(served.as_str(), &self.served(served));
+        }
+        shown
+            .field("origin_requests", &self.origin_requests())
+            .field("waits", &self.waits())
+            .field("stored", &self.stored())
+            .field("not_stored", &self.not_stored())
+            .field("body_failures", &self.body_failures())
+            .field("store_failures", &self.store_failures())
+            .field("store_timeouts", &self.store_timeouts())
+            .field("refreshes", &self.refreshes())
+            .field("refreshes_refused", &self.refreshes_refused())
+            .field("refreshes_failed", &self.refreshes_failed())
+            .field("purges", &self.purges)
+            .field("selectors", &self.selectors)
+            .finish()
     }
 }

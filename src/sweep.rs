@@ -4,8 +4,10 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use crate::{
     Clock, Error, Executor,
+    observe::Operation,
     purge::{Counting, Purge, PurgeLog, Tally, Turn, Verdict},
     storage::{CacheManager, Scanned, Visitor},
+    witness::Witness,
 };
 
 /// Sweeps one store.
@@ -14,11 +16,12 @@ pub(crate) struct Sweeper<M> {
     manager: M,
     log: PurgeLog,
     clock: Arc<dyn Clock>,
+    witness: Witness,
 }
 
 impl<M: CacheManager> Sweeper<M> {
-    pub(crate) fn new(manager: M, log: PurgeLog, clock: Arc<dyn Clock>) -> Self {
-        Self { manager, log, clock }
+    pub(crate) fn new(manager: M, log: PurgeLog, clock: Arc<dyn Clock>, witness: Witness) -> Self {
+        Self { manager, log, clock, witness }
     }
 
     /// Sees to it that somebody sweeps, if an executor can. However many purges come meanwhile, one
@@ -74,7 +77,10 @@ impl<M: CacheManager> Sweeper<M> {
                 let now = self.clock.now().wall();
                 self.log.end_walk(turn, &counting, superfluous, now);
             }
-            Err(error) => self.log.fail_walk(turn, &counting, &error),
+            Err(error) => {
+                self.log.fail_walk(turn, &counting, &error);
+                self.witness.store_failed(Operation::Scan, &error);
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the cache keeps of memory, by a counting allocator. A binary of its own with one test at a
+//! What the cache takes and keeps of memory, by a counting allocator. A binary of its own with one test at a
 //! time: the allocator counts all threads.
 
 #![cfg(all(feature = "memory", feature = "tokio"))]
@@ -7,7 +7,8 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
     convert::Infallible,
-    future::ready,
+    future::{Future, ready},
+    pin::pin,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicIsize, Ordering},
@@ -17,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::{body::Incoming, service::service_fn};
@@ -26,12 +27,15 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
-use larder::{CacheLayer, CacheService, MemoryManager};
+use larder::{
+    CacheLayer, CacheService, MemoryManager, Policy,
+    observe::{Event, Observer},
+};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
 };
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 
 struct Counting;
 
@@ -39,6 +43,7 @@ static LIVE: AtomicIsize = AtomicIsize::new(0);
 
 thread_local! {
     static LIVE_HERE: Cell<isize> = const { Cell::new(0) };
+    static ALLOCATIONS_HERE: Cell<u64> = const { Cell::new(0) };
 }
 
 fn count(bytes: isize) {
@@ -50,6 +55,7 @@ fn count(bytes: isize) {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
+        let _ = ALLOCATIONS_HERE.try_with(|made| made.set(made.get() + 1));
         unsafe { System.alloc(layout) }
     }
 
@@ -241,4 +247,60 @@ fn ten_thousand_dropped_requests_leave_nothing() {
     let grown = live_here() - base;
     assert!(grown.abs() < 4096, "{grown} bytes are left");
     assert!(manager.is_empty());
+}
+
+/// Hears everything, and keeps nothing.
+struct Deaf;
+
+impl Observer for Deaf {
+    fn observe(&self, event: &Event<'_>) {
+        std::hint::black_box(event);
+    }
+}
+
+/// Scenario 4.11: a hit makes at most ten allocations, at 1 and at 10 000 variants of its resource, the
+/// same number with each, with an observer and without.
+#[test]
+fn a_hit_allocates_little_at_any_number_of_variants() {
+    let _alone = alone();
+    let now = |service: &mut CacheService<_, MemoryManager>, variant: usize| {
+        let request = Request::get("http://a.example/page").header("accept-language", variant);
+        let request = request.body(Full::<Bytes>::default()).unwrap();
+        let before = ALLOCATIONS_HERE.get();
+        let mut answer = pin!(async {
+            let body = service.call(request).await.unwrap().into_body();
+            let is_hit = body.status().is_hit();
+            (is_hit, body.collect().await.unwrap().to_bytes().len())
+        });
+        match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready((is_hit, length)) => {
+                assert_eq!(length, 1024);
+                (is_hit, ALLOCATIONS_HERE.get() - before)
+            }
+            Poll::Pending => unreachable!("nothing here waits"),
+        }
+    };
+    let per_hit = |variants: usize| {
+        let layer = CacheLayer::new(MemoryManager::new(256 << 20));
+        let layer = layer.policy(Policy::shared().max_variants(variants));
+        let inner = tower::service_fn(|_: Request<Full<Bytes>>| {
+            let (mut head, body) = answer(Kind::Text, "/page").into_parts();
+            head.headers.insert("vary", HeaderValue::from_static("accept-language"));
+            ready(Ok::<_, Infallible>(Response::from_parts(head, body)))
+        });
+        let mut service = layer.layer(inner);
+        (0..variants).for_each(|variant| assert!(!now(&mut service, variant).0));
+        [service, layer.observer(Deaf).layer(inner)].map(|mut service| {
+            let hits = (0..variants).map(|variant| now(&mut service, variant));
+            hits.map(|(is_hit, allocations)| {
+                assert!(is_hit);
+                allocations
+            })
+            .max()
+        })
+    };
+    let [alone, observed] = per_hit(1).map(Option::unwrap);
+    println!("{alone} allocations for a hit, {observed} with an observer");
+    assert!(alone <= 10 && observed <= alone + 1, "{alone}, {observed}");
+    assert_eq!(per_hit(10_000), [Some(alone), Some(observed)]);
 }

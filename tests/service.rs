@@ -8,6 +8,8 @@ mod support;
 mod basics;
 #[path = "service/bodies.rs"]
 mod bodies;
+#[path = "service/cache_status.rs"]
+mod cache_status;
 #[path = "service/clearing.rs"]
 mod clearing;
 #[path = "service/collapse.rs"]
@@ -48,6 +50,13 @@ mod key;
 mod mixed;
 #[path = "service/modes.rs"]
 mod modes;
+#[cfg(feature = "metrics")]
+#[path = "service/numbers.rs"]
+mod numbers;
+#[path = "service/observing.rs"]
+mod observing;
+#[path = "service/outdating.rs"]
+mod outdating;
 #[path = "service/posting.rs"]
 mod posting;
 #[path = "service/purging.rs"]
@@ -74,6 +83,9 @@ mod sharing;
 mod slow_store;
 #[path = "service/soft.rs"]
 mod soft;
+#[cfg(feature = "tracing")]
+#[path = "service/spans.rs"]
+mod spans;
 #[path = "service/spy.rs"]
 mod spy;
 #[path = "service/stale.rs"]

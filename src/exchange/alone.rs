@@ -6,7 +6,10 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{Answered, Since, ask::clear_origin, pass};
-use crate::{BoxError, body::size_of_body, policy::Fetch, shared::Core, storage::CacheManager};
+use crate::{
+    BoxError, body::size_of_body, policy::Fetch, shared::Core, storage::CacheManager,
+    witness::Asking,
+};
 
 /// Asks for one whose answer is not stored: nobody waits for it, and it ends with the one who asked.
 pub(crate) async fn ask_alone<S, M, ReqB, ResB>(
@@ -23,13 +26,21 @@ where
     M: CacheManager,
 {
     let wants_body = fetch.wants_body();
-    poll_fn(|cx| inner.poll_ready(cx)).await?;
-    let (mut head, body) = inner.call(request).await?.into_parts();
+    let origin =
+        Asking::begin(&core.emit.witness, &core.clock, Some(fetch.key()), fetch.reason(), false);
+    let asked = async {
+        poll_fn(|cx| inner.poll_ready(cx)).await?;
+        inner.call(request).await
+    };
+    let asked = origin.run(asked).await;
+    origin.answered(asked.as_ref().ok().map(Response::status));
+    let (mut head, body) = asked?.into_parts();
     if fetch.clears_origin(&head) {
         Box::pin(clear_origin(&core, fetch.key())).await;
     }
     let (size, now) = (size_of_body(&body), core.clock.now());
     let status =
         fetch.on_unkept_response(&mut head, &size, now, since.purges, core.manager.secret());
-    Ok(pass(&core.emit, Response::from_parts(head, body), wants_body, status))
+    core.emit.witness.is_not_stored(status);
+    Ok(pass(Response::from_parts(head, body), wants_body, status))
 }

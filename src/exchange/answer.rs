@@ -5,9 +5,10 @@ use super::Ask;
 use crate::{
     CacheBody, Error,
     body::Parts,
+    observe::Operation,
     policy::{CacheStatus, Content, Decision, Lookup, Refresh, Serve, Stored},
-    shared::{Core, Emit},
-    storage::{CacheManager, Found, StoredBody},
+    shared::Core,
+    storage::{CacheManager, Found},
 };
 
 /// What the store's answer came to.
@@ -34,6 +35,7 @@ pub(crate) fn answer<M: CacheManager, ResB>(
             (found, decision)
         }
         Err(error) => {
+            core.emit.witness.store_failed(Operation::Get, &error);
             let stored = if error.is_timed_out() { Stored::Late } else { Stored::Failed };
             (Found::nothing(), lookup.decide(request, stored, now))
         }
@@ -54,7 +56,6 @@ pub(crate) fn answer<M: CacheManager, ResB>(
         Decision::GatewayTimeout(status) => {
             let (mut head, ()) = Response::new(()).into_parts();
             head.status = StatusCode::GATEWAY_TIMEOUT;
-            core.emit.emit(&mut head, status);
             Answer::Ready(Response::from_parts(head, CacheBody::empty(SizeHint::default(), status)))
         }
     }
@@ -65,18 +66,16 @@ pub(super) fn send_stored<M: CacheManager, ResB>(
     serve: Serve,
     found: Found<M::Handle>,
 ) -> Response<CacheBody<ResB>> {
-    let Serve { index, mut head, content, status } = serve;
-    core.emit.emit(&mut head, status);
+    let Serve { index, head, content, status } = serve;
     let body = match (content, found.into_entry(index)) {
         (Content::Whole, Some(entry)) => {
-            let body: StoredBody = core.manager.read(&entry, 0..entry.response().length());
-            CacheBody::stored(body, status)
+            CacheBody::stored(core.read(&entry, 0..entry.response().length()), status)
         }
         (Content::Part { start, end }, Some(entry)) => {
-            CacheBody::stored(core.manager.read(&entry, start..end), status)
+            CacheBody::stored(core.read(&entry, start..end), status)
         }
         (Content::Parts(pieces), Some(entry)) => {
-            let read = |range| core.manager.read(&entry, range);
+            let read = |range| core.read(&entry, range);
             CacheBody::parts(Parts::new(pieces, read), status)
         }
         // Of a body that is not sent, the head alone says how long it is.
@@ -87,13 +86,11 @@ pub(super) fn send_stored<M: CacheManager, ResB>(
 
 /// Hands a response through as it is. Whatever body was given to HEAD is dropped.
 pub(crate) fn pass<ResB: Body>(
-    emit: &Emit,
     response: Response<ResB>,
     wants_body: bool,
     status: CacheStatus,
 ) -> Response<CacheBody<ResB>> {
-    let (mut head, body) = response.into_parts();
-    emit.emit(&mut head, status);
+    let (head, body) = response.into_parts();
     let body = if wants_body {
         CacheBody::inner(body, status)
     } else {

@@ -23,11 +23,13 @@ use crate::{
     flight::{Board, Landing, Passenger, Pilot, Sharing},
     inflight::{Fetching, Lapse},
     log::{Cursor, Log, Writer},
+    observe::{Event, Operation},
     policy::{CacheKey, CacheStatus, Failure, Outcome, Reason, Store, StoredHead, Update},
     purge::Purge,
     recorder::Recorder,
     shared::Core,
     storage::{CacheManager, Found},
+    witness::Asking,
 };
 
 /// What a flight brings to the one who asked.
@@ -159,6 +161,8 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
         }
     };
     let wants_body = fetch.wants_body();
+    let (witness, is_refresh) = (&core.emit.witness, fetching.is_refresh());
+    let origin = Asking::begin(witness, &core.clock, Some(fetch.key()), fetch.reason(), is_refresh);
     let asked = {
         fetching.mark(&mut head.extensions);
         let request = Request::from_parts(head, body);
@@ -168,7 +172,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
         });
         let mut patience = fetch.patience().map(|after| (after, core.clock.now(), None));
         poll_fn(|cx| {
-            if let Poll::Ready(asked) = asking.as_mut().poll(cx) {
+            if let Poll::Ready(asked) = origin.poll(|| asking.as_mut().poll(cx)) {
                 return Poll::Ready(asked);
             }
             if let Some((after, began, timer)) = &mut patience {
@@ -189,6 +193,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
         .await
     };
     let now = core.clock.now();
+    origin.answered(asked.as_ref().ok().map(Response::status));
     let (mut head, body) = match asked {
         Ok(response) => response.into_parts(),
         Err(error) => {
@@ -210,7 +215,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
         Outcome::Store(store) => {
             let report = Report { fetching, board, slot };
             if let Some(filling) = Filling::begin(core, head, body, store, pilot, report) {
-                Box::pin(filling.run()).await;
+                Box::pin(origin.run(filling.run())).await;
             }
         }
         Outcome::Freshen { update, serve } => {
@@ -232,8 +237,9 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
             if let Some(index) = drop {
                 Box::pin(remove(&core, &found, index)).await;
             }
+            core.emit.witness.is_not_stored(status);
             let response = Response::from_parts(head, body);
-            slot.put(Ok(Brought::response(pass(&core.emit, response, wants_body, status))));
+            slot.put(Ok(Brought::response(pass(response, wants_body, status))));
         }
     }
 }
@@ -260,7 +266,7 @@ where
     /// `None`: it cannot be stored, and is brought as it is.
     pub(super) fn begin(
         core: Arc<Core<M>>,
-        mut head: response::Parts,
+        head: response::Parts,
         body: ResB,
         store: Store,
         pilot: Pilot,
@@ -276,14 +282,14 @@ where
         };
         if let Some(reason) = unfit {
             pilot.land(Landing::Alone);
+            core.tell(&Event::NotStored { reason });
             let response = Response::from_parts(head, body);
-            let response = pass(&core.emit, response, store.wants_body(), status.detailed(reason));
+            let response = pass(response, store.wants_body(), status.detailed(reason));
             slot.put(Ok(Brought::response(response)));
             return None;
         }
         let is_wanted = core.uses.admits(fetching.key());
         let status = if is_wanted { status } else { status.detailed(Reason::FewUses) };
-        core.emit.emit(&mut head, status);
         let keep = if is_buffered { room } else { core.waits.kept_bytes };
         let log = Log::new(board.bell(), core.budget.clone(), length, keep);
         // Before anybody else can close it.
@@ -300,11 +306,12 @@ where
         let is_seldom_read = store.is_seldom_read();
         let (wants_body, tagging) = (store.wants_body(), store.tagging());
         let (placement, stored) = store.into_parts();
-        let recorder = Recorder::new(core.manager.clone(), placement, stored, tagging, fetching);
+        let (manager, witness) = (core.manager.clone(), core.emit.witness.clone());
+        let recorder = Recorder::new(manager, (placement, stored), tagging, fetching, witness);
         let (writer, means) = (Writer::new(log.clone()), core.means());
         let mut fill = Fill::new(writer, recorder, is_buffered, length, announces_trailers, means);
         if !is_wanted {
-            fill.give_up_storing();
+            fill.give_up_storing(Reason::FewUses);
         }
         board.record(log.clone());
         let begun = Box::new(Begun { head, cursor, wants_body, status });
@@ -330,7 +337,7 @@ where
                 Ok(())
             };
             // Late or not, the client gets it all.
-            let read = Box::pin(core.within(reading)).await;
+            let read = Box::pin(core.no_longer(reading)).await;
             log.want_all(false);
             if read.is_ok() {
                 return slot.put(brought);
@@ -345,7 +352,7 @@ where
 pub(super) async fn clear_origin<M: CacheManager>(core: &Arc<Core<M>>, key: &CacheKey) {
     core.purges.append(Purge::host_of(key));
     // Where that fails it holds until the next start.
-    let _ = core.within(core.purges.sync()).await;
+    let _ = core.within(Operation::Log, core.purges.sync()).await;
     core.sweep();
 }
 
@@ -362,23 +369,26 @@ async fn freshen<M: CacheManager>(
     let admits = |head: &StoredHead| admission.admits_again(entry.response().head(), head);
     let is_done = match update {
         Update::Remove => {
-            let _ = core.within(core.manager.remove(&entry)).await;
+            let _ = core.within(Operation::Remove, core.manager.remove(&entry)).await;
             false
         }
         Update::Replace(head) if admits(&head) => {
             let (is_reusable, began) = (head.is_reusable(), head.began());
-            let updated = core.within(core.manager.update(&entry, head)).await;
+            let updated = core.manager.update(&entry, head);
+            let updated = core.within(Operation::Update, updated).await;
             if admission.has_missed_again(entry.response().head(), began) {
-                let _ = core.within(core.manager.delete(admission.key())).await;
+                let deleted = core.manager.delete(admission.key());
+                let _ = core.within(Operation::Delete, deleted).await;
             }
             is_reusable && updated.is_ok_and(|is_updated| is_updated)
         }
         Update::Copy(placement, head) if admits(&head) => {
-            let _ = core.within(core.manager.update(&entry, head.clone())).await;
+            let updated = core.manager.update(&entry, head.clone());
+            let _ = core.within(Operation::Update, updated).await;
             return copy(core, entry, placement, head, admission).await;
         }
         Update::Move(placement, head) if admits(&head) => {
-            let _ = core.within(core.manager.remove(&entry)).await;
+            let _ = core.within(Operation::Remove, core.manager.remove(&entry)).await;
             return copy(core, entry, placement, head, admission).await;
         }
         Update::Keep | Update::Replace(_) | Update::Copy(..) | Update::Move(..) => false,
@@ -392,6 +402,6 @@ async fn freshen<M: CacheManager>(
 async fn remove<M: CacheManager>(core: &Core<M>, found: &Found<M::Handle>, index: usize) {
     if let Some(entry) = found.clone().into_entry(index) {
         // An outdated entry that stays is stale, and will be asked about again.
-        let _ = core.within(core.manager.remove(&entry)).await;
+        let _ = core.within(Operation::Remove, core.manager.remove(&entry)).await;
     }
 }

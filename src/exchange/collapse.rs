@@ -22,6 +22,7 @@ use crate::{
     clock::{BoxFuture, Clock},
     flight::{Flight, Landing, Passenger, Sharing},
     inflight::{Asker, Entered, Fetching, Rechecks},
+    observe::{Event, Wait},
     policy::{Content, Failure, Fetch, Join, NameSet, Reason, Role, Timestamp, own},
     purge::Verdict,
     shared::Core,
@@ -45,6 +46,8 @@ struct Seen {
     has_asked_for_stale: bool,
     has_looked_again: bool,
     is_alone: bool,
+    /// Since when it waits.
+    since: Option<Timestamp>,
 }
 
 impl<S, M, ReqB, ResB> Exchange<S, M, ReqB>
@@ -74,6 +77,9 @@ where
         loop {
             let next = match self.enter(&seen) {
                 Entered::Asking(fetching, passenger) => {
+                    let is_listed = fetching.is_listed();
+                    let outcome = if is_listed { Wait::HandedOver } else { Wait::GivenUp };
+                    seen.tell(&self.core, outcome);
                     drop(seen);
                     return self.lead(fetching, passenger).await;
                 }
@@ -88,6 +94,7 @@ where
                 }
                 Entered::Waiting(id, passenger) => {
                     seen.waiting.push((id, passenger));
+                    seen.since.get_or_insert_with(|| self.core.clock.now());
                     self.let_go();
                     self.wait(&mut seen).await
                 }
@@ -167,24 +174,35 @@ where
             Woken::SlowOrigin => {
                 seen.has_asked_for_stale = true;
                 let stale = self.stale(Fetch::on_slow_origin);
+                if stale.is_some() {
+                    seen.tell(&core, Wait::Stale);
+                }
                 stale.map_or(Next::Again(self), Next::Answered)
             }
             Woken::By(index, landing) => {
                 let (id, passenger) = seen.waiting.swap_remove(index);
                 seen.tried.push(id);
                 match landing {
-                    Landing::Shared(sharing) => self.join(&sharing, Some(passenger)),
+                    Landing::Shared(sharing) => {
+                        let next = self.join(&sharing, Some(passenger));
+                        let is_shared = matches!(next, Next::Answered(_));
+                        seen.tell(&core, if is_shared { Wait::Shared } else { Wait::Released });
+                        next
+                    }
                     Landing::LookAgain if !seen.has_looked_again => {
                         seen.has_looked_again = true;
+                        seen.tell(&core, Wait::Stored);
                         drop(passenger);
                         Box::pin(self.look_up()).await
                     }
                     Landing::LookAgain | Landing::Alone => {
                         seen.is_alone = true;
+                        seen.tell(&core, Wait::Released);
                         Next::Again(self)
                     }
                     Landing::Failed(status) => {
                         seen.is_alone = true;
+                        seen.tell(&core, Wait::Failed);
                         let stale = self.stale(|fetch, now| match status {
                             Some(status) => fetch.on_status(status, now),
                             None => fetch.on_error(now),
@@ -230,7 +248,7 @@ where
         }
         let (secret, now) = (core.manager.secret(), core.clock.now());
         let joined = lookup.join(request, &sharing.running, why, secret, now);
-        let Join::Share { mut head, content, status } = joined else { return Next::Again(self) };
+        let Join::Share { head, content, status } = joined else { return Next::Again(self) };
         let body = match content {
             Content::Nothing => CacheBody::empty(SizeHint::default(), status),
             // Of several parts the first may be the last to come: they are cut from what is whole.
@@ -244,7 +262,6 @@ where
                 CacheBody::filling(Reader::new(cursor, passenger), status)
             }
         };
-        core.emit.emit(&mut head, status);
         Next::Answered(Response::from_parts(*head, body))
     }
 
@@ -276,6 +293,13 @@ where
 }
 
 impl Seen {
+    /// It has waited, and does so no longer.
+    fn tell<M>(&mut self, core: &Core<M>, outcome: Wait) {
+        if let Some(since) = self.since.take() {
+            core.tell(&Event::Waited { outcome, took: core.clock.now().since(since) });
+        }
+    }
+
     /// Waits for the first of the others to land, for as long as the origin may be `slow`, and for as
     /// long as they may be silent.
     async fn first<M: CacheManager>(&self, core: &Core<M>, slow: Option<Duration>) -> Woken {

@@ -66,6 +66,7 @@ impl Since {
     /// The store has been asked, which may have heard of purges. What it found is not judged yet.
     fn hear<M>(&mut self, core: &Core<M>) {
         self.purges = core.purges.position();
+        core.purges.tell();
     }
 }
 
@@ -78,7 +79,7 @@ async fn find<M: CacheManager>(
     let wanted = lookup.wanted(&head.headers, core.manager.secret());
     match core.manager.get_now(&wanted) {
         Some(found) => found,
-        None => core.within(core.manager.get(&wanted)).await,
+        None => core.no_longer(core.manager.get(&wanted)).await,
     }
 }
 

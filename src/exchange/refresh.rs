@@ -14,8 +14,9 @@ use crate::{
     BoxError, CacheBody,
     background::Refreshing,
     clock::{BoxFuture, within},
-    flight::Flight,
+    flight::{Flight, Landing},
     inflight::Asker,
+    observe::{self, Event},
     policy::{Begin, NameSet, Refresh, Role},
     shared::Core,
     storage::{CacheManager, Found},
@@ -87,6 +88,7 @@ where
         let report = Report { fetching, board, slot: Slot::new().bringer() };
         passenger.flight().begin(Box::pin(ask::<_, _, _, ResB>(exchange, report)));
         let clock = core.clock.clone();
+        let (witness, flight) = (core.emit.witness.clone(), passenger.flight().clone());
         // Now: a task that is dropped unpolled must not go on elsewhere.
         let flying = passenger.in_background();
         let task = async move {
@@ -94,11 +96,24 @@ where
                 flying.await;
                 Ok(())
             };
-            let _ = within(&*clock, limit, refreshing).await;
+            let is_over = within(&*clock, limit, refreshing).await.is_ok();
+            let took = clock.now().since(now);
+            let step = match flight.landing() {
+                _ if !is_over => observe::Refreshing::TimedOut { took },
+                None | Some(Landing::Failed(_)) => observe::Refreshing::Failed { took },
+                Some(_) => observe::Refreshing::Done { took },
+            };
+            witness.tell(&Event::Refresh { step });
         };
         let (background, executor) = (core.background.clone(), core.executor.clone());
         let limits = core.waits.refreshes;
-        match background.refresh(&authority, Box::pin(task), limits, &*executor) {
+        let refreshing = background.refresh(&authority, Box::pin(task), limits, &*executor);
+        let step = match refreshing {
+            Refreshing::Dropped => observe::Refreshing::Refused,
+            Refreshing::Begun | Refreshing::Refused(_) => observe::Refreshing::Begun,
+        };
+        core.tell(&Event::Refresh { step });
+        match refreshing {
             Refreshing::Begun | Refreshing::Dropped => None,
             Refreshing::Refused(task) => Some(Foreground { core, task, request: original }),
         }

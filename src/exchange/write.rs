@@ -22,10 +22,12 @@ use crate::{
     executor::Persistent,
     flight::{Flight, Pilot},
     inflight::Fetching,
+    observe::Operation,
     policy::{CacheStatus, Invalidated, Reason, Store, Unsafe},
     purge::Purge,
     shared::Core,
     storage::CacheManager,
+    witness::Asking,
 };
 
 /// Writes through, and invalidates before the client hears of it (RFC 9111 §4.4).
@@ -47,9 +49,16 @@ where
     let may_be_kept = unsafe_request.may_be_kept();
     let key = unsafe_request.key();
     let mut kept = may_be_kept.then(|| core.purges.inflight().enter_write(key, began));
-    poll_fn(|cx| inner.poll_ready(cx)).await?;
-    let (mut head, body) = inner.call(request).await?.into_parts();
     let mut status = CacheStatus::forwarded(Reason::UnsafeMethod);
+    let (witness, clock) = (&core.emit.witness, &core.clock);
+    let origin = Asking::begin(witness, clock, Some(key), Reason::UnsafeMethod, false);
+    let asked = origin.run(async {
+        poll_fn(|cx| inner.poll_ready(cx)).await?;
+        inner.call(request).await
+    });
+    let asked = asked.await;
+    origin.answered(asked.as_ref().ok().map(Response::status));
+    let (mut head, body) = asked?.into_parts();
     let (size, times) = (size_of_body(&body), (requested, core.clock.now()));
     let store = unsafe_request.store(&mut head, &size, times, began, core.manager.secret());
     let invalidated = unsafe_request.on_response(&head);
@@ -81,7 +90,7 @@ where
     {
         return keep(core, head, body, store, fetching).await;
     }
-    Ok(pass(&core.emit, Response::from_parts(head, body), true, status))
+    Ok(pass(Response::from_parts(head, body), true, status))
 }
 
 /// Stores the response to a POST as it streams by (RFC 9110 §9.3.3).
@@ -118,7 +127,7 @@ async fn delete_all<M: CacheManager>(
     failed: Arc<AtomicBool>,
 ) {
     for key in invalidated.keys() {
-        if core.within(core.manager.delete(key)).await.is_err() {
+        if core.within(Operation::Delete, core.manager.delete(key)).await.is_err() {
             // What the store could not do the log does: the old response is not served again.
             core.purges.append(Purge::resource(key));
             failed.store(true, Ordering::Release);
@@ -127,7 +136,7 @@ async fn delete_all<M: CacheManager>(
     let is_in_log = failed.load(Ordering::Acquire)
         || !invalidated.groups().is_empty()
         || invalidated.clears_origin();
-    if is_in_log && core.within(core.purges.sync()).await.is_err() {
+    if is_in_log && core.within(Operation::Log, core.purges.sync()).await.is_err() {
         failed.store(true, Ordering::Release);
     }
 }

@@ -115,7 +115,7 @@ impl<M: CacheManager> CacheHandle<M> {
     /// What is stored, and what has become of the requests so far.
     pub fn stats(&self) -> Stats {
         let core = &self.core;
-        core.emit.counters.stats(core.manager.usage(), &core.purges)
+        core.emit.witness.counters().stats(core.manager.usage(), &core.purges)
     }
 
     /// Waits until everything that was accepted is in place, so that the program may end: each

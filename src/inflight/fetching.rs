@@ -74,6 +74,16 @@ impl Fetching {
         request.insert(Within(self.inflight.clone(), self.key.key().clone()));
     }
 
+    /// Whether nobody has asked for it.
+    pub(crate) fn is_refresh(&self) -> bool {
+        self.kind == Kind::Refresh
+    }
+
+    /// Whether others may wait for it.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.kind != Kind::Unlisted
+    }
+
     /// The resource that is asked for.
     pub(crate) fn key(&self) -> &CacheKey {
         self.key.key()

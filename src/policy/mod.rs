@@ -79,6 +79,7 @@ mod reason;
 mod refresh;
 mod request;
 mod reuse;
+mod served;
 mod stale;
 mod status;
 mod storing;
@@ -114,6 +115,7 @@ pub use self::{
     refresh::{Failure, Refresh},
     request::{Begin, Lookup},
     reuse::{Decision, Serve, Stored},
+    served::Served,
     status::CacheStatus,
     tagging::Tagging,
     validation::{Fetch, Outcome, Store, Update},

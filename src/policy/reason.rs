@@ -97,6 +97,10 @@ pub enum Reason {
     SlowOrigin,
     /// Too many bytes are on their way from the origin already.
     Overload,
+    /// The body broke off before its end.
+    Incomplete,
+    /// Nobody was left to read the body to its end.
+    Abandoned,
     /// Only marked responses are stored, and this one is not marked.
     NotOptedIn,
     /// A hook of the policy said so, for a reason of its own ([`Bypass`](super::Bypass)).
@@ -104,7 +108,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub(super) fn token(self) -> &'static str {
+    /// The token. There are as many of them as reasons, and those of the policy's own hooks.
+    pub fn as_str(self) -> &'static str {
         match self {
             Reason::Method => "method",
             Reason::UnsafeMethod => "unsafe-method",
@@ -151,6 +156,8 @@ impl Reason {
             Reason::Disconnected => "disconnected",
             Reason::SlowOrigin => "slow-origin",
             Reason::Overload => "overload",
+            Reason::Incomplete => "incomplete",
+            Reason::Abandoned => "abandoned",
             Reason::NotOptedIn => "not-opted-in",
             Reason::Hook(reason) => reason,
         }
@@ -186,7 +193,7 @@ impl Reason {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.token())
+        f.write_str(self.as_str())
     }
 }
 

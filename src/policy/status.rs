@@ -19,16 +19,16 @@ use super::{Forward, Reason, fields};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheStatus {
-    how: How,
-    ttl: Option<i64>,
-    forward_status: Option<StatusCode>,
+    pub(super) how: How,
+    pub(super) ttl: Option<i64>,
+    pub(super) forward_status: Option<StatusCode>,
     stored: bool,
-    collapsed: bool,
-    detail: Option<Reason>,
+    pub(super) collapsed: bool,
+    pub(super) detail: Option<Reason>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
+pub(super) enum How {
     Hit,
     Forwarded(Reason),
     /// Neither: the cache made the answer.
@@ -89,12 +89,18 @@ impl CacheStatus {
         self.how == How::Hit
     }
 
-    /// Why the request was forwarded, `None` for a hit (RFC 9211 §2.2).
-    pub fn forward(&self) -> Option<Forward> {
+    /// Why the request was forwarded, `None` for a hit. [`forward`](Self::forward) says it in the
+    /// words of RFC 9211.
+    pub fn forward_reason(&self) -> Option<Reason> {
         match self.how {
-            How::Forwarded(reason) => Some(reason.forward()),
+            How::Forwarded(reason) => Some(reason),
             How::Hit | How::Generated => None,
         }
+    }
+
+    /// Why the request was forwarded, `None` for a hit (RFC 9211 §2.2).
+    pub fn forward(&self) -> Option<Forward> {
+        self.forward_reason().map(Reason::forward)
     }
 
     /// The status that the origin answered with, if it is not the response's (RFC 9211 §2.3).
@@ -131,10 +137,19 @@ impl CacheStatus {
     /// A name that is not a token is written as a string (RFC 9211 §2); `None` if it has bytes that
     /// neither can hold.
     pub fn to_member(&self, name: &str) -> Option<HeaderValue> {
+        self.member(name, None)
+    }
+
+    /// The same, with what the request was looked up under (RFC 9211 §2.7).
+    pub(crate) fn member(self, name: &str, key: Option<&str>) -> Option<HeaderValue> {
         if name.chars().any(|c| !matches!(c, ' '..='~')) {
             return None;
         }
-        HeaderValue::try_from(format!("{}; {self}", Item(name))).ok()
+        let member = match key {
+            Some(key) => format!("{}; {self}; key={}", Item(name), Text(key)),
+            None => format!("{}; {self}", Item(name)),
+        };
+        HeaderValue::try_from(member).ok()
     }
 }
 
@@ -170,14 +185,13 @@ impl fmt::Display for CacheStatus {
             parameter(f, format_args!("collapsed"))?;
         }
         if let Some(reason) = detail {
-            parameter(f, format_args!("detail={}", Item(reason.token())))?;
+            parameter(f, format_args!("detail={}", Item(reason.as_str())))?;
         }
         Ok(())
     }
 }
 
-/// A text as a Token, or else as a String (RFC 9651 §4.1.6, §4.1.7). What a String cannot hold shows as
-/// `?`.
+/// A text as a Token, or else as a String (RFC 9651 §4.1.6, §4.1.7).
 struct Item<'a>(&'a str);
 
 impl fmt::Display for Item<'_> {
@@ -185,11 +199,17 @@ impl fmt::Display for Item<'_> {
         let Self(text) = self;
         let is_token = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*')
             && text.bytes().all(|b| fields::is_tchar(b) || b":/".contains(&b));
-        if is_token {
-            return f.write_str(text);
-        }
+        if is_token { f.write_str(text) } else { Text(text).fmt(f) }
+    }
+}
+
+/// A text as a String. What that cannot hold shows as `?`.
+struct Text<'a>(&'a str);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("\"")?;
-        for c in text.chars() {
+        for c in self.0.chars() {
             match c {
                 '"' | '\\' => write!(f, "\\{c}")?,
                 ' '..='~' => write!(f, "{c}")?,
@@ -241,5 +261,8 @@ mod tests {
             assert_eq!(status.to_member(name).unwrap(), member);
         }
         assert_eq!(CacheStatus::hit(1).to_member("a\nb"), None);
+        // A key is a String, also where it could be a Token (RFC 9211 §2.7).
+        let member = CacheStatus::hit(1).member("larder", Some("http://a.example/\"")).unwrap();
+        assert_eq!(member, r#"larder; hit; ttl=1; key="http://a.example/\"""#);
     }
 }

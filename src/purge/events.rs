@@ -2,7 +2,10 @@ use std::{
     collections::VecDeque,
     fmt,
     future::poll_fn,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::{Duration, SystemTime},
 };
@@ -92,9 +95,16 @@ impl fmt::Debug for PurgeStream {
     }
 }
 
-/// The last events.
+/// The last events, and who is called at each.
 #[derive(Default)]
-pub(super) struct Ring(Mutex<Events>);
+pub(super) struct Ring {
+    events: Mutex<Events>,
+    /// Whether there are any, so that who has no news need not ask.
+    is_called: AtomicBool,
+}
+
+/// Gives `false` when it need not be called any more.
+type Callback = dyn Fn(&PurgeEvent) -> bool + Send + Sync;
 
 #[derive(Default)]
 struct Events {
@@ -102,6 +112,9 @@ struct Events {
     first: u64,
     events: VecDeque<PurgeEvent>,
     waiting: Vec<Waker>,
+    callbacks: Vec<Arc<Callback>>,
+    /// The number of the first that the callbacks have not seen.
+    untold: u64,
 }
 
 const MAX_EVENTS: usize = 1024;
@@ -119,6 +132,40 @@ impl Ring {
         waiting.into_iter().for_each(Waker::wake);
     }
 
+    /// Calls `callback` at each event from now on, until it gives `false`.
+    pub(super) fn call(&self, callback: impl Fn(&PurgeEvent) -> bool + Send + Sync + 'static) {
+        let mut ring = self.lock();
+        if ring.callbacks.is_empty() {
+            ring.untold = ring.first + ring.events.len() as u64;
+        }
+        ring.callbacks.push(Arc::new(callback));
+        self.is_called.store(true, Ordering::Release);
+    }
+
+    /// Tells the callbacks what they have not seen. No lock is held meanwhile, nor may the caller hold
+    /// one.
+    pub(super) fn tell(&self) {
+        if !self.is_called.load(Ordering::Acquire) {
+            return;
+        }
+        let (news, callbacks) = {
+            let mut ring = self.lock();
+            let missed = ring.first.saturating_sub(ring.untold);
+            let seen =
+                usize::try_from(ring.untold.saturating_sub(ring.first)).unwrap_or(usize::MAX);
+            let lagged = (missed > 0).then_some(PurgeEvent::Lagged(missed));
+            let news: Vec<_> =
+                lagged.into_iter().chain(ring.events.iter().skip(seen).cloned()).collect();
+            ring.untold = ring.first + ring.events.len() as u64;
+            (news, ring.callbacks.clone())
+        };
+        for callback in callbacks {
+            if !news.iter().all(|event| callback(event)) {
+                self.lock().callbacks.retain(|other| !Arc::ptr_eq(other, &callback));
+            }
+        }
+    }
+
     pub(super) fn follow(self: &Arc<Self>) -> PurgeStream {
         let ring = self.lock();
         let next = ring.first + ring.events.len() as u64;
@@ -127,7 +174,7 @@ impl Ring {
     }
 
     fn lock(&self) -> MutexGuard<'_, Events> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -96,6 +96,7 @@ impl PurgeLog {
         let record = self.enter_record(purge, at);
         let (seq, took) = (record.seq, Duration::ZERO);
         self.0.ring.push(PurgeEvent::Swept { record, count, took });
+        self.0.ring.tell();
         seq
     }
 
@@ -108,6 +109,8 @@ impl PurgeLog {
         self.0.newest.store(seq, Ordering::Release);
         let record = PurgeRecord { seq, purge: Arc::new(purge), at };
         self.0.ring.push(PurgeEvent::Purged(record.clone()));
+        drop(table);
+        self.0.ring.tell();
         record
     }
 
@@ -189,6 +192,17 @@ impl PurgeLog {
         self.table().len()
     }
 
+    /// Calls `callback` at each event from now on, until it gives `false`. What other processes have
+    /// purged it hears when somebody has [asked the store](Self::tell).
+    pub(crate) fn on_event(&self, callback: impl Fn(&PurgeEvent) -> bool + Send + Sync + 'static) {
+        self.0.ring.call(callback);
+    }
+
+    /// Tells what has come from elsewhere. No lock is held meanwhile.
+    pub(crate) fn tell(&self) {
+        self.0.ring.tell();
+    }
+
     pub(crate) fn follow(&self) -> PurgeStream {
         self.0.ring.follow()
     }
@@ -223,6 +237,7 @@ impl PurgeLog {
         if self.0.forgets {
             self.0.table.write().unwrap_or_else(PoisonError::into_inner).retire(seq);
         }
+        self.0.ring.tell();
     }
 
     /// Ends a walk that came to nothing.

@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     ops::Range,
     pin::Pin,
     sync::Mutex,
@@ -85,6 +85,29 @@ impl StoredBody {
         let length = range.end.saturating_sub(range.start);
         let frames = stream::iter([Err(error)]);
         Self { remaining: length, source: Source::Reader(Mutex::new(Box::pin(frames))) }
+    }
+
+    /// Whether reading it cannot fail.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        !matches!(self.source, Source::Reader(_))
+    }
+
+    /// Has `tell` hear why it could not be read.
+    pub(crate) fn on_error(self, tell: impl Fn(&Error) + Send + 'static) -> Self {
+        let Self { source: Source::Reader(frames), remaining } = self else { return self };
+        let body = Self { source: Source::Reader(frames), remaining };
+        let frames = stream::unfold((Some(body), tell), |(body, tell)| async move {
+            let mut body = body?;
+            let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await?;
+            match frame {
+                Ok(frame) => Some((Ok(frame), (Some(body), tell))),
+                Err(error) => {
+                    tell(&error);
+                    Some((Err(error), (None, tell)))
+                }
+            }
+        });
+        Self { remaining, source: Source::Reader(Mutex::new(Box::pin(frames))) }
     }
 
     fn fail(&mut self, error: Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {

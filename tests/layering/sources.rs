@@ -108,7 +108,7 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 32] = [
+const ORDER: [&str; 37] = [
     "policy",
     "hashed",
     "error",
@@ -126,12 +126,17 @@ const ORDER: [&str; 32] = [
     "purge",
     "admission",
     "storage",
-    "sweep",
+    "observe",
+    "metrics",
+    "trace",
     "stats",
+    "witness",
+    "sweep",
     "recorder",
     "fill",
     "background",
     "body",
+    "emit",
     "shared",
     "copying",
     "exchange",

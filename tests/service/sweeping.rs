@@ -1,15 +1,23 @@
 //! What goes after a purge, how it is counted, and how it is seen: scenarios 0.5 and 0.7.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
 };
 
 use larder::{BoxManager, MemoryManager, NoExecutor, Policy, Purge, PurgeEvent, PurgeStream};
+use tower::Service;
 
 use crate::{
     spy::{Call, Fault, Spy},
-    support::{Cache, cache, cache_over, channel, get, now_or_never, ok, read, request, with},
+    support::{
+        Answer, Cache, cache, cache_over, channel, get, now_or_never, ok, read, request, with,
+    },
 };
 
 /// A cache with `count` pages of one tag, and one page without.
@@ -384,4 +392,48 @@ async fn a_stream_tells_what_it_has_missed() {
     elsewhere.layer.handle().purge(Purge::tag("u")).await.unwrap();
     let event = waiting.await.unwrap();
     assert!(matches!(event, PurgeEvent::Purged(record) if record.purge().to_string() == "tag u"));
+}
+
+/// Issue 4, "the p99 of hits": what holds it. The sweeper works through so many entries at a time, then
+/// lets others go on; while it rests it holds no lock, so that hits and stores anywhere in the store
+/// wait for none.
+#[tokio::test]
+async fn a_walk_goes_in_slices_and_holds_no_lock_between_them() {
+    const SLICE: u64 = 128;
+    const COUNT: usize = 3000;
+    let cache = filled(COUNT).await.layered(|layer| layer.executor(NoExecutor));
+    let handle = cache.layer.handle();
+    let records = || handle.stats().usage().unwrap().records();
+    let purged = handle.purge(Purge::everything()).await.unwrap();
+    let mut sweeping = Box::pin(purged.swept());
+    let (mut slices, mut before) = (0, records());
+    while now_or_never(sweeping.as_mut()).is_none() {
+        let left = records();
+        assert!(before - left <= SLICE, "{before} {left}");
+        (slices, before) = (slices + 1, left);
+        if slices % 4 != 0 {
+            continue;
+        }
+        // On enough keys to meet all locks that a store may have.
+        let (sender, receiver) = mpsc::channel();
+        let service = cache.service.clone();
+        let elsewhere = thread::spawn(move || {
+            for n in 0..200 {
+                let mut service = service.clone();
+                for is_hit in [false, true] {
+                    let request = get(&format!("/meanwhile/{slices}/{n}"));
+                    let answer = now_or_never(async {
+                        Answer::of(service.call(request).await.unwrap()).await
+                    });
+                    assert_eq!(answer.unwrap().cache.is_hit(), is_hit);
+                }
+            }
+            sender.send(()).unwrap();
+        });
+        receiver.recv_timeout(Duration::from_secs(30)).expect("nobody is held up");
+        elsewhere.join().unwrap();
+        before = records();
+    }
+    assert!(slices >= COUNT as u64 / SLICE, "{slices}");
+    assert_eq!(purged.swept().await.unwrap(), COUNT as u64 + 1);
 }

@@ -130,6 +130,11 @@ impl CacheKey {
         self.text(4)
     }
 
+    /// The URI, without namespace and partition: those may say who asks.
+    pub fn to_url(&self) -> String {
+        format!("{}://{}{}", self.scheme(), self.authority(), self.path_and_query())
+    }
+
     /// Whether `uri` has this key's scheme and authority (RFC 9110 §4.3.1).
     pub(super) fn is_origin_of(&self, uri: &Uri) -> bool {
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
@@ -173,7 +178,7 @@ impl fmt::Debug for CacheKey {
         for part in [self.namespace(), self.partition()].into_iter().flatten() {
             write!(f, "[{part}] ")?;
         }
-        write!(f, "{}://{}{}", self.scheme(), self.authority(), self.path_and_query())
+        f.write_str(&self.to_url())
     }
 }
 

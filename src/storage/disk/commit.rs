@@ -103,6 +103,7 @@ impl Commit {
         }
         for id in evicted {
             let _ = store.unlink(resource.variant(generation, id));
+            store.records.variant_evicted();
         }
         temporary.place(&store.directory.path(name)).map_err(failed)?;
         store.records.insert(name, bytes, share);
@@ -129,6 +130,7 @@ fn allow_share(
     };
     let others = store.records.share_without(whose, name);
     if others.saturating_add(bytes) > limit {
+        store.records.variant_refused();
         return Err(Error::refused());
     }
     Ok(Some(whose))

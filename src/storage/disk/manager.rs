@@ -166,7 +166,7 @@ impl CacheManager for DiskManager {
     }
 
     fn usage(&self) -> Option<Usage> {
-        Some(Usage::new(self.len(), self.bytes()))
+        Some(self.inner.store.records.usage())
     }
 }
 

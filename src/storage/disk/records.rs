@@ -1,16 +1,29 @@
-use std::{collections::HashSet, sync::Mutex};
+use std::{
+    collections::HashSet,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use super::{
     name::Name,
     pool::lock,
     table::{BLOCK, Change, Extent, Item, News, Table},
 };
+use crate::storage::Usage;
 
 /// What is on the disk, as far as is known: which files, and how much they take. It decides what
 /// goes; what is found is decided by the files.
 #[derive(Default)]
 pub(super) struct Records {
     pub(super) table: Mutex<Table>,
+    /// How many have gone to make room,
+    evicted: AtomicU64,
+    /// how many variants did since there were too many,
+    variants_evicted: AtomicU64,
+    /// and how many did not come, since they took too much.
+    variants_refused: AtomicU64,
 }
 
 /// So many items are looked at while others wait.
@@ -20,7 +33,7 @@ impl Records {
     /// Records of which a catalog is kept, which is still to be read.
     pub(super) fn cataloged() -> Self {
         let table = Table::new(Some(News::default()), Some(HashSet::new()));
-        Self { table: Mutex::new(table) }
+        Self { table: Mutex::new(table), ..Self::default() }
     }
 
     /// Enters a file of so many bytes that is now in place.
@@ -79,7 +92,23 @@ impl Records {
         let name = table.oldest()?;
         table.remove(name);
         table.note(Change::Gone(name));
+        self.evicted.fetch_add(1, Ordering::Relaxed);
         Some(name)
+    }
+
+    pub(super) fn variant_evicted(&self) {
+        self.variants_evicted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn variant_refused(&self) {
+        self.variants_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Usage::new(self.len(), self.bytes())
+            .with_evicted(read(&self.evicted))
+            .with_variants(read(&self.variants_evicted), read(&self.variants_refused))
     }
 
     pub(super) fn bytes(&self) -> u64 {

@@ -1,3 +1,4 @@
+mod evicted;
 mod record;
 mod scan;
 mod siblings;
@@ -163,7 +164,9 @@ impl CacheManager for MemoryManager {
     }
 
     fn usage(&self) -> Option<Usage> {
-        Some(Usage::new(self.len() as u64, self.weight()))
+        let usage = Usage::new(self.len() as u64, self.weight());
+        let (evicted, refused) = (self.variants_evicted(), self.variants_refused());
+        Some(usage.with_evicted(self.store.evicted()).with_variants(evicted, refused))
     }
 }
 

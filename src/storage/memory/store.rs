@@ -5,10 +5,11 @@ use std::sync::{
 
 use bytes::Bytes;
 use http::HeaderMap;
-use quick_cache::{OptionsBuilder, Weighter, sync::Cache};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter, sync::Cache};
 
 use super::{
     MemoryHandle,
+    evicted::{Collect, Gone},
     record::{Body, ByWeight, Record, RecordKey, RecordRef, Resource},
     siblings::{Owners, Siblings},
 };
@@ -23,7 +24,8 @@ use crate::{
 
 /// What the clones of a [`MemoryManager`](super::MemoryManager) share.
 pub(super) struct Store {
-    cache: Cache<RecordKey, Record, ByWeight>,
+    cache: Cache<RecordKey, Record, ByWeight, DefaultHashBuilder, Collect>,
+    evicted: AtomicU64,
     limits: Limits,
     /// The heaviest record that the cache admits.
     room: u64,
@@ -111,15 +113,15 @@ impl Store {
             .estimated_items_capacity(records)
             .weight_capacity(limits.capacity)
             .build();
+        let hasher = DefaultHashBuilder::default();
         let cache = match options {
-            Ok(options) => {
-                Cache::with_options(options, ByWeight, Default::default(), Default::default())
-            }
-            Err(_) => Cache::with_weighter(records, limits.capacity, ByWeight),
+            Ok(options) => Cache::with_options(options, ByWeight, hasher, Collect),
+            Err(_) => Cache::with(records, limits.capacity, ByWeight, hasher, Collect),
         };
         Self {
             room: (cache.shard_capacity() as f64 * HOT) as u64,
             cache,
+            evicted: AtomicU64::new(0),
             limits,
             fences: Fences::new(),
             secret: Secret::random(),
@@ -204,9 +206,16 @@ impl Store {
             self.variants_evicted.fetch_add(1, Ordering::Relaxed);
         }
         for (key, record) in variant.into_iter().chain([resource]) {
-            self.cache.insert(key, record);
+            self.insert(key, record);
         }
         Ok(())
+    }
+
+    fn insert(&self, key: RecordKey, record: Record) {
+        let (own, mut gone) = (key.clone(), Gone::new());
+        self.cache.insert_with_lifecycle(key, record, &mut gone);
+        let evicted = gone.iter().filter(|(key, _)| *key != own).count();
+        self.evicted.fetch_add(evicted as u64, Ordering::Relaxed);
     }
 
     /// Puts what `new` makes in the place of `old`. `false`: it is no longer there.
@@ -253,7 +262,7 @@ impl Store {
         match record {
             Some(record) => {
                 self.allow_weight(&key, &record)?;
-                self.cache.insert(key, record);
+                self.insert(key, record);
             }
             None => {
                 self.cache.remove(&key);
@@ -340,6 +349,10 @@ impl Store {
 
     pub(super) fn len(&self) -> usize {
         self.cache.len()
+    }
+
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
     }
 
     pub(super) fn variants_evicted(&self) -> u64 {

@@ -1,0 +1,170 @@
+//! How a response tells what the cache did: to the client, to the code around, to an observer.
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderName, HeaderValue, Response, request};
+use http_body::Body;
+
+use crate::{
+    CacheBody,
+    clock::Clock,
+    observe::Event,
+    policy::{CacheKey, CacheStatus, Served, Timestamp},
+    witness::Witness,
+};
+
+/// What is told, and to whom.
+#[derive(Clone, Default)]
+pub(crate) struct Emit {
+    /// What this cache is called in `Cache-Status`, if it adds to that.
+    pub(crate) header: Option<Arc<str>>,
+    pub(crate) has_key: bool,
+    pub(crate) x_cache: bool,
+    pub(crate) extension: bool,
+    /// Which requests are told.
+    pub(crate) only_if: Option<Arc<Predicate>>,
+    pub(crate) witness: Witness,
+    /// Whether anything of a request has to be known for it: all that a hit asks where nothing has.
+    keeps_accounts: bool,
+}
+
+pub(crate) type Predicate = dyn Fn(&request::Parts) -> bool + Send + Sync;
+
+/// What has to be known of a request to tell of its answer.
+pub(crate) struct Account {
+    /// Whether the client is told.
+    is_told: bool,
+    key: Option<Box<str>>,
+    /// With an observer.
+    watch: Option<Watch>,
+}
+
+/// Dropped before the answer is there, it says that the client has left.
+struct Watch {
+    witness: Witness,
+    clock: Arc<dyn Clock>,
+    began: Timestamp,
+    is_over: bool,
+}
+
+impl Emit {
+    /// Has changed.
+    pub(crate) fn settle(&mut self) {
+        self.keeps_accounts =
+            self.only_if.is_some() || self.has_key || self.witness.observer().is_some();
+    }
+
+    /// Whatever is to be known of a request beside its answer; nothing, unless somebody has asked for
+    /// it.
+    #[inline]
+    pub(crate) fn open(
+        &self,
+        request: &request::Parts,
+        clock: &Arc<dyn Clock>,
+    ) -> Option<Box<Account>> {
+        self.keeps_accounts.then(|| self.account(request, clock))
+    }
+
+    fn account(&self, request: &request::Parts, clock: &Arc<dyn Clock>) -> Box<Account> {
+        let is_told = self.only_if.as_ref().is_none_or(|is_told| is_told(request));
+        let watch = self.witness.observer().map(|_| Watch {
+            witness: self.witness.clone(),
+            clock: clock.clone(),
+            began: clock.now(),
+            is_over: false,
+        });
+        Box::new(Account { is_told, key: None, watch })
+    }
+
+    /// What it is looked up under.
+    #[inline]
+    pub(crate) fn look_up(&self, account: &mut Option<Box<Account>>, key: &CacheKey) {
+        if let Some(account) = account.as_mut().filter(|account| self.has_key && account.is_told) {
+            account.key = Some(key.to_url().into());
+        }
+    }
+
+    /// Tells of an answer.
+    pub(crate) fn close<B: Body>(
+        &self,
+        account: Option<Box<Account>>,
+        response: &mut Response<CacheBody<B>>,
+    ) {
+        let status = response.body().status();
+        let served = status.served();
+        self.witness.counters().served(served);
+        if self.extension {
+            response.extensions_mut().insert(status);
+        }
+        let Some(mut account) = account else {
+            return self.write(status, served, None, response);
+        };
+        if account.is_told {
+            self.write(status, served, account.key.as_deref(), response);
+        }
+        if let Some(watch) = &mut account.watch {
+            let (code, bytes) = (response.status(), response.body().length());
+            watch.end(|took| Event::Answered { status, code, bytes, took });
+        }
+    }
+
+    #[inline]
+    fn write<B>(
+        &self,
+        status: CacheStatus,
+        served: Served,
+        key: Option<&str>,
+        response: &mut Response<CacheBody<B>>,
+    ) {
+        // An answer of our own is no other cache's and no origin's (RFC 9211 §2).
+        let name = self.header.as_deref().filter(|_| served != Served::Generated);
+        if let Some(member) = name.and_then(|name| status.member(name, key)) {
+            response.headers_mut().append(CACHE_STATUS, member);
+        }
+        if self.x_cache {
+            response.headers_mut().insert(X_CACHE, x_cache(served));
+        }
+    }
+}
+
+impl fmt::Debug for Emit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emit").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+impl Account {
+    /// The inner service has failed, and so has the request.
+    pub(crate) fn fail(&mut self) {
+        if let Some(watch) = &mut self.watch {
+            watch.end(|took| Event::Failed { took });
+        }
+    }
+}
+
+impl Watch {
+    fn end(&mut self, event: impl FnOnce(std::time::Duration) -> Event<'static>) {
+        self.is_over = true;
+        let took = self.clock.now().since(self.began);
+        self.witness.tell_at_the_end(&event(took));
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.end(|took| Event::Left { took });
+        }
+    }
+}
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+
+fn x_cache(served: Served) -> HeaderValue {
+    HeaderValue::from_static(match served {
+        Served::Hit | Served::Validated => "HIT",
+        Served::Stale | Served::StaleOnError => "STALE",
+        Served::Collapsed | Served::Miss | Served::Bypass | Served::Generated => "MISS",
+    })
+}
