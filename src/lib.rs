@@ -154,6 +154,7 @@
 mod admission;
 mod background;
 mod body;
+pub mod bus;
 mod clock;
 mod copying;
 mod error;

@@ -12,9 +12,10 @@ use tower_service::Service;
 use crate::{
     BoxError, CacheBody,
     body::size_of_body,
+    bus::Trust,
     exchange::{self, Answer, Exchange, Known, Refreshment, Since},
     future::ResponseFuture,
-    policy::{Begin, CacheStatus},
+    policy::{Begin, CacheStatus, Reason},
     shared::Core,
     storage::CacheManager,
 };
@@ -67,12 +68,12 @@ where
         let core = &self.core;
         let (mut head, body) = request.into_parts();
         let lookup = match core.policy.begin(&head, &size_of_body(&body)) {
-            Begin::Lookup(lookup) => lookup,
-            Begin::Bypass(reason) => {
-                let status = CacheStatus::forwarded(reason);
-                let request = Request::from_parts(head, body);
-                return ResponseFuture::pass(self.inner.clone(), request, status, &core.emit);
-            }
+            Begin::Lookup(lookup) => match core.trust() {
+                Trust::Full => Ok(lookup),
+                Trust::Doubt => Ok(lookup.doubting()),
+                Trust::None => Err(Reason::CutOff),
+            },
+            Begin::Bypass(reason) => Err(reason),
             Begin::Invalidate(unsafe_request) => {
                 let request = Request::from_parts(head, body);
                 let began = core.purges.position();
@@ -84,6 +85,14 @@ where
                     unsafe_request,
                     began,
                 ));
+            }
+        };
+        let lookup = match lookup {
+            Ok(lookup) => lookup,
+            Err(reason) => {
+                let status = CacheStatus::forwarded(reason);
+                let request = Request::from_parts(head, body);
+                return ResponseFuture::pass(self.inner.clone(), request, status, &core.emit);
             }
         };
         let since = Since::now(core);

@@ -8,6 +8,8 @@ mod support;
 mod basics;
 #[path = "service/bodies.rs"]
 mod bodies;
+#[path = "service/bus.rs"]
+mod bus;
 #[path = "service/collapse.rs"]
 mod collapse;
 #[path = "service/conditions.rs"]

@@ -93,6 +93,8 @@ pub enum Reason {
     Disconnected,
     /// The origin gave no answer in time, and what was stored was used instead.
     SlowOrigin,
+    /// What other caches purge cannot be heard, so that what is stored cannot be vouched for.
+    CutOff,
     /// Too many bytes are on their way from the origin already.
     Overload,
     /// Only marked responses are stored, and this one is not marked.
@@ -147,6 +149,7 @@ impl Reason {
             Reason::ServerError => "server-error",
             Reason::Disconnected => "disconnected",
             Reason::SlowOrigin => "slow-origin",
+            Reason::CutOff => "cut-off",
             Reason::Overload => "overload",
             Reason::NotOptedIn => "not-opted-in",
             Reason::Hook(reason) => reason,

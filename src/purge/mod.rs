@@ -6,6 +6,8 @@
 
 mod events;
 mod index;
+#[cfg(feature = "json")]
+pub(crate) mod json;
 mod log;
 mod selector;
 mod sweeps;

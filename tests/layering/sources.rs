@@ -108,7 +108,7 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 31] = [
+const ORDER: [&str; 32] = [
     "policy",
     "error",
     "sync",
@@ -123,6 +123,7 @@ const ORDER: [&str; 31] = [
     "inflight",
     "models",
     "purge",
+    "bus",
     "admission",
     "storage",
     "sweep",
