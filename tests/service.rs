@@ -4,6 +4,9 @@
 
 mod support;
 
+#[cfg(feature = "admin")]
+#[path = "service/admin.rs"]
+mod admin;
 #[path = "service/basics.rs"]
 mod basics;
 #[path = "service/bodies.rs"]

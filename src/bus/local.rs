@@ -199,6 +199,13 @@ impl LocalFollower {
     }
 }
 
+impl Drop for LocalFollower {
+    fn drop(&mut self) {
+        // What would wake it is not kept until the next message.
+        self.bus.hub.wake();
+    }
+}
+
 impl PurgeFollower for LocalFollower {
     async fn next(&mut self) -> Result<BusEvent, Error> {
         poll_fn(|cx| self.poll_next(cx)).await

@@ -7,6 +7,8 @@ mod variant;
 
 use std::{fmt, sync::Arc};
 
+#[cfg(feature = "admin")]
+pub(crate) use self::variant::get;
 pub use self::{
     inspect::{Inspected, Inspection},
     list::{Cursor, List, Listed, Page},
@@ -36,7 +38,7 @@ use crate::{
 /// # }
 /// ```
 pub struct CacheHandle<M> {
-    core: Arc<Core<M>>,
+    pub(crate) core: Arc<Core<M>>,
 }
 
 impl<M: CacheManager> CacheHandle<M> {

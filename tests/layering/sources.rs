@@ -108,7 +108,7 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 32] = [
+const ORDER: [&str; 33] = [
     "policy",
     "error",
     "sync",
@@ -139,6 +139,7 @@ const ORDER: [&str; 32] = [
     "service",
     "handle",
     "layer",
+    "admin",
     "reqwest",
     "lib",
 ];
