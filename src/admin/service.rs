@@ -105,10 +105,12 @@ impl<M: CacheManager> Admin<M> {
         Ok(respond(StatusCode::OK, &shown))
     }
 
-    /// What a GET with this target and `Host` is looked up by.
+    /// What a GET with this target, or with this `Host` if the target says nothing of that (RFC 9112
+    /// §3.2.2), is looked up by.
     fn url(&self, head: &request::Parts) -> Result<Purge, Refusal> {
         let mut fields = HeaderMap::new();
-        for host in head.headers.get_all(header::HOST) {
+        let host = head.headers.get_all(header::HOST);
+        for host in host.iter().filter(|_| head.uri.authority().is_none()) {
             fields.append(header::HOST, host.clone());
         }
         let key = self.handle.key(&handle::get(&head.uri, &fields))?;

@@ -165,7 +165,7 @@ impl Reason {
             Reason::Purged => Forward::Miss,
             Reason::Stale | Reason::NoCache => Forward::Stale,
             Reason::Reload => Forward::Request,
-            Reason::StoreError | Reason::StoreTimeout => Forward::Miss,
+            Reason::StoreError | Reason::StoreTimeout | Reason::CutOff => Forward::Miss,
             _ => Forward::Bypass,
         }
     }

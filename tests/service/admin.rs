@@ -231,7 +231,7 @@ async fn the_purge_method_purges_a_url() {
         ("/docs2?q", Some("a.example"), "/docs2?q"),
         ("/docs/x", Some("A.example:80"), "/docs/x"),
         ("http://a.example/", None, "/"),
-        ("http://a.example/", Some("a.example"), "/"),
+        ("http://a.example/", Some("127.0.0.1:3001"), "/"),
         ("/docs2", Some("a.example"), ""),
         ("/purge", Some("a.example"), ""),
         ("/", Some("b.example"), ""),
