@@ -26,6 +26,7 @@ struct State {
     queue: VecDeque<Queued>,
     /// Those who end when nothing new may be begun.
     closing: HashMap<u64, Waker>,
+    #[cfg(feature = "admin")]
     closings: u64,
 }
 

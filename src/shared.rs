@@ -90,8 +90,7 @@ impl<M: CacheManager> Core<M> {
 
     /// Where purges of others take effect, for as long as the bus is followed.
     fn sink(&self) -> Sink {
-        let (log, executor, sweeper) =
-            (self.purges.clone(), self.executor.clone(), self.sweeper());
+        let (log, executor, sweeper) = (self.purges.clone(), self.executor.clone(), self.sweeper());
         let sweep = move || {
             let sweeper = sweeper.clone();
             Sweeper::in_background(&log, &*executor, || Some(sweeper));

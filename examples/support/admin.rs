@@ -21,9 +21,7 @@ impl Options {
             () if self.listen.is_none() && !self.peers.is_empty() => {
                 Err("--peer needs --admin, by which the other follows this proxy")
             }
-            () if self.listen.is_some() && self.token().is_none() => {
-                Err("which --admin-token?")
-            }
+            () if self.listen.is_some() && self.token().is_none() => Err("which --admin-token?"),
             () if self.listen.is_some() && !cfg!(feature = "admin") => {
                 Err("--admin needs a build with --features admin")
             }
@@ -72,8 +70,7 @@ pub fn attach(
         println!("Purges are taken on http://{address}/");
         let service = AdminService::new(handle.clone(), authoriser.clone());
         let service = service_fn(move |request: Request<Incoming>| {
-            let (service, peers, authoriser) =
-                (service.clone(), peers.clone(), authoriser.clone());
+            let (service, peers, authoriser) = (service.clone(), peers.clone(), authoriser.clone());
             async move {
                 let (head, body) = request.into_parts();
                 let is_bus = head.method == http::Method::GET && head.uri.path() == "/bus";

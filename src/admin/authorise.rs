@@ -153,7 +153,8 @@ mod tests {
     fn access(lines: &[&str], action: Action) -> Access {
         let authoriser = BearerToken::new("all").unwrap().reading("look").unwrap();
         let request = http::Request::get("/");
-        let request = lines.iter().fold(request, |request, line| request.header("authorization", *line));
+        let request =
+            lines.iter().fold(request, |request, line| request.header("authorization", *line));
         authoriser.authorise(&request.body(()).unwrap().into_parts().0, action)
     }
 

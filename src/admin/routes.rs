@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn escapes_are_read() {
-        for (text, expected) in [("a%20b+c", Some("a b c")), ("%C3%A9", Some("é")), ("", Some(""))] {
+        for (text, expected) in [("a%20b+c", Some("a b c")), ("%C3%A9", Some("é")), ("", Some(""))]
+        {
             assert_eq!(decode(text).ok().as_deref(), expected);
         }
         for wrong in ["%", "%a", "%zz", "%+1", "%ff", "%é"] {

@@ -141,12 +141,15 @@ impl<M: CacheManager> Admin<M> {
     async fn inspect(&self, mut object: Map<String, Value>) -> Result<Value, Refusal> {
         let url = object.remove("url");
         let url = url.as_ref().and_then(Value::as_str).and_then(|url| url.parse::<Uri>().ok());
-        let Some(url) = url.filter(|url| url.scheme().is_some() && url.authority().is_some()) else {
+        let Some(url) = url.filter(|url| url.scheme().is_some() && url.authority().is_some())
+        else {
             return Err(Refusal::invalid("`url` takes an absolute URL."));
         };
         let fields = object.remove("fields").map(from_fields).transpose()?.unwrap_or_default();
         if let Some(name) = object.keys().next() {
-            return Err(Refusal::invalid(format!("`{name}` is not known; `url` and `fields` are.")));
+            return Err(Refusal::invalid(format!(
+                "`{name}` is not known; `url` and `fields` are."
+            )));
         }
         let inspection = self.handle.inspect(&handle::get(&url, &fields)).await?;
         Ok(render::inspection(&inspection))

@@ -1,12 +1,7 @@
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use super::{BusEvent, PurgeMessage, link::Link, senders::News};
-use crate::{
-    Error, Purge,
-    clock::Clock,
-    policy::Policy,
-    purge::PurgeLog,
-};
+use crate::{Error, Purge, clock::Clock, policy::Policy, purge::PurgeLog};
 
 /// Where purges of others take effect.
 pub(crate) struct Sink {

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::Purge;
 #[cfg(feature = "json")]
@@ -10,7 +10,8 @@ use crate::{Error, purge::json};
 /// it comes, which does no harm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PurgeMessage {
-    purge: Purge,
+    // Each follower gets the same.
+    purge: Arc<Purge>,
     sender: Option<Sender>,
 }
 
@@ -24,13 +25,13 @@ pub(super) struct Sender {
 impl PurgeMessage {
     /// Of somebody who does not number his messages.
     pub fn new(purge: Purge) -> Self {
-        Self { purge, sender: None }
+        Self { purge: Arc::new(purge), sender: None }
     }
 
     /// The message `seq` of a node. A node is a random number, and a new one with each start; it counts
     /// from 1.
     pub fn from_node(purge: Purge, node: u128, seq: u64) -> Self {
-        Self { purge, sender: Some(Sender { node, seq }) }
+        Self { purge: Arc::new(purge), sender: Some(Sender { node, seq }) }
     }
 
     /// What is purged.
@@ -53,7 +54,7 @@ impl PurgeMessage {
     }
 
     pub(super) fn into_purge(self) -> Purge {
-        self.purge
+        Arc::unwrap_or_clone(self.purge)
     }
 }
 
@@ -92,7 +93,7 @@ impl PurgeMessage {
             })?),
             _ => return Err(Error::invalid("`node` and `seq` go together")),
         };
-        Ok(Self { purge: Purge::from_object(object)?, sender })
+        Ok(Self { purge: Arc::new(Purge::from_object(object)?), sender })
     }
 }
 

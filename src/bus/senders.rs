@@ -34,7 +34,8 @@ impl Senders {
         self.ticks += 1;
         let used = self.ticks;
         if !self.heard.contains_key(&node) && self.heard.len() >= MAX_SENDERS {
-            let oldest = self.heard.iter().min_by_key(|(_, heard)| heard.used).map(|(node, _)| *node);
+            let oldest =
+                self.heard.iter().min_by_key(|(_, heard)| heard.used).map(|(node, _)| *node);
             oldest.and_then(|oldest| self.heard.remove(&oldest));
         }
         let Some(heard) = self.heard.get_mut(&node) else {
@@ -46,7 +47,8 @@ impl Senders {
         if (heard.first..=heard.last).contains(&seq) {
             return News::Known;
         }
-        let is_beside = seq.checked_sub(1) == Some(heard.last) || seq.checked_add(1) == Some(heard.first);
+        let is_beside =
+            seq.checked_sub(1) == Some(heard.last) || seq.checked_add(1) == Some(heard.first);
         (heard.first, heard.last) = (heard.first.min(seq), heard.last.max(seq));
         if is_beside { News::Next } else { News::Gap }
     }

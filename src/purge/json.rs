@@ -169,7 +169,9 @@ pub(crate) fn parse_object(text: &str) -> Result<Map<String, Value>, Error> {
     let value: Value = serde_json::from_str(text)
         .map_err(|error| invalid(format!("this is not one JSON object: {error}")))?;
     let Value::Object(object) = value else {
-        return Err(invalid("this is JSON, but not an object such as {\"tag\": \"reports\"}".to_owned()));
+        return Err(invalid(
+            "this is JSON, but not an object such as {\"tag\": \"reports\"}".to_owned(),
+        ));
     };
     Ok(object)
 }
@@ -189,7 +191,8 @@ fn to_fields(fields: &HeaderMap) -> Result<Map<String, Value>, Error> {
 
 /// Fields of a request: each with one value, or a list of them.
 pub(crate) fn from_fields(fields: Value) -> Result<HeaderMap, Error> {
-    let wanted = || invalid("`fields` takes an object such as {\"accept\": \"text/html\"}".to_owned());
+    let wanted =
+        || invalid("`fields` takes an object such as {\"accept\": \"text/html\"}".to_owned());
     let Value::Object(fields) = fields else { return Err(wanted()) };
     let mut headers = HeaderMap::new();
     for (name, values) in fields {
@@ -255,14 +258,25 @@ impl Members {
             }
             (false, Some(Value::Null)) => Within::One(None),
             (false, Some(Value::String(namespace))) => Within::One(Some(namespace.into())),
-            (false, Some(_)) => return Err(invalid("`in_namespace` takes a text or null".to_owned())),
+            (false, Some(_)) => {
+                return Err(invalid("`in_namespace` takes a text or null".to_owned()));
+            }
         };
         Ok(purge.within(within))
     }
 
     fn without_selector(&self) -> Error {
         let known = SELECTORS.map(|name| format!("`{name}`")).join(", ");
-        let details = ["in_namespace", "everywhere", "of_origin", "origin", "fields", "soft", "dry_run", "by"];
+        let details = [
+            "in_namespace",
+            "everywhere",
+            "of_origin",
+            "origin",
+            "fields",
+            "soft",
+            "dry_run",
+            "by",
+        ];
         match self.0.keys().find(|name| !details.contains(&&***name)) {
             Some(name) => invalid(format!("`{name}` is no selector; there are {known}")),
             None => invalid(format!("this selects nothing; selectors are {known}")),

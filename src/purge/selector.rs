@@ -324,7 +324,8 @@ impl Purge {
         let selector = match self.selector {
             Selector::Variant { url, .. } => Self::url(&url.to_string())?.selector,
             Selector::Where(_) => {
-                let text = "a predicate cannot be told to other caches; `only_here` purges in this one";
+                let text =
+                    "a predicate cannot be told to other caches; `only_here` purges in this one";
                 return Err(Error::invalid(text));
             }
             other => other,
@@ -384,37 +385,4 @@ fn absolute(url: &str) -> Result<(String, Uri), Error> {
         _ => format!("{scheme}://{host}"),
     };
     Ok((origin, uri))
-}
-
-impl fmt::Display for Purge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.selector {
-            Selector::Everything => f.write_str("everything"),
-            Selector::Namespace(namespace) => write!(f, "namespace {namespace}"),
-            Selector::Host(host) => write!(f, "host {host}"),
-            Selector::Url(url) => write!(f, "url {url}"),
-            Selector::Tag { within, origin, tag } => {
-                write!(f, "tag {tag}")?;
-                origin.iter().try_for_each(|origin| write!(f, " of {origin}"))?;
-                within.fmt(f)
-            }
-            Selector::Group { within, origin, group } => {
-                write!(f, "group {group} of {origin}")?;
-                within.fmt(f)
-            }
-            Selector::Prefix(Prefix { origin, path }) => write!(f, "prefix {origin}{path}"),
-            Selector::Variant { url, .. } => write!(f, "variant of {url}"),
-            Selector::Where(_) => f.write_str("predicate"),
-        }
-    }
-}
-
-impl fmt::Display for Within {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Within::Layer | Within::One(None) => Ok(()),
-            Within::Every => f.write_str(" everywhere"),
-            Within::One(Some(namespace)) => write!(f, " in namespace {namespace}"),
-        }
-    }
 }

@@ -31,7 +31,8 @@ async fn send<M: CacheManager>(
     body: &str,
 ) -> (u16, String) {
     let request = Request::builder().method(method).uri(target);
-    let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let request =
+        fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
     let admin = AdminService::new(cache.layer.handle(), token());
     answer(admin, request).await
@@ -136,7 +137,10 @@ async fn a_refusal_says_what_is_missing() {
         let request = Request::builder().method(method).uri(path).header(ALL.0, ALL.1);
         let request = request.body(Full::<Bytes>::default()).unwrap();
         let response = admin.clone().oneshot(request).await.unwrap();
-        assert_eq!((response.status().as_u16(), &response.headers()["allow"]), (405, &allowed.parse().unwrap()));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["allow"]),
+            (405, &allowed.parse().unwrap())
+        );
     }
 }
 
@@ -171,7 +175,13 @@ async fn what_is_not_understood_changes_nothing() {
         ("GET", "/entries?tag=a&tag=b", "", 400, "something twice"),
         ("GET", "/entries?tga=a", "", 400, "`tga` is no selector"),
         ("POST", "/inspect", "{\"url\":\"/x\"}", 400, "absolute URL"),
-        ("POST", "/inspect", "{\"url\":\"http://a.example/\",\"header\":{}}", 400, "`header` is not known"),
+        (
+            "POST",
+            "/inspect",
+            "{\"url\":\"http://a.example/\",\"header\":{}}",
+            400,
+            "`header` is not known",
+        ),
     ];
     for (method, path, body, status, sentence) in table {
         let (answered, text) = send(&cache, method, path, &[ALL, JSON], body).await;
@@ -257,7 +267,10 @@ async fn entries_are_listed_page_by_page() {
     let cache = filled().await;
     let (status, first) = send(&cache, "GET", "/entries?limit=2", &[LOOK], "").await;
     assert_eq!(status, 200);
-    assert!(first.contains("\"url\":\"http://a.example/\"") && !first.contains("/docs2"), "{first}");
+    assert!(
+        first.contains("\"url\":\"http://a.example/\"") && !first.contains("/docs2"),
+        "{first}"
+    );
     let next = first.split("\"next\":\"").nth(1).unwrap().split('"').next().unwrap();
     let (_, last) = send(&cache, "GET", &format!("/entries?after={next}"), &[LOOK], "").await;
     assert!(last.contains("docs2?q") && last.contains("\"next\":null"), "{last}");
@@ -297,7 +310,8 @@ async fn an_entry_is_explained() {
     let fields = r#"{"url":"http://a.example/","fields":{"cache-control":"no-cache"}}"#;
     let (_, text) = post(&cache, "/inspect", fields).await;
     assert!(text.contains("fwd=request"), "{text}");
-    let (status, text) = post(&cache, "/inspect", r#"{"url":"http://a.example/","fields":{"if-match":"x"}}"#).await;
+    let (status, text) =
+        post(&cache, "/inspect", r#"{"url":"http://a.example/","fields":{"if-match":"x"}}"#).await;
     assert!(status == 400 && text.contains("passes by the cache"), "{text}");
     let (_, text) = send(&cache, "GET", "/stats", &[LOOK], "").await;
     assert!(text.contains("\"forwarded\":1,") && text.contains("\"records\":1,"), "{text}");
@@ -375,7 +389,8 @@ async fn a_purge_that_stays_here_is_told() {
 #[tokio::test]
 async fn a_store_that_cannot_be_walked() {
     let store = Spy::new();
-    let cache = cache_over(store.clone(), Policy::shared()).layered(|layer| layer.executor(NoExecutor));
+    let cache =
+        cache_over(store.clone(), Policy::shared()).layered(|layer| layer.executor(NoExecutor));
     store.breaks(Call::Scan, Fault::Refuse);
     let (status, text) = post(&cache, "/purge", r#"{"tag":"a"}"#).await;
     assert!(status == 200 && text.contains("\"count\":null"), "{text}");
@@ -408,9 +423,8 @@ async fn a_client_that_leaves_has_purged() {
 async fn it_stands_in_a_router() {
     let cache = filled().await;
     let admin: AdminService<MemoryManager> = AdminService::new(cache.layer.handle(), token());
-    let app: axum::Router = axum::Router::new()
-        .route_service("/stats", admin.clone())
-        .nest_service("/cache", admin);
+    let app: axum::Router =
+        axum::Router::new().route_service("/stats", admin.clone()).nest_service("/cache", admin);
     let purge = |path: &str| {
         let request = Request::post(path).header(ALL.0, ALL.1).header(JSON.0, JSON.1);
         let request = request.body(axum::body::Body::from("{\"tag\":\"all\"}")).unwrap();
@@ -418,7 +432,9 @@ async fn it_stands_in_a_router() {
     };
     assert_eq!(purge("/cache/purge").await.unwrap().status(), 200);
     assert_eq!(gone(&cache).await, PAGES);
-    for (path, status) in [("/cache/purge/", 404), ("/cache", 404), ("/purge", 404), ("/stats", 405)] {
+    for (path, status) in
+        [("/cache/purge/", 404), ("/cache", 404), ("/purge", 404), ("/stats", 405)]
+    {
         assert_eq!(purge(path).await.unwrap().status(), status, "{path}");
     }
     assert_eq!(gone(&cache).await, [""; 0]);

@@ -113,7 +113,9 @@ async fn an_executor_follows_the_bus() {
     };
     assert_eq!(heard.purge().label(), Some("upload"));
     match purges.next().await {
-        PurgeEvent::Swept { record, count, .. } => assert_eq!((record.seq(), count), (heard.seq(), 1)),
+        PurgeEvent::Swept { record, count, .. } => {
+            assert_eq!((record.seq(), count), (heard.seq(), 1))
+        }
         other => panic!("{other:?}"),
     }
     two.get("/site-1").await.assert_revalidated();
