@@ -212,7 +212,7 @@ impl<M: CacheManager> CacheLayer<M> {
     /// [`when_cut_off`](Self::when_cut_off)'s to say.
     ///
     /// The executor follows the bus for as long as the layer, a service or a handle is there. Without
-    /// one each request hears what there is before it looks into the store.
+    /// one each request and each purge hears what there is before it looks into the store.
     ///
     /// The layer's clones share the connection: attach first, then clone. A store that several nodes
     /// share has purges in common anyway, and needs no bus. What unsafe requests invalidate (RFC 9111
@@ -230,8 +230,8 @@ impl<M: CacheManager> CacheLayer<M> {
 
     /// How long a bus may not be heard before requests are treated as
     /// [`when_cut_off`](Self::when_cut_off) says, and how long a purge waits for the bus to take it.
-    /// Up to that long, what was purged elsewhere while the connection was cut is served. Default: 5
-    /// seconds.
+    /// Up to that long, what was purged elsewhere while the connection was cut is served. It counts from
+    /// when the follower of the bus gives up, whose own patience comes before. Default: 5 seconds.
     pub fn max_purge_lag(self, lag: Duration) -> Self {
         self.core(|core| core.cut_off.max_lag = lag)
     }

@@ -1,7 +1,6 @@
 //! The proxy's second port, for its operator and for other proxies.
 
 use larder::{BoxManager, CacheLayer};
-use tokio::net::TcpListener;
 
 /// What the command line says of it.
 #[derive(Default)]
@@ -66,7 +65,7 @@ pub fn attach(
     let handle = cache.handle();
     let serving = async move {
         let (Some(address), Some(authoriser)) = (options.listen, authoriser) else { return };
-        let listener: TcpListener = args::listen(&address).await;
+        let listener = args::listen(&address).await;
         println!("Purges are taken on http://{address}/");
         let service = AdminService::new(handle.clone(), authoriser.clone());
         let service = service_fn(move |request: Request<Incoming>| {

@@ -16,7 +16,7 @@
 //! # }
 //! ```
 //!
-//! ```compile_fail
+//! ```compile_fail,E0061
 //! use larder::{CacheLayer, MemoryManager, admin::AdminService};
 //!
 //! let cache = CacheLayer::new(MemoryManager::new(256 << 20));

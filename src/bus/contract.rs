@@ -22,7 +22,8 @@ use crate::Error;
 ///   error. Until the bus can be followed again the layer counts as cut off:
 ///   [`CacheLayer::when_cut_off`](crate::CacheLayer::when_cut_off).
 ///
-/// A node hears its own messages, too, and leaves them alone.
+/// A node hears its own messages, too, and leaves them alone. Whoever can write to a bus can empty every
+/// cache on it: who may is for the bus to check.
 ///
 /// # Over Redis
 ///

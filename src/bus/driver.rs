@@ -53,13 +53,29 @@ impl Pause {
 }
 
 /// Follows the bus until nobody is attached to it any more.
-pub(super) async fn follow(link: Arc<Link>, sink: Sink) {
-    let mut following = pin!(keep_following(&link, &sink));
-    poll_fn(|cx| match link.is_over(cx) {
-        true => Poll::Ready(()),
-        false => following.as_mut().poll(cx),
-    })
-    .await;
+pub(super) fn follow(link: Arc<Link>, sink: Sink) -> impl Future<Output = ()> + Send {
+    let following = Following { link, clock: sink.clock.clone() };
+    async move {
+        let link = &*following.link;
+        let mut heard = pin!(keep_following(link, &sink));
+        poll_fn(|cx| match link.is_over(cx) {
+            true => Poll::Ready(()),
+            false => heard.as_mut().poll(cx),
+        })
+        .await;
+    }
+}
+
+/// Somebody follows the bus, until this is dropped, be it with the runtime that did.
+struct Following {
+    link: Arc<Link>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.link.is_left(self.clock.now());
+    }
 }
 
 async fn keep_following(link: &Link, sink: &Sink) {

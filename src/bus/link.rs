@@ -171,6 +171,13 @@ impl Link {
         self.is_current.store(true, Ordering::Release);
     }
 
+    /// Nobody follows the bus any more: whoever comes next has it followed again.
+    pub(super) fn is_left(&self, now: Timestamp) {
+        self.is_cut_off(now);
+        self.lock().is_begun = false;
+        self.is_parked.store(true, Ordering::Release);
+    }
+
     pub(super) fn is_cut_off(&self, now: Timestamp) {
         let mut state = self.lock();
         let since = state.heard_at.take().unwrap_or(now);

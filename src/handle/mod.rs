@@ -67,6 +67,7 @@ impl<M: CacheManager> CacheHandle<M> {
     /// process, and [`Error::is_invalid`] for a [variant](Purge::variant) whose requests pass by the
     /// cache, and for a predicate that others should hear of: then nothing has happened.
     pub async fn purge(&self, purge: Purge) -> Result<Purged, Error> {
+        self.core.follow(true);
         let purge = purge.resolved(&self.core.policy);
         let shared = self.to_share(&purge)?;
         if purge.as_variant().is_some() {

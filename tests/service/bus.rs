@@ -466,6 +466,33 @@ async fn tags_stay_in_their_namespace() {
     assert_eq!(gone(&b).await, ["/site-3"]);
 }
 
+/// The runtime that followed the bus has ended: the next one goes on from there.
+#[test]
+fn a_runtime_that_ends_takes_no_purge_with_it() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let bus = LocalBus::new();
+    let first = runtime();
+    let cache = first.block_on(async {
+        let cache = member(bus.clone(), larder::TokioExecutor::new());
+        begins(&cache).await;
+        fill(&cache).await;
+        cache
+    });
+    drop(first);
+    bus.send(Purge::tag("site-1")).unwrap();
+    runtime().block_on(async {
+        cache.clock.advance_secs(5);
+        cache.get("/site-2").await;
+        while !cache.get("/site-2").await.cache.is_hit() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(gone(&cache).await, ["/site-1"]);
+    });
+}
+
 /// With the last of layer, services and handles nobody follows the bus any more, and the store goes.
 #[tokio::test]
 async fn the_last_one_turns_off_the_light() {
