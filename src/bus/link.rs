@@ -109,10 +109,10 @@ impl Attached {
         };
         // Else somebody is at it.
         let Some(task) = task else { return };
-        let Err(mut task) = executor.execute(task) else {
-            self.0.is_parked.store(false, Ordering::Release);
-            return;
-        };
+        // First, since it may be over before this goes on.
+        self.0.is_parked.store(false, Ordering::Release);
+        let Err(mut task) = executor.execute(task) else { return };
+        self.0.is_parked.store(true, Ordering::Release);
         // Whoever comes by next looks again, so nobody need be woken.
         let cx = &mut Context::from_waker(Waker::noop());
         if !polls || Pin::new(&mut task).poll(cx).is_pending() {
