@@ -15,7 +15,7 @@ use tower::{Service, ServiceExt};
 
 use crate::{
     spy::{Call, Fault, Spy},
-    support::{Cache, cache, cache_over, now_or_never, ok},
+    support::{Cache, cache, cache_over, channel, now_or_never, ok},
 };
 
 fn token() -> BearerToken {
@@ -199,6 +199,26 @@ async fn what_is_not_understood_changes_nothing() {
     let two_hosts = [ALL, ("host", "a.example"), ("host", "b.example")];
     assert_eq!(send(&cache, "PURGE", "/", &two_hosts, "").await.0, 400);
     assert_eq!(cache.layer.handle().stats().purges(), 0);
+    assert_eq!(gone(&cache).await, [""; 0]);
+}
+
+/// A body that does not say how long it is ends where it has to, or does not arrive.
+#[tokio::test]
+async fn a_body_without_an_end() {
+    let cache = filled().await;
+    let mut admin = AdminService::new(cache.layer.handle(), token());
+    for (is_whole, status) in [(true, 413), (false, 400)] {
+        let (sender, body) = channel();
+        let request = Request::post("/purge").header(ALL.0, ALL.1).header(JSON.0, JSON.1);
+        let mut answer = Box::pin(admin.call(request.body(body).unwrap()));
+        sender.data("{\"everything\":true,\"by\":\"");
+        assert!(now_or_never(&mut answer).is_none());
+        match is_whole {
+            true => (0..70).for_each(|_| sender.data("a".repeat(1024))),
+            false => sender.error("cut"),
+        }
+        assert_eq!(now_or_never(answer).unwrap().unwrap().status(), status);
+    }
     assert_eq!(gone(&cache).await, [""; 0]);
 }
 
