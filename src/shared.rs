@@ -84,8 +84,9 @@ impl<M: CacheManager> Core<M> {
 
     /// Whether what is stored can be vouched for.
     pub(crate) fn trust(&self) -> Trust {
+        let Some(bus) = &self.bus else { return Trust::Full };
         self.follow(true);
-        self.bus.as_ref().map_or(Trust::Full, |bus| bus.trust(self.cut_off, &*self.clock))
+        bus.trust(self.cut_off, &*self.clock)
     }
 
     /// Where purges of others take effect, for as long as the bus is followed.

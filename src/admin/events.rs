@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 
 use super::render;
 use crate::{
-    BoxFuture, CacheHandle, CacheManager, Clock, PurgeEvent, PurgeStream, background::Closing,
+    BoxFuture, CacheHandle, CacheManager, Clock,
+    background::Closing,
     policy::Timestamp,
+    purge::{PurgeEvent, PurgeStream},
 };
 
 /// A stream of them. It ends when the cache is shut down.

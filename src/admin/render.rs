@@ -6,8 +6,11 @@ use http::{HeaderMap, header};
 use serde_json::{Value, json};
 
 use crate::{
-    CacheKey, Inspected, Inspection, Listed, Page, Purge, PurgeRecord, Stats,
+    CacheKey, Purge,
+    handle::{Inspected, Inspection, Listed, Page},
     policy::{StoredHead, Timestamp},
+    purge::PurgeRecord,
+    stats::Stats,
 };
 
 pub(super) fn purge(purge: &Purge) -> Value {

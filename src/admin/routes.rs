@@ -4,7 +4,10 @@ use http::{Method, request};
 use serde_json::{Map, Value};
 
 use super::{authorise::Action, refusal::Refusal};
-use crate::{Cursor, List, Purge};
+use crate::{
+    Purge,
+    handle::{Cursor, List},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {

@@ -180,7 +180,8 @@ impl<M: CacheManager> CacheHandle<M> {
 
     /// Begins no new refresh, and waits until all has ended that goes on in the background: refreshes,
     /// writes, bodies whose clients have gone. Requests are served as before, those that would
-    /// refresh something are answered stale as long as it may be used.
+    /// refresh something are answered stale as long as it may be used. A bus is still followed; streams of
+    /// events of the module `admin` end.
     pub async fn shutdown(&self) {
         self.core.background.shut_down().await;
     }
