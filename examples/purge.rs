@@ -16,7 +16,7 @@ use larder::{BoxError, Purge};
 use lexopt::prelude::*;
 use serde_json::Value as Json;
 
-const HELP: &str = "Takes responses out of a cache, waits until they are gone, and says how many.
+const HELP: &str = r#"Takes responses out of a cache, waits until they are gone, and says how many.
 
 Usage: purge --admin URL [OPTIONS] SELECTOR
 
@@ -27,6 +27,7 @@ Selectors:
   tag TAG        all that carries a tag
   group GROUP    a cache group, of the origin that --origin names
   all            everything
+  -              one purge a line on stdin, as JSON: {"tag": "reports", "soft": true}
 
 Options:
   --admin URL    where the cache's admin service is, such as http://127.0.0.1:3001
@@ -42,16 +43,23 @@ Options:
 
 Ends with 0 when it is done, also if nothing was selected; with 1 if the cache could not be asked, or
 refused, or could not tell others; with 2 if the command line makes no sense.
-";
+"#;
 
 struct Options {
     admin: Uri,
     token: String,
-    purge: Purge,
+    purges: Vec<Purge>,
     what: What,
 }
 
-#[derive(Clone, Copy)]
+/// What the cache has done, by its own account.
+struct Done {
+    text: String,
+    what: What,
+    count: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
 enum What {
     Hard,
     Soft,
@@ -61,25 +69,29 @@ enum What {
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = args::or_exit(parse());
-    match run(&options).await {
-        Ok((text, count)) => {
-            let entries = match count {
-                Some(1) => "1 entry".to_owned(),
-                Some(count) => format!("{count} entries"),
-                None => "entries that cannot be counted".to_owned(),
-            };
-            match options.what {
-                What::Hard => println!("{text}: {entries} purged"),
-                What::Soft => println!("{text}: {entries} made stale"),
-                What::DryRun => println!("{text}: {entries} would be purged"),
+    let mut code = ExitCode::SUCCESS;
+    for purge in &options.purges {
+        match run(&options, purge).await {
+            Ok(done) => {
+                let entries = match done.count {
+                    Some(1) => "1 entry".to_owned(),
+                    Some(count) => format!("{count} entries"),
+                    None => "entries that cannot be counted".to_owned(),
+                };
+                let what = match done.what {
+                    What::Hard => "purged",
+                    What::Soft => "made stale",
+                    What::DryRun => "would be purged",
+                };
+                println!("{}: {entries} {what}", done.text);
             }
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("purge: {error}");
-            ExitCode::FAILURE
+            Err(error) => {
+                eprintln!("purge: {error}");
+                code = ExitCode::FAILURE;
+            }
         }
     }
+    code
 }
 
 fn parse() -> Result<Options, lexopt::Error> {
@@ -114,6 +126,10 @@ fn parse() -> Result<Options, lexopt::Error> {
         (["group", group], Some(origin)) => Purge::group(origin, *group),
         (["group", _], None) => return Err("a group needs --origin URL".into()),
         (["all"], None) => Ok(Purge::everything()),
+        (["-"], None) if scope.is_none() && by.is_none() && what != What::Soft => {
+            let purges = read_lines()?;
+            return options(admin, token, purges, what);
+        }
         ([], _) => return Err("what is to be purged?".into()),
         _ => return Err(format!("`{}` is no selector", words.join(" ")).into()),
     };
@@ -127,16 +143,36 @@ fn parse() -> Result<Options, lexopt::Error> {
             None => purge.everywhere(),
         };
     }
-    purge = match what {
-        What::Soft => purge.soft(),
-        What::Hard | What::DryRun => purge,
-    };
     if let Some(by) = by {
         purge = purge.by(by);
     }
+    options(admin, token, vec![purge], what)
+}
+
+fn options(
+    admin: Option<Uri>,
+    token: Option<String>,
+    purges: Vec<Purge>,
+    what: What,
+) -> Result<Options, lexopt::Error> {
+    let soft = |purge: Purge| if what == What::Soft { purge.soft() } else { purge };
+    let purges = purges.into_iter().map(soft).collect();
     let token = token.or_else(|| std::env::var("LARDER_ADMIN_TOKEN").ok());
     let token = token.filter(|token| !token.is_empty()).ok_or("which --token?")?;
-    Ok(Options { admin: admin.ok_or("which --admin?")?, token, purge, what })
+    Ok(Options { admin: admin.ok_or("which --admin?")?, token, purges, what })
+}
+
+/// All of them, so that a wrong line stops everything before it begins.
+fn read_lines() -> Result<Vec<Purge>, lexopt::Error> {
+    let mut purges = Vec::new();
+    for (number, line) in std::io::stdin().lines().enumerate() {
+        let line = line.map_err(|error| format!("stdin: {error}"))?;
+        if !line.trim().is_empty() {
+            let purge = Purge::from_json(&line);
+            purges.push(purge.map_err(|error| format!("line {}: {error}", number + 1))?);
+        }
+    }
+    Ok(purges)
 }
 
 fn read_admin(text: &str) -> Option<Uri> {
@@ -145,11 +181,10 @@ fn read_admin(text: &str) -> Option<Uri> {
         .then_some(uri)
 }
 
-/// What was purged, and how many entries that were.
-async fn run(options: &Options) -> Result<(String, Option<u64>), String> {
-    let route = if matches!(options.what, What::DryRun) { "dry-run" } else { "purge" };
+async fn run(options: &Options, purge: &Purge) -> Result<Done, String> {
+    let route = if options.what == What::DryRun { "dry-run" } else { "purge" };
     let url = format!("{}/{route}", options.admin.to_string().trim_end_matches('/'));
-    let body = options.purge.to_json().map_err(|error| error.to_string())?;
+    let body = purge.to_json().map_err(|error| error.to_string())?;
     let request = Request::post(url)
         .header(header::AUTHORIZATION, format!("Bearer {}", options.token))
         .header(header::CONTENT_TYPE, "application/json")
@@ -169,6 +204,12 @@ async fn run(options: &Options) -> Result<(String, Option<u64>), String> {
         let sentence = answer["error"].as_str().unwrap_or("without a reason");
         return Err(format!("{}: {sentence}", status.as_u16()));
     }
+    let is_set = |name: &str| answer["purge"][name] == true;
+    let what = match (is_set("dry_run"), is_set("soft")) {
+        (true, _) => What::DryRun,
+        (false, true) => What::Soft,
+        (false, false) => What::Hard,
+    };
     let text = answer["text"].as_str().unwrap_or_default().to_owned();
-    Ok((text, answer["count"].as_u64()))
+    Ok(Done { text, what, count: answer["count"].as_u64() })
 }

@@ -37,7 +37,7 @@ use crate::Error;
 /// | [`BusEvent::Current`] | the first `XREAD` that gives nothing |
 /// | later | `XREAD BLOCK 1000 STREAMS purges {position}`; no answer in time is an error |
 ///
-/// The line is [`PurgeMessage::to_json`], so that any process can add one.
+/// The line is that of `PurgeMessage::to_json`, so that any process can add one.
 ///
 /// # Example
 ///
