@@ -1,9 +1,14 @@
 //! A caching reverse proxy over hyper, for one origin.
 
+#[path = "support/admin.rs"]
+mod admin;
 #[path = "support/args.rs"]
 mod args;
 #[path = "support/gateway.rs"]
 mod gateway;
+#[cfg(feature = "admin")]
+#[path = "support/peers.rs"]
+mod peers;
 #[path = "support/proxy.rs"]
 mod proxy;
 #[path = "support/serve.rs"]
@@ -53,6 +58,10 @@ Options:
   --strict-s-maxage      with s-maxage, serve nothing stale whatever stands beside it
   --heuristic-errors     guess a lifetime for 405, 414 and 501, too
   --client-max-stale     do as requests with max-stale ask [default if private]
+  --admin ADDRESS        a second port, to purge and look into the cache; with the feature `admin`
+  --admin-token TOKEN    what its clients have to know [default: $LARDER_ADMIN_TOKEN]
+  --peer URL             another proxy's --admin, with the same token: what is purged there is
+                         purged here; may be given several times
   --cache-status         say in a Cache-Status field what the cache did
   --help
 ";
@@ -62,6 +71,7 @@ struct Options {
     listen: String,
     policy: Policy,
     store: BoxManager,
+    admin: admin::Options,
     cache_status: bool,
 }
 
@@ -81,6 +91,7 @@ fn parse() -> Result<Options, lexopt::Error> {
     // Said before or after the mode, an option changes it.
     let mut changes: Vec<Box<dyn FnOnce(Policy) -> Policy>> = Vec::new();
     let (mut store, mut max_entry, mut cache_status) = (None, None, false);
+    let mut admin = admin::Options::default();
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
@@ -128,18 +139,26 @@ fn parse() -> Result<Options, lexopt::Error> {
             Long("max-entry") => {
                 max_entry = Some(args::value(&mut parser, "--max-entry", BYTES, args::bytes)?);
             }
+            Long("admin") => admin.listen = Some(parser.value()?.string()?),
+            Long("admin-token") => admin.token = Some(parser.value()?.string()?),
+            Long("peer") => {
+                const URL: &str = "http://HOST[:PORT]";
+                let read = |text: &str| read_origin(text).map(|peer| format!("http://{peer}"));
+                admin.peers.push(args::value(&mut parser, "--peer", URL, read)?);
+            }
             Long("cache-status") => cache_status = true,
             Long("help") | Short('h') => args::help(HELP),
             _ => return Err(arg.unexpected()),
         }
     }
     let origin = origin.ok_or("which --origin?")?;
+    admin.check()?;
     let store = store.unwrap_or(Storage::Memory { capacity: 256 << 20 }).open(max_entry)?;
     let mut policy = changes.into_iter().fold(mode(), |policy, change| change(policy));
     if !targets.is_empty() {
         policy = policy.targets(targets);
     }
-    Ok(Options { origin, listen, policy, store, cache_status })
+    Ok(Options { origin, listen, policy, store, admin, cache_status })
 }
 
 fn read_origin(text: &str) -> Option<Authority> {
@@ -174,6 +193,7 @@ async fn run(listener: TcpListener, options: Options) {
     if options.cache_status {
         cache = cache.cache_status_header("larder");
     }
+    let (cache, admin) = args::or_exit(admin::attach(cache, options.admin));
 
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(Duration::from_secs(10)));
@@ -185,5 +205,5 @@ async fn run(listener: TcpListener, options: Options) {
     let cached = cache.layer(to_origin);
     let service = service_fn(move |request| gateway::answer(cached.clone(), request));
 
-    serve::until_ctrl_c(listener, service).await;
+    tokio::join!(serve::until_ctrl_c(listener, service), admin);
 }

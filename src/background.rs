@@ -24,6 +24,10 @@ struct State {
     refreshing: usize,
     by_authority: HashMap<Box<str>, usize>,
     queue: VecDeque<Queued>,
+    /// Those who end when nothing new may be begun.
+    closing: HashMap<u64, Waker>,
+    #[cfg(feature = "admin")]
+    closings: u64,
 }
 
 struct Queued {
@@ -94,10 +98,22 @@ impl Background {
         let dropped = {
             let mut state = self.lock();
             state.is_closed = true;
-            std::mem::take(&mut state.queue)
+            (std::mem::take(&mut state.queue), std::mem::take(&mut state.closing))
         };
-        drop(dropped);
+        let (queue, closing) = dropped;
+        drop(queue);
+        closing.into_values().for_each(Waker::wake);
         self.drained().await;
+    }
+
+    /// For who has to end when nothing new may be begun.
+    #[cfg(feature = "admin")]
+    pub(crate) fn closing(self: &Arc<Self>) -> Closing {
+        let mut state = self.lock();
+        state.closings += 1;
+        let id = state.closings;
+        drop(state);
+        Closing { background: self.clone(), id }
     }
 
     /// Waits until nothing runs.
@@ -139,6 +155,32 @@ impl State {
                 self.by_authority.remove(authority);
             }
         }
+    }
+}
+
+/// See [`Background::closing`].
+#[cfg(feature = "admin")]
+pub(crate) struct Closing {
+    background: Arc<Background>,
+    id: u64,
+}
+
+#[cfg(feature = "admin")]
+impl Closing {
+    pub(crate) fn poll(&self, cx: &std::task::Context<'_>) -> Poll<()> {
+        let mut state = self.background.lock();
+        if state.is_closed {
+            return Poll::Ready(());
+        }
+        state.closing.insert(self.id, cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+#[cfg(feature = "admin")]
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.background.lock().closing.remove(&self.id);
     }
 }
 

@@ -16,6 +16,7 @@ enum Kind {
     Unsupported,
     Invalid,
     TimedOut,
+    Unpublished,
     Other,
 }
 
@@ -50,6 +51,16 @@ impl Error {
         Self { kind: Kind::TimedOut, source: None }
     }
 
+    /// What was purged is gone here, and the bus has not taken it.
+    pub(crate) fn unpublished(source: Self) -> Self {
+        let source = if source.is_timed_out() {
+            Self::other("the bus gave no answer in time")
+        } else {
+            source
+        };
+        Self { kind: Kind::Unpublished, source: Some(source.into()) }
+    }
+
     /// Anything else.
     pub fn other(source: impl Into<Box<dyn error::Error + Send + Sync>>) -> Self {
         Self { kind: Kind::Other, source: Some(source.into()) }
@@ -73,6 +84,11 @@ impl Error {
     /// Whether the store did not answer in time.
     pub fn is_timed_out(&self) -> bool {
         self.kind == Kind::TimedOut
+    }
+
+    /// Whether a purge took effect here, and other caches could not be told.
+    pub fn is_unpublished(&self) -> bool {
+        self.kind == Kind::Unpublished
     }
 
     /// Whether the arguments of the call made no sense.
@@ -101,6 +117,7 @@ impl fmt::Display for Error {
             Kind::Unsupported => "not supported by this store",
             Kind::Invalid => "invalid argument",
             Kind::TimedOut => "the store took too long",
+            Kind::Unpublished => "purged here, but other caches could not be told",
             Kind::Other => "store failed",
         };
         match &self.source {

@@ -7,6 +7,7 @@ use crate::{
     CacheHandle, CacheService, Clock, Disconnect, Executor, Policy, SystemClock,
     admission::Uses,
     background::{Background, Counted, Limits},
+    bus::{Attached, CutOff, PurgeBus, WhenCutOff},
     emit::Emit,
     log::Budget,
     observe::{Event, Observer},
@@ -92,7 +93,8 @@ impl<M: CacheManager> CacheLayer<M> {
                 purges: manager.purge_log().clone(),
                 manager,
                 clock: Arc::new(SystemClock),
-                executor: Arc::new(Counted::new(executor, background.clone())),
+                executor: Arc::new(Counted::new(executor.clone(), background.clone())),
+                uncounted: executor,
                 emit: Arc::default(),
                 store_timeout: Duration::from_millis(50),
                 waits: Waits::default(),
@@ -100,6 +102,8 @@ impl<M: CacheManager> CacheLayer<M> {
                 background,
                 pending: Pending::default(),
                 uses: Arc::new(Uses::new(1)),
+                bus: None,
+                cut_off: CutOff::default(),
             }),
         }
     }
@@ -223,8 +227,9 @@ impl<M: CacheManager> CacheLayer<M> {
     /// feature `tokio`, else [`NoExecutor`](crate::NoExecutor).
     pub fn executor(self, executor: impl Executor) -> Self {
         self.core(|core| {
-            let executor = Counted::new(Arc::new(executor), core.background.clone());
-            core.executor = Arc::new(executor);
+            let executor: Arc<dyn Executor> = Arc::new(executor);
+            core.executor = Arc::new(Counted::new(executor.clone(), core.background.clone()));
+            core.uncounted = executor;
         })
     }
 
@@ -286,8 +291,49 @@ impl<M: CacheManager> CacheLayer<M> {
         self.core(|core| core.waits.refresh_timeout = timeout)
     }
 
+    /// Publishes what handles of this layer purge to other caches, and follows what they purge.
+    ///
+    /// A purge elsewhere takes effect here as soon as the bus brings it. What was stored before the bus
+    /// was followed is not vouched for, and taken out when it is: nothing in a new memory, but all that
+    /// a disk has kept, unless [`bus_after`](Self::bus_after) says up to where it has heard. The same
+    /// happens where messages are lost. What the bus cannot be heard for is
+    /// [`when_cut_off`](Self::when_cut_off)'s to say.
+    ///
+    /// The executor follows the bus for as long as the layer, a service or a handle is there. Without
+    /// one each request and each purge hears what there is before it looks into the store.
+    ///
+    /// The layer's clones share the connection: attach first, then clone. A store that several nodes
+    /// share has purges in common anyway, and needs no bus. What unsafe requests invalidate (RFC 9111
+    /// §4.4) stays here, as the RFC has it.
+    pub fn bus(self, bus: impl PurgeBus) -> Self {
+        self.core(|core| core.bus = Some(Arc::new(Attached::new(bus, None))))
+    }
+
+    /// The same for a store that has outlived the process, and has heard everything up to a position:
+    /// [`CacheHandle::bus_position`].
+    pub fn bus_after(self, bus: impl PurgeBus, position: impl Into<String>) -> Self {
+        let position = Some(position.into());
+        self.core(|core| core.bus = Some(Arc::new(Attached::new(bus, position))))
+    }
+
+    /// How long a bus may not be heard before requests are treated as
+    /// [`when_cut_off`](Self::when_cut_off) says, and how long a purge waits for the bus to take it.
+    /// Up to that long, what was purged elsewhere while the connection was cut is served. It counts from
+    /// when the follower of the bus gives up, whose own patience comes before. Default: 5 seconds.
+    pub fn max_purge_lag(self, lag: Duration) -> Self {
+        self.core(|core| core.cut_off.max_lag = lag)
+    }
+
+    /// What becomes of requests while the bus has not been heard for longer than
+    /// [`max_purge_lag`](Self::max_purge_lag). Default: [`WhenCutOff::Revalidate`]. Whatever it is: when
+    /// the bus is heard again, what was purged meanwhile is gone.
+    pub fn when_cut_off(self, when: WhenCutOff) -> Self {
+        self.core(|core| core.cut_off.when = when)
+    }
+
     /// A handle to this cache, for purging. It outlives the layer and its services.
     pub fn handle(&self) -> CacheHandle<M> {
+        self.core.follow(false);
         CacheHandle::new(self.core.clone())
     }
 
@@ -311,10 +357,11 @@ impl<M> Clone for CacheLayer<M> {
     }
 }
 
-impl<M, S> Layer<S> for CacheLayer<M> {
+impl<M: CacheManager, S> Layer<S> for CacheLayer<M> {
     type Service = CacheService<S, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        self.core.follow(false);
         CacheService::new(inner, self.core.clone())
     }
 }

@@ -91,7 +91,8 @@
 //!   what lies below a URL, a host, a namespace, what a closure selects, or everything; for good, or
 //!   [softly](Purge::soft). It returns at once, whatever the number of entries, and what is on its
 //!   way from the origin just then does not come back. [`CacheHandle`] also lists, inspects, stores
-//!   by hand, and follows all purges.
+//!   by hand, and follows all purges. A [`bus`] carries them to other caches, and `admin` takes them by
+//!   HTTP.
 //!
 //! # What it does not do
 //!
@@ -147,6 +148,8 @@
 //! | `disk` | no | `DiskManager`, a store that survives restarts; Unix only |
 //! | `metrics` | no | `MetricsObserver`: counters and histograms of the `metrics` facade, with a recipe for Prometheus |
 //! | `tracing` | no | `TracingObserver`: events, and a span for each request to the origin |
+//! | `json` | no | `Purge::to_json` and `Purge::from_json`, purges as lines of text |
+//! | `admin` | no | the module `admin`, a service to purge and look into a cache over HTTP; with `json` |
 //! | `test-suite` | no | `storage_suite!`, the cases that every store must pass |
 //!
 //! The crate has no `unsafe` code. It needs Rust 1.89.
@@ -156,9 +159,12 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 mod admission;
 mod background;
 mod body;
+pub mod bus;
 mod clock;
 mod copying;
 mod emit;

@@ -12,9 +12,10 @@ use tower_service::Service;
 use crate::{
     BoxError, CacheBody,
     body::size_of_body,
+    bus::Trust,
     exchange::{self, Answer, Ask, Exchange, Known, Refreshment, Since},
     future::{Exit, ResponseFuture},
-    policy::{Begin, CacheStatus},
+    policy::{Begin, CacheStatus, Reason},
     shared::Core,
     storage::CacheManager,
     witness::Asking,
@@ -70,14 +71,12 @@ where
         let mut account = core.emit.open(&head, &core.clock);
         let exit = |account| Exit { emit: core.emit.clone(), account };
         let lookup = match core.policy.begin(&head, &size_of_body(&body)) {
-            Begin::Lookup(lookup) => lookup,
-            Begin::Bypass(reason) => {
-                let status = CacheStatus::forwarded(reason);
-                let request = Request::from_parts(head, body);
-                let asking = Asking::begin(&core.emit.witness, &core.clock, None, reason, false);
-                let (inner, exit) = (self.inner.clone(), exit(account));
-                return ResponseFuture::pass(inner, request, status, asking, exit);
-            }
+            Begin::Lookup(lookup) => match core.trust() {
+                Trust::Full => Ok(lookup),
+                Trust::Doubt => Ok(lookup.doubting()),
+                Trust::None => Err(Reason::CutOff),
+            },
+            Begin::Bypass(reason) => Err(reason),
             Begin::Invalidate(unsafe_request) => {
                 let request = Request::from_parts(head, body);
                 let began = core.purges.position();
@@ -85,6 +84,16 @@ where
                 let (core, inner) = (core.clone(), self.inner.clone());
                 let written = exchange::write_through(core, inner, request, unsafe_request, began);
                 return ResponseFuture::boxed(written, exit);
+            }
+        };
+        let lookup = match lookup {
+            Ok(lookup) => lookup,
+            Err(reason) => {
+                let status = CacheStatus::forwarded(reason);
+                let request = Request::from_parts(head, body);
+                let asking = Asking::begin(&core.emit.witness, &core.clock, None, reason, false);
+                let (inner, exit) = (self.inner.clone(), exit(account));
+                return ResponseFuture::pass(inner, request, status, asking, exit);
             }
         };
         core.emit.look_up(&mut account, lookup.key());

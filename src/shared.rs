@@ -4,6 +4,7 @@ use crate::{
     Clock, Error, Executor, Policy,
     admission::Uses,
     background::{Background, Limits},
+    bus::{Attached, CutOff, Sink, Trust},
     clock::within,
     emit::Emit,
     fill::Means,
@@ -24,6 +25,8 @@ pub(crate) struct Core<M> {
     pub(crate) purges: PurgeLog,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Arc<dyn Executor>,
+    /// The same, for what a shutdown does not wait for.
+    pub(crate) uncounted: Arc<dyn Executor>,
     pub(crate) emit: Arc<Emit>,
     pub(crate) store_timeout: Duration,
     pub(crate) waits: Waits,
@@ -31,6 +34,8 @@ pub(crate) struct Core<M> {
     pub(crate) background: Arc<Background>,
     pub(crate) pending: Pending,
     pub(crate) uses: Arc<Uses>,
+    pub(crate) bus: Option<Arc<Attached>>,
+    pub(crate) cut_off: CutOff,
 }
 
 /// How long requests wait for each other, and how much of each other they keep.
@@ -78,6 +83,36 @@ impl<M: CacheManager> Core<M> {
         let core = Arc::downgrade(self);
         let sweeper = move || Some(core.upgrade()?.sweeper());
         Sweeper::in_background(&self.purges, &*self.executor, sweeper);
+    }
+
+    /// Has the bus followed, if nobody does. Where no executor can, what there is is heard now, if the
+    /// caller `polls`.
+    pub(crate) fn follow(&self, polls: bool) {
+        if let Some(bus) = self.bus.as_ref().filter(|bus| bus.is_parked()) {
+            bus.drive(|| self.sink(), &*self.uncounted, polls);
+        }
+    }
+
+    /// Whether what is stored can be vouched for.
+    pub(crate) fn trust(&self) -> Trust {
+        let Some(bus) = &self.bus else { return Trust::Full };
+        self.follow(true);
+        bus.trust(self.cut_off, &*self.clock)
+    }
+
+    /// Where purges of others take effect, for as long as the bus is followed.
+    fn sink(&self) -> Sink {
+        let (log, executor, sweeper) = (self.purges.clone(), self.executor.clone(), self.sweeper());
+        let sweep = move || {
+            let sweeper = sweeper.clone();
+            Sweeper::in_background(&log, &*executor, || Some(sweeper));
+        };
+        Sink {
+            log: self.purges.clone(),
+            policy: self.policy.clone(),
+            clock: self.clock.clone(),
+            sweep: Box::new(sweep),
+        }
     }
 }
 

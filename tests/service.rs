@@ -4,10 +4,15 @@
 
 mod support;
 
+#[cfg(feature = "admin")]
+#[path = "service/admin.rs"]
+mod admin;
 #[path = "service/basics.rs"]
 mod basics;
 #[path = "service/bodies.rs"]
 mod bodies;
+#[path = "service/bus.rs"]
+mod bus;
 #[path = "service/cache_status.rs"]
 mod cache_status;
 #[path = "service/clearing.rs"]

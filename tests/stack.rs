@@ -2,6 +2,9 @@
 
 #![cfg(all(feature = "memory", feature = "reqwest", feature = "tokio"))]
 
+#[cfg(feature = "admin")]
+#[path = "stack/admin.rs"]
+mod admin;
 #[path = "stack/clients.rs"]
 mod clients;
 #[path = "stack/codings.rs"]
@@ -10,6 +13,9 @@ mod codings;
 mod cut;
 #[path = "stack/net.rs"]
 mod net;
+#[cfg(feature = "admin")]
+#[path = "../examples/support/peers.rs"]
+mod peers;
 #[path = "stack/raw.rs"]
 mod raw;
 #[path = "stack/servers.rs"]

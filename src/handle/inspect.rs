@@ -5,7 +5,7 @@ use http::request;
 use super::CacheHandle;
 use crate::{
     Error,
-    policy::{CacheKey, CacheStatus, Decision, StoredResponse, Timestamp},
+    policy::{self, CacheKey, CacheStatus, Decision, Step, StoredResponse, Timestamp},
     purge::Verdict,
     storage::CacheManager,
 };
@@ -18,6 +18,7 @@ pub struct Inspection {
     key: CacheKey,
     status: CacheStatus,
     entries: Vec<Inspected>,
+    steps: Vec<Step>,
 }
 
 impl Inspection {
@@ -35,6 +36,11 @@ impl Inspection {
     /// also those that have been purged and not swept.
     pub fn entries(&self) -> &[Inspected] {
         &self.entries
+    }
+
+    /// Why: the rules that were applied, in order.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
     }
 }
 
@@ -95,7 +101,9 @@ impl<M: CacheManager> CacheHandle<M> {
     /// If such a request passes by the cache ([`Error::is_invalid`], with the reason), or if the store
     /// failed.
     pub async fn inspect(&self, request: &request::Parts) -> Result<Inspection, Error> {
-        let (lookup, now) = (self.lookup(request)?, self.core.clock.now());
+        let explained = policy::explain(&self.core.policy);
+        let lookup = super::variant::lookup(explained.policy(), request)?;
+        let now = self.core.clock.now();
         let mut found = self.find(&lookup, request).await?;
         let key = lookup.key().clone();
         let log = &self.core.purges;
@@ -115,7 +123,7 @@ impl<M: CacheManager> CacheHandle<M> {
             Decision::Forward(fetch) => CacheStatus::forwarded(fetch.reason()),
             Decision::GatewayTimeout(status) => status,
         };
-        Ok(Inspection { key, status, entries })
+        Ok(Inspection { key, status, entries, steps: explained.steps() })
     }
 }
 

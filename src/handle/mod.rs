@@ -7,6 +7,8 @@ mod variant;
 
 use std::{fmt, sync::Arc};
 
+#[cfg(feature = "admin")]
+pub(crate) use self::variant::get;
 pub use self::{
     inspect::{Inspected, Inspection},
     list::{Cursor, List, Listed, Page},
@@ -36,7 +38,7 @@ use crate::{
 /// # }
 /// ```
 pub struct CacheHandle<M> {
-    core: Arc<Core<M>>,
+    pub(crate) core: Arc<Core<M>>,
 }
 
 impl<M: CacheManager> CacheHandle<M> {
@@ -59,14 +61,20 @@ impl<M: CacheManager> CacheHandle<M> {
     /// # Errors
     ///
     /// If the store could not be told. Even then nothing of it is served while the process runs.
+    /// [`Error::is_unpublished`] if the layer is attached to a [bus](crate::CacheLayer::bus) that has not
+    /// taken it: others may not hear of it before the next attempt, which the executor makes.
     /// [`Error::is_unsupported`] for a [soft](Purge::soft) predicate where the log outlives the
     /// process, and [`Error::is_invalid`] for a [variant](Purge::variant) whose requests pass by the
-    /// cache: then nothing has happened.
+    /// cache, and for a predicate that others should hear of: then nothing has happened.
     pub async fn purge(&self, purge: Purge) -> Result<Purged, Error> {
-        if purge.as_variant().is_some() {
-            return self.purge_variant(purge).await;
-        }
+        self.core.follow(true);
         let purge = purge.resolved(&self.core.policy);
+        let shared = self.to_share(&purge)?;
+        if purge.as_variant().is_some() {
+            let purged = self.purge_variant(purge).await?;
+            self.tell_others(shared).await?;
+            return Ok(purged);
+        }
         let (log, sweeper) = (&self.core.purges, self.core.sweeper());
         if purge.is_dry_run() {
             let count =
@@ -81,13 +89,34 @@ impl<M: CacheManager> CacheHandle<M> {
         let (counting, counted) = (sweeper.clone(), tally.clone());
         let count = move || -> BoxFuture<_> { Box::pin(counting.clone().count(counted.clone())) };
         let purged = Purged::new(tally.seq(), count);
-        log.sync().await?;
+        let (kept, told) = (log.sync().await, self.tell_others(shared).await);
+        kept?;
         if must_be_swept {
             sweeper.count(tally).await?;
         } else {
             self.core.sweep();
         }
-        Ok(purged)
+        told.map(|()| purged)
+    }
+
+    /// What others are to hear of a purge, if anything.
+    fn to_share(&self, purge: &Purge) -> Result<Option<Purge>, Error> {
+        let is_shared = self.core.bus.is_some() && !purge.is_dry_run() && !purge.is_only_here();
+        is_shared.then(|| purge.clone().for_others()).transpose()
+    }
+
+    async fn tell_others(&self, shared: Option<Purge>) -> Result<(), Error> {
+        let core = &self.core;
+        let (Some(bus), Some(purge)) = (&core.bus, shared) else { return Ok(()) };
+        let seq = bus.post(purge);
+        bus.deliver(seq, &core.clock, &core.uncounted, core.cut_off.max_lag).await
+    }
+
+    /// Up to where purges of other caches have taken effect here, and are kept if the store's purges
+    /// outlive the process: for [`CacheLayer::bus_after`](crate::CacheLayer::bus_after) of the next one.
+    /// `None` without a bus, or before it was heard.
+    pub fn bus_position(&self) -> Option<String> {
+        self.core.bus.as_ref()?.position()
     }
 
     /// Takes out everything and frees its memory, without a walk. Gives the position of this purge in
@@ -95,12 +124,14 @@ impl<M: CacheManager> CacheHandle<M> {
     ///
     /// # Errors
     ///
-    /// If the store failed. Even then nothing that was stored is served.
+    /// If the store failed, or as with [`purge`](Self::purge) others could not be told. Even then nothing
+    /// that was stored is served.
     pub async fn clear(&self) -> Result<u64, Error> {
         let seq = self.core.purges.append(Purge::everything());
         let kept = self.core.purges.sync().await;
+        let told = self.tell_others(self.to_share(&Purge::everything())?).await;
         self.core.manager.clear().await?;
-        kept.map(|()| seq)
+        kept.and(told).map(|()| seq)
     }
 
     /// Follows the log from now on: every purge of every layer over this store, what and by whom, and
@@ -149,7 +180,8 @@ impl<M: CacheManager> CacheHandle<M> {
 
     /// Begins no new refresh, and waits until all has ended that goes on in the background: refreshes,
     /// writes, bodies whose clients have gone. Requests are served as before, those that would
-    /// refresh something are answered stale as long as it may be used.
+    /// refresh something are answered stale as long as it may be used. A bus is still followed; streams of
+    /// events of the module `admin` end.
     pub async fn shutdown(&self) {
         self.core.background.shut_down().await;
     }

@@ -4,31 +4,42 @@ use http_body::SizeHint;
 use super::CacheHandle;
 use crate::{
     BoxFuture, Error,
-    policy::{Begin, Lookup},
+    policy::{Begin, Lookup, Policy},
     purge::{Purge, Purged},
     storage::{CacheManager, Found},
 };
 
 /// The head of a GET.
-pub(super) fn get(url: &Uri, fields: &HeaderMap) -> request::Parts {
+pub(crate) fn get(url: &Uri, fields: &HeaderMap) -> request::Parts {
     let (mut head, ()) = Request::new(()).into_parts();
     head.uri = url.clone();
     head.headers = fields.clone();
     head
 }
 
+/// What a request has to do with a cache that goes by `policy`, if it looks there.
+pub(super) fn lookup(policy: &Policy, head: &request::Parts) -> Result<Lookup<'static>, Error> {
+    match policy.begin(head, &SizeHint::with_exact(0)) {
+        Begin::Lookup(lookup) => Ok(lookup.detach()),
+        Begin::Bypass(reason) => {
+            Err(Error::invalid(format!("such a request passes by the cache: {reason}")))
+        }
+        Begin::Invalidate(_) => {
+            Err(Error::invalid(format!("{} does not look into the cache", head.method)))
+        }
+    }
+}
+
 impl<M: CacheManager> CacheHandle<M> {
     /// What a request has to do with this cache, if it looks there.
     pub(super) fn lookup(&self, head: &request::Parts) -> Result<Lookup<'static>, Error> {
-        match self.core.policy.begin(head, &SizeHint::with_exact(0)) {
-            Begin::Lookup(lookup) => Ok(lookup.detach()),
-            Begin::Bypass(reason) => {
-                Err(Error::invalid(format!("such a request passes by the cache: {reason}")))
-            }
-            Begin::Invalidate(_) => {
-                Err(Error::invalid(format!("{} does not look into the cache", head.method)))
-            }
-        }
+        lookup(&self.core.policy, head)
+    }
+
+    /// What a request is looked up by.
+    #[cfg(feature = "admin")]
+    pub(crate) fn key(&self, head: &request::Parts) -> Result<crate::CacheKey, Error> {
+        Ok(self.lookup(head)?.key().clone())
     }
 
     pub(super) async fn find(

@@ -102,7 +102,7 @@ impl Lookup<'_> {
         let wants_its_own = rules.client_reload == ClientReload::Honour
             && (self.directives.no_cache
                 || self.directives.max_age.is_some_and(|age| age.is_zero()));
-        let is_default = rules.collapse && self.mode == CacheMode::Default;
+        let is_default = rules.collapse && self.mode == CacheMode::Default && !self.is_doubted;
         if !is_default || wants_its_own || !collapses() {
             Role::Alone
         } else if (self.is_head && !rules.head_as_get)

@@ -95,6 +95,8 @@ pub enum Reason {
     Disconnected,
     /// The origin gave no answer in time, and what was stored was used instead.
     SlowOrigin,
+    /// What other caches purge cannot be heard, so that what is stored cannot be vouched for.
+    CutOff,
     /// Too many bytes are on their way from the origin already.
     Overload,
     /// The body broke off before its end.
@@ -155,6 +157,7 @@ impl Reason {
             Reason::ServerError => "server-error",
             Reason::Disconnected => "disconnected",
             Reason::SlowOrigin => "slow-origin",
+            Reason::CutOff => "cut-off",
             Reason::Overload => "overload",
             Reason::Incomplete => "incomplete",
             Reason::Abandoned => "abandoned",
@@ -172,7 +175,7 @@ impl Reason {
             Reason::Purged => Forward::Miss,
             Reason::Stale | Reason::NoCache => Forward::Stale,
             Reason::Reload => Forward::Request,
-            Reason::StoreError | Reason::StoreTimeout => Forward::Miss,
+            Reason::StoreError | Reason::StoreTimeout | Reason::CutOff => Forward::Miss,
             _ => Forward::Bypass,
         }
     }

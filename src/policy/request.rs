@@ -38,6 +38,8 @@ pub struct Lookup<'p> {
     /// What tells the request apart beside what `Vary` names.
     pub(super) apart: Option<Box<[u8]>>,
     pub(super) mode: CacheMode,
+    /// Whether nobody can vouch for what is stored.
+    pub(super) is_doubted: bool,
     pub(super) is_head: bool,
     pub(super) authorization: bool,
     pub(super) is_conditional: bool,
@@ -147,6 +149,7 @@ impl Policy {
             key: self.key_of(head)?,
             apart: Apart::all(&rules.apart, head)?,
             mode,
+            is_doubted: false,
             is_head: head.method == Method::HEAD,
             authorization: fields.authorization,
             is_conditional: fields.conditional,
@@ -164,6 +167,7 @@ impl Policy {
             key: key.clone(),
             apart: Apart::all(&self.rules.apart, head)?,
             mode: CacheMode::of(&head.extensions),
+            is_doubted: false,
             is_head: false,
             authorization: fields.authorization,
             is_conditional: false,
@@ -205,12 +209,19 @@ impl Lookup<'_> {
             key: self.key,
             apart: self.apart,
             mode: self.mode,
+            is_doubted: self.is_doubted,
             is_head: self.is_head,
             authorization: self.authorization,
             is_conditional: self.is_conditional,
             ranges: self.ranges,
             directives: self.directives,
         }
+    }
+
+    /// The same question where what is stored may have been purged elsewhere, unheard: it is validated
+    /// before it is used, however fresh (RFC 9111 §4.3).
+    pub fn doubting(self) -> Self {
+        Self { is_doubted: true, ..self }
     }
 
     /// The resource that is asked for.

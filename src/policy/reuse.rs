@@ -250,6 +250,9 @@ impl Lookup<'_> {
         if facts.revalidate == Revalidate::Always {
             return Err(Reason::NoCache);
         }
+        if self.is_doubted {
+            return Err(Reason::CutOff);
+        }
         if self.mode == CacheMode::NoCache {
             return Err(Reason::Reload);
         }

@@ -4,8 +4,11 @@
 //! fill began: what a later record selects is not served, at once and whatever the number of
 //! entries. The sweeper comes behind, frees memory and counts.
 
+mod display;
 mod events;
 mod index;
+#[cfg(feature = "json")]
+pub(crate) mod json;
 mod log;
 mod selector;
 mod sweeps;

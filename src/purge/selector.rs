@@ -23,6 +23,14 @@ pub struct Purge {
     pub(super) selector: Selector,
     pub(super) effect: Effect,
     pub(super) by: Option<Arc<str>>,
+    pub(super) reach: Reach,
+}
+
+/// Which caches are to hear of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    All,
+    ThisOne,
 }
 
 /// What becomes of what is selected.
@@ -204,6 +212,11 @@ impl Purge {
         Self { by: Some(label.into().into()), ..self }
     }
 
+    /// Nobody else is told, although the layer is attached to a [bus](crate::CacheLayer::bus).
+    pub fn only_here(self) -> Self {
+        Self { reach: Reach::ThisOne, ..self }
+    }
+
     /// A tag or a group of every namespace. Says nothing about other selectors.
     pub fn everywhere(self) -> Self {
         self.within(Within::Every)
@@ -238,10 +251,10 @@ impl Purge {
     }
 
     pub(super) fn of(selector: Selector) -> Self {
-        Self { selector, effect: Effect::Hard, by: None }
+        Self { selector, effect: Effect::Hard, by: None, reach: Reach::All }
     }
 
-    fn within(mut self, scope: Within) -> Self {
+    pub(super) fn within(mut self, scope: Within) -> Self {
         if let Selector::Tag { within, .. } | Selector::Group { within, .. } = &mut self.selector {
             *within = scope;
         }
@@ -308,6 +321,25 @@ impl Purge {
         }
     }
 
+    pub(crate) fn is_only_here(&self) -> bool {
+        self.reach == Reach::ThisOne
+    }
+
+    /// The same purge for caches that know nothing of this one. Which variant is meant is said by
+    /// fields that are nobody else's business: others take out the URL with all of its variants.
+    pub(crate) fn for_others(self) -> Result<Self, Error> {
+        let selector = match self.selector {
+            Selector::Variant { url, .. } => Self::url(&url.to_string())?.selector,
+            Selector::Where(_) => {
+                let text =
+                    "a predicate cannot be told to other caches; `only_here` purges in this one";
+                return Err(Error::invalid(text));
+            }
+            other => other,
+        };
+        Ok(Self { selector, ..self })
+    }
+
     /// Whether it can be written down.
     pub(crate) fn is_closure(&self) -> bool {
         matches!(self.selector, Selector::Where(_))
@@ -360,37 +392,4 @@ fn absolute(url: &str) -> Result<(String, Uri), Error> {
         _ => format!("{scheme}://{host}"),
     };
     Ok((origin, uri))
-}
-
-impl fmt::Display for Purge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.selector {
-            Selector::Everything => f.write_str("everything"),
-            Selector::Namespace(namespace) => write!(f, "namespace {namespace}"),
-            Selector::Host(host) => write!(f, "host {host}"),
-            Selector::Url(url) => write!(f, "url {url}"),
-            Selector::Tag { within, origin, tag } => {
-                write!(f, "tag {tag}")?;
-                origin.iter().try_for_each(|origin| write!(f, " of {origin}"))?;
-                within.fmt(f)
-            }
-            Selector::Group { within, origin, group } => {
-                write!(f, "group {group} of {origin}")?;
-                within.fmt(f)
-            }
-            Selector::Prefix(Prefix { origin, path }) => write!(f, "prefix {origin}{path}"),
-            Selector::Variant { url, .. } => write!(f, "variant of {url}"),
-            Selector::Where(_) => f.write_str("predicate"),
-        }
-    }
-}
-
-impl fmt::Display for Within {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Within::Layer | Within::One(None) => Ok(()),
-            Within::Every => f.write_str(" everywhere"),
-            Within::One(Some(namespace)) => write!(f, " in namespace {namespace}"),
-        }
-    }
 }

@@ -108,7 +108,7 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 37] = [
+const ORDER: [&str; 39] = [
     "policy",
     "hashed",
     "error",
@@ -124,6 +124,7 @@ const ORDER: [&str; 37] = [
     "inflight",
     "models",
     "purge",
+    "bus",
     "admission",
     "storage",
     "observe",
@@ -144,6 +145,7 @@ const ORDER: [&str; 37] = [
     "service",
     "handle",
     "layer",
+    "admin",
     "reqwest",
     "lib",
 ];

@@ -71,6 +71,8 @@ pub enum Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     Fail,
+    /// Cannot do this at all.
+    Refuse,
     /// Never answers.
     Hang,
     /// Answers when it is asked again.
@@ -134,6 +136,7 @@ impl Shared {
         let fault = *self.fault.lock().unwrap();
         match fault {
             Some((broken, Fault::Fail)) if broken == call => Err(Error::other("out of order")),
+            Some((broken, Fault::Refuse)) if broken == call => Err(Error::unsupported()),
             Some((broken, Fault::Hang)) if broken == call => pending().await,
             Some((broken, Fault::Wait)) if broken == call => {
                 tokio::task::yield_now().await;

@@ -190,6 +190,12 @@ impl Raw {
         self.read.drain(..count).collect()
     }
 
+    /// All up to the end of the next `mark`.
+    pub async fn through(&mut self, mark: &str) -> String {
+        let end = self.until(mark.as_bytes()).await;
+        String::from_utf8(self.read.drain(..end).collect()).unwrap()
+    }
+
     async fn until(&mut self, mark: &[u8]) -> usize {
         loop {
             let found = self.read.windows(mark.len()).position(|window| window == mark);
