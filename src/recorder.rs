@@ -16,7 +16,8 @@ use crate::{
     executor::Executor,
     inflight::Fetching,
     pending::Pending,
-    policy::{Placement, StoredHead, Timestamp},
+    policy::{Placement, StoredHead, StoredResponse, Timestamp, Wanted},
+    splice::{Splice, append},
     storage::{CacheManager, EntryWriter},
 };
 
@@ -44,13 +45,16 @@ impl Recorder {
         placement: Placement,
         head: StoredHead,
         fetching: Fetching,
+        due: Option<u64>,
+        splice: Option<Splice<M::Handle>>,
     ) -> Self {
         let queue = Arc::new(Queue::default());
         let room = manager.max_entry_bytes();
         let events = queue.clone();
         let pump = Box::pin(async move {
             // An error means that nothing is stored, which is all that there is to do about it.
-            let _: Result<(), Error> = pump(manager, placement, head, fetching, events).await;
+            let record = Record { manager, placement, head, fetching, due, splice };
+            let _: Result<(), Error> = record.pump(events).await;
         });
         Self { queue, pump, room, waiting: None, waited: Duration::ZERO }
     }
@@ -127,28 +131,73 @@ impl Recorder {
     }
 }
 
-async fn pump<M: CacheManager>(
+/// One response on its way into the store.
+struct Record<M: CacheManager> {
     manager: M,
     placement: Placement,
     head: StoredHead,
     fetching: Fetching,
-    events: Arc<Queue>,
-) -> Result<(), Error> {
-    let own = head.clone();
-    let admission = Admission::new(fetching, manager.purge_log().clone());
-    let mut writer = manager.put(placement, head).await?;
-    loop {
-        match poll_fn(|_| events.poll_next()).await {
-            Event::Chunk(chunk) => writer.write(chunk).await?,
-            Event::End(_) if !admission.admits(&own) => return Err(Error::refused()),
-            Event::End(trailers) => {
-                // The store is to have the only one.
-                drop(own);
-                writer.finish(trailers).await?;
-                let missed = admission.has_missed();
-                return if missed { manager.delete(admission.key()).await } else { Ok(()) };
-            }
+    /// The bytes that it must have, where the body does not know.
+    due: Option<u64>,
+    splice: Option<Splice<M::Handle>>,
+}
+
+impl<M: CacheManager> Record<M> {
+    async fn pump(self, events: Arc<Queue>) -> Result<(), Error> {
+        let Self { manager, placement, head, fetching, due, splice } = self;
+        let own = head.clone();
+        let admission = Admission::new(fetching, manager.purge_log().clone());
+        let variant = due.map(|_| placement.variant().clone());
+        let mut writer = manager.put(placement, head).await?;
+        let mut seen = 0;
+        if let Some(Splice { entry, joint }) = &splice {
+            seen += append(&manager, entry, joint.before(), &mut writer).await?.0;
         }
+        let trailers = loop {
+            match poll_fn(|_| events.poll_next()).await {
+                Event::Chunk(chunk) => {
+                    seen += chunk.len() as u64;
+                    writer.write(chunk).await?;
+                }
+                Event::End(trailers) => break trailers,
+            }
+        };
+        if let Some(Splice { entry, joint }) = &splice {
+            seen += append(&manager, entry, joint.after(), &mut writer).await?.0;
+        }
+        let (stored, began) =
+            (splice.as_ref().map(|splice| splice.entry.response().head()), own.began());
+        let is_admitted = match stored {
+            Some(stored) => admission.admits_again(stored, &own),
+            None => admission.admits(&own),
+        };
+        if !is_admitted || due.is_some_and(|due| due != seen) {
+            return Err(Error::refused());
+        }
+        match (&splice, &variant) {
+            // It takes the place of what it was made of, and of nothing else.
+            (Some(Splice { entry, .. }), _) if !manager.remove(entry).await? => {
+                return Err(Error::refused());
+            }
+            (None, Some(variant)) if own.content_range().is_some() => {
+                let there = manager.get(&Wanted::exactly(admission.key(), variant)).await?;
+                let yields = |there: &StoredResponse| there.head().yields_to(&own);
+                if !there.responses().iter().all(yields) {
+                    return Err(Error::refused());
+                }
+            }
+            _ => {}
+        }
+        // The store is to have the only one.
+        drop(own);
+        // Those of a part are not those of the whole.
+        let trailers = trailers.filter(|_| due.is_none());
+        writer.finish(trailers).await?;
+        let missed = match stored {
+            Some(stored) => admission.has_missed_again(stored, began),
+            None => admission.has_missed(),
+        };
+        if missed { manager.delete(admission.key()).await } else { Ok(()) }
     }
 }
 

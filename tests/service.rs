@@ -10,6 +10,10 @@ mod basics;
 mod bodies;
 #[path = "service/collapse.rs"]
 mod collapse;
+#[path = "service/combining.rs"]
+mod combining;
+#[path = "service/completing.rs"]
+mod completing;
 #[path = "service/conditions.rs"]
 mod conditions;
 #[path = "service/directives.rs"]
@@ -44,6 +48,8 @@ mod key;
 mod mixed;
 #[path = "service/modes.rs"]
 mod modes;
+#[path = "service/partial.rs"]
+mod partial;
 #[path = "service/posting.rs"]
 mod posting;
 #[path = "service/purging.rs"]

@@ -1,10 +1,11 @@
-use http::{Response, StatusCode, request};
+use http::{Response, StatusCode, request, response};
 use http_body::{Body, SizeHint};
 
 use super::Ask;
 use crate::{
     CacheBody, Error,
     body::Parts,
+    joined::Source,
     policy::{CacheStatus, Content, Decision, Lookup, Refresh, Serve, Stored},
     shared::{Core, Emit},
     storage::{CacheManager, Found, StoredBody},
@@ -52,12 +53,21 @@ pub(crate) fn answer<M: CacheManager, ResB>(
         }
         Decision::Forward(fetch) => Answer::Ask(Ask { fetch, found }),
         Decision::GatewayTimeout(status) => {
-            let (mut head, ()) = Response::new(()).into_parts();
-            head.status = StatusCode::GATEWAY_TIMEOUT;
-            core.emit.emit(&mut head, status);
-            Answer::Ready(Response::from_parts(head, CacheBody::empty(SizeHint::default(), status)))
+            Answer::Ready(own(&core.emit, StatusCode::GATEWAY_TIMEOUT, status))
         }
     }
+}
+
+/// An answer that the cache makes itself.
+pub(super) fn own<ResB>(
+    emit: &Emit,
+    code: StatusCode,
+    status: CacheStatus,
+) -> Response<CacheBody<ResB>> {
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.status = code;
+    emit.emit(&mut head, status);
+    Response::from_parts(head, CacheBody::empty(SizeHint::default(), status))
 }
 
 pub(super) fn send_stored<M: CacheManager, ResB>(
@@ -81,6 +91,21 @@ pub(super) fn send_stored<M: CacheManager, ResB>(
         }
         // Of a body that is not sent, the head alone says how long it is.
         _ => CacheBody::empty(SizeHint::default(), status),
+    };
+    Response::from_parts(head, body)
+}
+
+/// Hands a response through that is not stored.
+pub(super) fn pass_source<ResB: Body>(
+    emit: &Emit,
+    mut head: response::Parts,
+    source: Source<ResB>,
+    status: CacheStatus,
+) -> Response<CacheBody<ResB>> {
+    emit.emit(&mut head, status);
+    let body = match source {
+        Source::Origin { body } => CacheBody::inner(body, status),
+        Source::Joined { body } => CacheBody::joined(body, status),
     };
     Response::from_parts(head, body)
 }

@@ -6,12 +6,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, response};
+use http::{Method, Request, Response, StatusCode, response};
 use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    Answer, Ask, Exchange, Known, Since, answer, answer::send_stored, find, pass,
+    Answer, Ask, Exchange, Known, Since, answer,
+    answer::{own, pass_source, send_stored},
+    find, pass,
     refresh::Refreshment,
 };
 use crate::{
@@ -22,11 +24,13 @@ use crate::{
     fill::Fill,
     flight::{Board, Landing, Passenger, Pilot, Sharing},
     inflight::{Fetching, Lapse},
+    joined::{Joined, Source},
     log::{Cursor, Log, Writer},
-    policy::{CacheStatus, Failure, Outcome, Reason, Store, StoredHead, Update},
+    policy::{CacheStatus, Failure, Joint, Outcome, Reason, Store, StoredHead, Update},
     recorder::Recorder,
     shared::Core,
-    storage::{CacheManager, Found},
+    splice::Splice,
+    storage::{CacheManager, Entry, Found},
 };
 
 /// What a flight brings to the one who asked.
@@ -184,8 +188,35 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
     let (answered, secret) = (head.status, core.manager.secret());
     match fetch.on_response(&mut head, &size_of_body(&body), now, since.purges, secret) {
         Outcome::Store(store) => {
+            let (source, splice) = match store.joint() {
+                None => (Source::Origin { body }, None),
+                Some(joint) => {
+                    let Some(entry) = found.into_entry(joint.index()) else {
+                        return slot.put(Ok(lost(&core, store.status())));
+                    };
+                    let source = join(&core, &entry, body, joint);
+                    (source, Some(Splice { entry, joint: joint.clone() }))
+                }
+            };
             let report = Report { fetching, board, slot };
-            store_and_send(core, head, body, store, pilot, report).await;
+            store_and_send(core, head, (source, splice), store, pilot, report).await;
+        }
+        Outcome::Complete { joint, status } => {
+            fetching.is_not_shared(Lapse::ForOne, now);
+            pilot.land(Landing::Alone);
+            let Some(entry) = found.into_entry(joint.index()) else {
+                return slot.put(Ok(lost(&core, status)));
+            };
+            let source = join(&core, &entry, body, &joint);
+            slot.put(Ok(Brought::response(pass_source(&core.emit, head, source, status))));
+        }
+        Outcome::BadGateway { drop, status } => {
+            fetching.is_not_shared(Lapse::Failed, now);
+            pilot.land(Landing::Alone);
+            if let Some(index) = drop {
+                remove(&core, &found, index).await;
+            }
+            slot.put(Ok(lost(&core, status)));
         }
         Outcome::Freshen { update, serve } => {
             let is_done = freshen(&core, &found, serve.index, update, fetching).await;
@@ -211,10 +242,27 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
     }
 }
 
+/// Where what came is of no use without what is stored.
+fn lost<M: CacheManager, ResB>(core: &Core<M>, status: CacheStatus) -> Brought<ResB> {
+    Brought::response(own(&core.emit, StatusCode::BAD_GATEWAY, status))
+}
+
+/// Between the stored bytes that belong to it.
+fn join<M: CacheManager, B>(
+    core: &Core<M>,
+    entry: &Entry<M::Handle>,
+    body: B,
+    joint: &Joint,
+) -> Source<B> {
+    let read = |range| core.manager.read(entry, range);
+    let joined = Joined::new(read(joint.first()), body, joint.fetched(), read(joint.last()));
+    Source::Joined { body: Box::pin(joined) }
+}
+
 pub(super) async fn store_and_send<M, ResB, E>(
     core: Arc<Core<M>>,
     mut head: response::Parts,
-    body: ResB,
+    (body, splice): (Source<ResB>, Option<Splice<M::Handle>>),
     store: Store,
     pilot: Pilot,
     report: Report<ResB, E>,
@@ -226,15 +274,14 @@ pub(super) async fn store_and_send<M, ResB, E>(
     let Report { fetching, board, slot } = report;
     let (status, length) = (store.status(), store.length());
     let (room, is_buffered) = (core.manager.max_entry_bytes(), core.manager.is_in_memory());
-    let unfit = if length.is_some_and(|length| length > room) {
+    let unfit = if length.max(store.due()).is_some_and(|length| length > room) {
         Some(Reason::TooLarge)
     } else {
         (!core.budget.has_room(length.unwrap_or_default())).then_some(Reason::Overload)
     };
     if let Some(reason) = unfit {
         pilot.land(Landing::Alone);
-        let response = Response::from_parts(head, body);
-        let response = pass(&core.emit, response, false, status.detailed(reason));
+        let response = pass_source(&core.emit, head, body, status.detailed(reason));
         return slot.put(Ok(Brought::response(response)));
     }
     core.emit.emit(&mut head, status);
@@ -242,7 +289,7 @@ pub(super) async fn store_and_send<M, ResB, E>(
     let log = Log::new(board.bell(), core.budget.clone(), length, keep);
     // Before anybody else can close it.
     let Some(cursor) = log.read() else { return };
-    let landing = if store.is_reusable() {
+    let landing = if store.is_reusable() && store.is_shareable() {
         let running = store.running();
         fetching.is_shared(running.names(), running.variant());
         Landing::Shared(Arc::new(Sharing { running, log: log.clone() }))
@@ -251,8 +298,10 @@ pub(super) async fn store_and_send<M, ResB, E>(
         Landing::Alone
     };
     let (announces_trailers, is_seldom_read) = (store.announces_trailers(), store.is_seldom_read());
+    let due = store.due();
     let (placement, stored) = store.into_parts();
-    let recorder = Recorder::new(core.manager.clone(), placement, stored, fetching);
+    let manager = core.manager.clone();
+    let recorder = Recorder::new(manager, placement, stored, fetching, due, splice);
     let writer = Writer::new(log.clone());
     let fill = Fill::new(writer, recorder, is_buffered, length, announces_trailers, core.means());
     board.record(log.clone());

@@ -22,6 +22,7 @@ use crate::{
     executor::Persistent,
     flight::{Flight, Pilot},
     inflight::Fetching,
+    joined::Source,
     policy::{CacheStatus, Invalidated, Reason, Store, Unsafe},
     purge::Purge,
     shared::Core,
@@ -101,6 +102,7 @@ where
     let board = flight.board().clone();
     let pilot = Pilot::new(board.clone());
     let report = Report { fetching, board, slot: slot.bringer() };
+    let body = (Source::Origin { body }, None);
     flight.begin(Box::pin(store_and_send(core, head, body, store, pilot, report)));
     let brought = passenger.wait(|| slot.take()).await?;
     Ok(seat(brought, passenger))

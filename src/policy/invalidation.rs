@@ -4,7 +4,7 @@ use http_body::SizeHint;
 
 use super::{
     CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, explain, labels,
-    validation::Asking, variants::Secret,
+    reuse::About, validation::Asking, variants::Secret,
 };
 
 /// A request with an unsafe method, on its way to the origin.
@@ -75,8 +75,7 @@ impl Unsafe {
             request: post.request,
             requested,
             reason: Reason::UnsafeMethod,
-            candidate: None,
-            others: Vec::new(),
+            about: About::Nothing,
         };
         let cached = head.extensions.remove::<Cached>();
         let asked = asking.asked(head, now, began);

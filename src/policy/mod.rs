@@ -49,6 +49,8 @@
 
 mod age;
 mod answer;
+mod combining;
+mod content_range;
 mod date;
 mod directives;
 mod downstream;
@@ -93,6 +95,8 @@ pub(crate) use self::validation::RedirectedInside;
 pub use self::{
     age::Timestamp,
     answer::Content,
+    combining::Joint,
+    content_range::ContentRange,
     downstream::Downstream,
     explain::{Explanation, Rule, Step, explain},
     head::{StoredHead, StoredResponse},

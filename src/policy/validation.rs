@@ -2,15 +2,16 @@ use http::{HeaderMap, HeaderValue, StatusCode, header, request, response};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, CacheStatus, Cached, Lookup, Private, Reason, Rule, Running, Serve, StoredHead,
-    StoredResponse,
+    CacheKey, CacheStatus, Cached, ContentRange, Joint, Lookup, Private, Reason, Rule, Running,
+    Serve, StoredHead, StoredResponse,
     age::Timestamp,
-    date, explain, fields,
+    combining, date, explain, fields,
     freshening::Place,
     head::Asked,
     index::{Placement, VariantBound},
+    options::Rules,
     others,
-    reuse::{Candidate, seconds},
+    reuse::{About, Candidate, seconds},
     storing::{self, Received, Storable},
     variants::Secret,
 };
@@ -28,9 +29,7 @@ pub(super) struct Asking {
     pub(super) request: HeaderMap,
     pub(super) requested: Timestamp,
     pub(super) reason: Reason,
-    pub(super) candidate: Option<Candidate>,
-    /// Variants that the request does not select, and that the origin is asked about.
-    pub(super) others: Vec<Candidate>,
+    pub(super) about: About,
 }
 
 /// The answer to the third question.
@@ -48,6 +47,21 @@ pub enum Outcome {
     },
     /// The origin failed, and the stored response may be used in place of its answer (RFC 5861 §4).
     ServeStale(Serve),
+    /// Send it on between the stored bytes that belong to it, and store nothing (RFC 9111 §3.3).
+    Complete {
+        /// What is sent.
+        joint: Joint,
+        /// How it came about.
+        status: CacheStatus,
+    },
+    /// The rest of a stored part was asked for, and something came that is neither that nor all of
+    /// it: answer 502 (RFC 9110 §15.6.3).
+    BadGateway {
+        /// The stored part, which is not to be asked about again.
+        drop: Option<usize>,
+        /// How it came about.
+        status: CacheStatus,
+    },
     /// Send the response on and store nothing.
     Pass {
         /// A stored response that this one has outdated.
@@ -80,6 +94,48 @@ pub struct Store {
     length: Option<u64>,
     announces_trailers: bool,
     status: CacheStatus,
+    /// What it must have to be stored, and of what else it is made.
+    due: Option<u64>,
+    joint: Option<Box<Joint>>,
+}
+
+/// A head at its place.
+pub(super) struct Placed {
+    placement: Placement,
+    head: StoredHead,
+}
+
+impl Placed {
+    fn of_whole(self, length: Option<u64>, trailers: bool, status: CacheStatus) -> Store {
+        let Self { placement, head } = self;
+        let status = status.stored(freshness(&head));
+        let head = match length {
+            Some(length) => StoredResponse::new(head, length).head().clone(),
+            None => head,
+        };
+        let announces_trailers = trailers;
+        Store { placement, head, length, announces_trailers, status, due: None, joint: None }
+    }
+
+    /// With this `range` of the representation in the store, and `length` bytes for the client.
+    pub(super) fn of_part(
+        self,
+        range: &ContentRange,
+        length: Option<u64>,
+        joint: Option<Joint>,
+        status: CacheStatus,
+    ) -> Store {
+        let Self { placement, head } = self;
+        let status = status.stored(freshness(&head));
+        let head = StoredResponse::new(head, range.length()).head().clone();
+        let (due, joint) = (Some(range.length()), joint.map(Box::new));
+        Store { placement, head, length, announces_trailers: false, status, due, joint }
+    }
+}
+
+fn freshness(head: &StoredHead) -> i64 {
+    let facts = head.facts();
+    seconds(facts.lifetime) - seconds(facts.initial_age)
 }
 
 impl Store {
@@ -91,6 +147,11 @@ impl Store {
     /// Whether it may ever be used without asking the origin first.
     pub(crate) fn is_reusable(&self) -> bool {
         self.head.is_reusable()
+    }
+
+    /// Whether what the client gets is what is stored, from the first byte to the last.
+    pub(crate) fn is_shareable(&self) -> bool {
+        self.due.is_none() || self.due == self.length
     }
 
     /// The response as others may get it while it comes.
@@ -110,6 +171,17 @@ impl Store {
     /// `Content-Length`, else by the exact size hint.
     pub fn length(&self) -> Option<u64> {
         self.length
+    }
+
+    /// The number of bytes that the store must have at the end, where that is not what the client
+    /// gets, or nothing else tells it. With others it is not stored.
+    pub fn due(&self) -> Option<u64> {
+        self.due
+    }
+
+    /// The stored part that it completes, or that is stored with it.
+    pub fn joint(&self) -> Option<&Joint> {
+        self.joint.as_deref()
     }
 
     /// Whether trailers may follow the last byte, so that the end of the body has to be waited for.
@@ -141,17 +213,30 @@ impl Fetch {
         lookup: Lookup<'_>,
         request: &mut request::Parts,
         reason: Reason,
-        candidate: Option<Candidate>,
-        others: Vec<Candidate>,
+        about: About,
         now: Timestamp,
     ) -> Self {
         let as_it_came = request.headers.clone();
-        let candidate = candidate.map(|candidate| Candidate {
-            is_asked_about: set_conditions(&mut request.headers, &candidate),
-            ..candidate
-        });
-        others::set_conditions(request, &others);
-        if candidate.is_some() || !others.is_empty() {
+        let about = match about {
+            About::This(candidate) => About::This(Candidate {
+                is_asked_about: set_conditions(&mut request.headers, &candidate),
+                ..candidate
+            }),
+            about => about,
+        };
+        let is_asked = match &about {
+            About::Nothing => false,
+            About::This(_) => true,
+            About::Others(others) => {
+                others::set_conditions(request, others);
+                !others.is_empty()
+            }
+            About::Part(base) => {
+                combining::ask_for_the_rest(request, base);
+                base.gap.is_some()
+            }
+        };
+        if is_asked {
             lookup.policy.rules.trail.note(Rule::Validation, || {
                 let sent = explain::show(&request.headers, &CONDITIONS);
                 (String::new(), if sent.is_empty() { "nothing to ask by".to_owned() } else { sent })
@@ -162,8 +247,7 @@ impl Fetch {
             request: as_it_came,
             requested: now,
             reason,
-            candidate,
-            others,
+            about,
         }))
     }
 
@@ -193,8 +277,10 @@ impl Fetch {
         let outcome = self.0.on_response(head, size, now, began, secret);
         match outcome {
             Outcome::Store(_) => self.0.lookup.rewrite(&mut head.headers),
-            Outcome::Pass { .. } => self.0.lookup.rewrite_unkept(&mut head.headers),
-            Outcome::Freshen { .. } | Outcome::ServeStale(_) => {}
+            Outcome::Pass { .. } | Outcome::Complete { .. } => {
+                self.0.lookup.rewrite_unkept(&mut head.headers);
+            }
+            Outcome::Freshen { .. } | Outcome::ServeStale(_) | Outcome::BadGateway { .. } => {}
         }
         outcome
     }
@@ -219,20 +305,26 @@ impl Asking {
             return Outcome::ServeStale(serve);
         }
         if head.status == StatusCode::NOT_MODIFIED
-            && let Some(candidate) = self.candidate.as_ref().filter(|known| known.is_asked_about)
+            && let Some(candidate) = self.candidate().filter(|known| known.is_asked_about)
         {
             return self.freshen(candidate, Place::Own, head, asked, cached.as_ref(), secret);
         }
         if head.status == StatusCode::NOT_MODIFIED
-            && let Some(selection) = others::selected(&head.headers, &self.others)
+            && let About::Others(others) = &self.about
+            && let Some(selection) = others::selected(&head.headers, others)
         {
             return self.select(selection, head, asked, cached.as_ref(), secret);
         }
         if self.lookup.is_head
             && head.status == StatusCode::OK
-            && let Some(candidate) = &self.candidate
+            && let Some(candidate) = self.known()
         {
             return self.compare(candidate, head, asked, cached.as_ref(), secret);
+        }
+        if let About::Part(base) = &self.about
+            && let Some(outcome) = self.complete(base, head, size, asked, cached.as_ref(), secret)
+        {
+            return outcome;
         }
         match self.store(head, size, asked, cached.as_ref(), secret) {
             Ok(store) => Outcome::Store(store),
@@ -252,26 +344,30 @@ impl Asking {
         cached: Option<&Cached>,
         secret: &Secret,
     ) -> Result<Store, Reason> {
+        let store = match head.status {
+            StatusCode::PARTIAL_CONTENT if self.is_storable(head).is_ok() => {
+                self.store_part(head, size, asked, cached, secret)?
+            }
+            _ => {
+                let (length, storable) = self.storable(head, size, asked, cached)?;
+                let status = CacheStatus::forwarded(self.reason);
+                let trailers = head.headers.contains_key(header::TRAILER);
+                self.placed(storable, secret).of_whole(length, trailers, status)
+            }
+        };
         let now = asked.received.wall();
-        let (length, Storable { head: stored, names }) =
-            self.storable(head, size, asked, cached)?;
         if date::field(&head.headers, &header::DATE, now).is_none() {
             head.headers.insert(header::DATE, date::format(now));
         }
+        Ok(store)
+    }
+
+    /// Where it belongs, as this request selects it.
+    pub(super) fn placed(&self, storable: Storable, secret: &Secret) -> Placed {
+        let Storable { head, names } = storable;
         let selecting = self.lookup.selecting(&self.request, secret);
-        let facts = stored.facts();
-        let ttl = seconds(facts.lifetime) - seconds(facts.initial_age);
-        let stored = match length {
-            Some(length) => StoredResponse::new(stored, length).head().clone(),
-            None => stored,
-        };
-        Ok(Store {
-            placement: Placement::new(&self.lookup.key, &selecting, names, self.bound()),
-            length,
-            announces_trailers: head.headers.contains_key(header::TRAILER),
-            status: CacheStatus::forwarded(self.reason).stored(ttl),
-            head: stored,
-        })
+        let placement = Placement::new(&self.lookup.key, &selecting, names, self.bound());
+        Placed { placement, head }
     }
 
     pub(super) fn asked(&self, head: &response::Parts, now: Timestamp, began: u64) -> Asked {
@@ -292,20 +388,9 @@ impl Asking {
         asked: Asked,
         cached: Option<&Cached>,
     ) -> Result<(Option<u64>, Storable), Reason> {
-        if self.lookup.is_head {
-            let told = || (String::new(), "not stored: head".to_owned());
-            self.lookup.policy.rules.trail.note(Rule::Head, told);
-            return Err(Reason::Head);
-        }
-        if head.extensions.get::<RedirectedInside>().is_some() {
-            return Err(Reason::RedirectedInside);
-        }
-        let rules = &self.lookup.policy.rules;
-        let length = match (content_length(&head.headers), size.exact()) {
-            (Ok(Some(said)), Some(exact)) if said != exact => Err(Reason::ContentLength),
-            (Ok(said), exact) => Ok(said.or(exact)),
-            (Err(reason), _) => Err(reason),
-        };
+        self.is_storable(head)?;
+        let rules = self.policy();
+        let length = length_of(&head.headers, size);
         rules.trail.note(Rule::Length, || {
             let told = match length {
                 Ok(Some(length)) => format!("{length} bytes"),
@@ -319,6 +404,40 @@ impl Asking {
         Ok((length, storable))
     }
 
+    /// Whether it is an answer that could be kept at all.
+    fn is_storable(&self, head: &response::Parts) -> Result<(), Reason> {
+        if self.lookup.is_head {
+            let told = || (String::new(), "not stored: head".to_owned());
+            self.policy().trail.note(Rule::Head, told);
+            return Err(Reason::Head);
+        }
+        match head.extensions.get::<RedirectedInside>() {
+            Some(_) => Err(Reason::RedirectedInside),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn policy(&self) -> &Rules {
+        &self.lookup.policy.rules
+    }
+
+    /// What is stored and would be the answer.
+    pub(super) fn candidate(&self) -> Option<&Candidate> {
+        match &self.about {
+            About::This(candidate) => Some(candidate),
+            About::Nothing | About::Others(_) | About::Part(_) => None,
+        }
+    }
+
+    /// What is stored that the request selects, whether it has all that is asked for or not.
+    pub(super) fn known(&self) -> Option<&Candidate> {
+        match &self.about {
+            About::This(candidate) => Some(candidate),
+            About::Part(base) => Some(&base.candidate),
+            About::Nothing | About::Others(_) => None,
+        }
+    }
+
     pub(super) fn received<'a>(
         &'a self,
         head: &'a response::Parts,
@@ -326,7 +445,7 @@ impl Asking {
         cached: Option<&'a Cached>,
     ) -> Received<'a> {
         let (key, status, headers) = (&self.lookup.key, head.status, &head.headers);
-        Received { key, asked, status, headers, cached, tags: None, initial_age: None }
+        Received { key, asked, status, headers, cached, tags: None, initial_age: None, part: None }
     }
 
     /// Whether what is stored is known to be no longer what the origin would send.
@@ -336,7 +455,7 @@ impl Asking {
         }
         let says_so =
             status.is_success() || matches!(status.as_u16(), 301..=303 | 307 | 308 | 404 | 410);
-        let candidate = self.candidate.as_ref()?;
+        let candidate = self.candidate()?;
         (says_so && !self.lookup.is_head && !candidate.is_fresh).then_some(candidate.index)
     }
 
@@ -347,12 +466,22 @@ impl Asking {
 
 const CONDITIONS: [header::HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
 
+/// The number of bytes in a response: what it says, if the body does not know better.
+pub(super) fn length_of(headers: &HeaderMap, size: &SizeHint) -> Result<Option<u64>, Reason> {
+    match (content_length(headers)?, size.exact()) {
+        (Some(said), Some(exact)) if said != exact => Err(Reason::ContentLength),
+        (said, exact) => Ok(said.or(exact)),
+    }
+}
+
 /// Puts the stored validators in place of the client's own (RFC 9111 §4.3.1). `false`: there are
 /// none, and the client's stay.
 fn set_conditions(headers: &mut HeaderMap, candidate: &Candidate) -> bool {
     let stored = candidate.response.head().headers();
     let (tag, modified) = (stored.get(header::ETAG), stored.get(header::LAST_MODIFIED));
-    if tag.is_none() && modified.is_none() {
+    let is_weak_part = candidate.response.head().content_range().is_some()
+        && combining::strong_tag(stored).is_none();
+    if is_weak_part || (tag.is_none() && modified.is_none()) {
         return false;
     }
     let mut set = |name, value: Option<&HeaderValue>| match value {

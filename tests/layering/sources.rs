@@ -108,7 +108,7 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 31] = [
+const ORDER: [&str; 33] = [
     "policy",
     "error",
     "sync",
@@ -127,9 +127,11 @@ const ORDER: [&str; 31] = [
     "storage",
     "sweep",
     "stats",
+    "splice",
     "recorder",
     "fill",
     "background",
+    "joined",
     "body",
     "shared",
     "copying",

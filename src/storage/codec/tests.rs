@@ -57,8 +57,10 @@ fn head() -> impl Strategy<Value = StoredHead> {
         (time(), duration(), duration(), revalidate, any::<bool>(), windows(), any::<u64>());
     let withheld = vec("[a-z]{1,8}", 0..5);
     let cached = proptest::option::of((duration(), windows(), any::<bool>()));
-    (100..1000_u16, fields(30), asked, facts, withheld, cached, [texts(), texts(), texts()])
-        .prop_map(|(status, mut headers, asked, facts, withheld, cached, [tags, groups, own])| {
+    let texts = [texts(), texts(), texts()];
+    (100..1000_u16, fields(30), asked, facts, withheld, cached, texts, part()).prop_map(
+        |(status, mut headers, asked, facts, withheld, cached, texts, part)| {
+            let [tags, groups, own] = texts;
             headers.insert(header::AGE, HeaderValue::from_static("0"));
             let ([authorization, no_store, marked_private], requested, received, began) = asked;
             let (date, initial_age, lifetime, revalidate, immutable, windows, rules) = facts;
@@ -87,8 +89,17 @@ fn head() -> impl Strategy<Value = StoredHead> {
             });
             let status = StatusCode::from_u16(status).unwrap();
             let labels = Labels { tags, groups, own };
-            StoredHead::restored(status, headers, asked, facts, cached, labels)
-        })
+            StoredHead::restored(status, headers, asked, facts, cached, labels, part)
+        },
+    )
+}
+
+fn part() -> impl Strategy<Value = Option<ContentRange>> {
+    (any::<bool>(), any::<u64>(), any::<u64>(), proptest::option::of(any::<u64>())).prop_map(
+        |(is_some, start, end, complete)| {
+            if is_some { ContentRange::new(start..end, complete) } else { None }
+        },
+    )
 }
 
 fn index() -> impl Strategy<Value = Index> {

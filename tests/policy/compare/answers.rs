@@ -74,6 +74,7 @@ impl Pair<'_> {
                 self.count("served in place of an error");
                 self.check_served(self.oracle.get(id), step, &serve, now, None)
             }
+            Outcome::Complete { .. } | Outcome::BadGateway { .. } => Err(about("completed")),
             Outcome::Pass { drop, status } => {
                 passed_on(&head, &response, now)?;
                 self.count("passed on");
