@@ -94,3 +94,5 @@ mod users;
 mod validation;
 #[path = "service/variants.rs"]
 mod variants;
+#[path = "service/versions.rs"]
+mod versions;

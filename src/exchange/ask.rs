@@ -210,12 +210,13 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
             let source = join(&core, &entry, body, &joint);
             slot.put(Ok(Brought::response(pass_source(&core.emit, head, source, status))));
         }
-        Outcome::BadGateway { drop, status } => {
-            fetching.is_not_shared(Lapse::Failed, now);
-            pilot.land(Landing::Alone);
-            if let Some(index) = drop {
+        Outcome::BadGateway { drop: unfit, status } => {
+            if let Some(index) = unfit {
                 remove(&core, &found, index).await;
             }
+            // Without that part they ask for something else.
+            drop(fetching);
+            pilot.land(Landing::LookAgain);
             slot.put(Ok(lost(&core, status)));
         }
         Outcome::Freshen { update, serve } => {

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
 
 use super::{
     CacheStatus, Cached, Content, Outcome, Reason, Rule, Scope, Serve, StoredResponse, Update,
+    about::Candidate,
     age::{self, Timestamp},
     answer,
     combining::has_same_strong_tag,
@@ -17,7 +18,7 @@ use super::{
     head::{Asked, is_hop_by_hop},
     index::Placement,
     others::Selection,
-    reuse::{Candidate, seconds},
+    reuse::seconds,
     storing::{self, Received, Storable},
     validation::{Asking, RedirectedInside},
     variants::{NameSet, Secret},

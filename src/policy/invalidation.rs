@@ -3,8 +3,8 @@ use http::{HeaderMap, HeaderName, StatusCode, Uri, header, response};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, explain, labels,
-    reuse::About, validation::Asking, variants::Secret,
+    CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, about::About, explain,
+    labels, validation::Asking, variants::Secret,
 };
 
 /// A request with an unsafe method, on its way to the origin.

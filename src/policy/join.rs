@@ -3,13 +3,12 @@ use std::borrow::Cow;
 use http::{Extensions, HeaderMap, response};
 
 use super::{
-    CacheMode, CacheStatus, ClientReload, Content, Lookup, Reason, StoredHead,
+    CacheMode, CacheStatus, ClientReload, Content, Lookup, Reason, Store, StoredHead,
     age::{self, Timestamp},
     content_range::Extent,
     range::Ranges,
     reuse::Use,
     storing,
-    validation::Store,
     variants::{NameSet, Secret, VariantKey},
 };
 

@@ -47,9 +47,11 @@
 //! # Ok::<(), http::Error>(())
 //! ```
 
+mod about;
 mod age;
 mod answer;
 mod combining;
+mod completing;
 mod content_range;
 mod date;
 mod directives;
@@ -64,6 +66,7 @@ mod hooks;
 mod index;
 mod invalidation;
 mod join;
+mod joint;
 mod key;
 mod labels;
 mod lifetimes;
@@ -81,6 +84,7 @@ mod request;
 mod reuse;
 mod stale;
 mod status;
+mod store;
 mod storing;
 mod structured;
 mod targeted;
@@ -95,7 +99,6 @@ pub(crate) use self::validation::RedirectedInside;
 pub use self::{
     age::Timestamp,
     answer::Content,
-    combining::Joint,
     content_range::ContentRange,
     downstream::Downstream,
     explain::{Explanation, Rule, Step, explain},
@@ -104,6 +107,7 @@ pub use self::{
     index::{Index, Placement, VariantBound, Wanted},
     invalidation::{Invalidated, Unsafe},
     join::{Join, Role, Running, Uncollapsed},
+    joint::Joint,
     key::CacheKey,
     lifetimes::age_curve,
     mode::{CacheMode, Cached, Private},
@@ -116,7 +120,8 @@ pub use self::{
     request::{Begin, Lookup},
     reuse::{Decision, Serve, Stored},
     status::CacheStatus,
-    validation::{Fetch, Outcome, Store, Update},
+    store::Store,
+    validation::{Fetch, Outcome, Update},
     variants::{NameSet, Secret, VariantId, VariantKey},
 };
 #[cfg(feature = "codec")]

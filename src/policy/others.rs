@@ -4,11 +4,12 @@ use http::{HeaderMap, HeaderValue, header, request};
 
 use super::{
     CacheMode, Lookup, StoredResponse,
+    about::Candidate,
     age::Timestamp,
     etag::EntityTag,
     fields,
     normal::{self, Languages},
-    reuse::{Candidate, Chosen},
+    reuse::Chosen,
     variants::NameSet,
 };
 

@@ -2,16 +2,16 @@ use http::{HeaderMap, HeaderValue, StatusCode, header, request, response};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, CacheStatus, Cached, ContentRange, Joint, Lookup, Private, Reason, Rule, Running,
-    Serve, StoredHead, StoredResponse,
+    CacheKey, CacheStatus, Cached, Joint, Lookup, Private, Reason, Rule, Serve, Store, StoredHead,
+    about::{About, Candidate},
     age::Timestamp,
-    combining, date, explain, fields,
+    combining, completing, date, explain, fields,
     freshening::Place,
     head::Asked,
     index::{Placement, VariantBound},
     options::Rules,
     others,
-    reuse::{About, Candidate, seconds},
+    store::Placed,
     storing::{self, Received, Storable},
     variants::Secret,
 };
@@ -86,122 +86,6 @@ pub enum Update {
     Remove,
 }
 
-/// A response that is to be stored.
-#[derive(Debug)]
-pub struct Store {
-    placement: Placement,
-    head: StoredHead,
-    length: Option<u64>,
-    announces_trailers: bool,
-    status: CacheStatus,
-    /// What it must have to be stored, and of what else it is made.
-    due: Option<u64>,
-    joint: Option<Box<Joint>>,
-}
-
-/// A head at its place.
-pub(super) struct Placed {
-    placement: Placement,
-    head: StoredHead,
-}
-
-impl Placed {
-    fn of_whole(self, length: Option<u64>, trailers: bool, status: CacheStatus) -> Store {
-        let Self { placement, head } = self;
-        let status = status.stored(freshness(&head));
-        let head = match length {
-            Some(length) => StoredResponse::new(head, length).head().clone(),
-            None => head,
-        };
-        let announces_trailers = trailers;
-        Store { placement, head, length, announces_trailers, status, due: None, joint: None }
-    }
-
-    /// With this `range` of the representation in the store, and `length` bytes for the client.
-    pub(super) fn of_part(
-        self,
-        range: &ContentRange,
-        length: Option<u64>,
-        joint: Option<Joint>,
-        status: CacheStatus,
-    ) -> Store {
-        let Self { placement, head } = self;
-        let status = status.stored(freshness(&head));
-        let head = StoredResponse::new(head, range.length()).head().clone();
-        let (due, joint) = (Some(range.length()), joint.map(Box::new));
-        Store { placement, head, length, announces_trailers: false, status, due, joint }
-    }
-}
-
-fn freshness(head: &StoredHead) -> i64 {
-    let facts = head.facts();
-    seconds(facts.lifetime) - seconds(facts.initial_age)
-}
-
-impl Store {
-    /// Where it belongs, and its head.
-    pub fn into_parts(self) -> (Placement, StoredHead) {
-        (self.placement, self.head)
-    }
-
-    /// Whether it may ever be used without asking the origin first.
-    pub(crate) fn is_reusable(&self) -> bool {
-        self.head.is_reusable()
-    }
-
-    /// Whether what the client gets is what is stored, from the first byte to the last.
-    pub(crate) fn is_shareable(&self) -> bool {
-        self.due.is_none() || self.due == self.length
-    }
-
-    /// The response as others may get it while it comes.
-    pub fn running(&self) -> Running {
-        Running::new(self)
-    }
-
-    pub(super) fn placement(&self) -> &Placement {
-        &self.placement
-    }
-
-    pub(super) fn head(&self) -> &StoredHead {
-        &self.head
-    }
-
-    /// The number of bytes that its body must have, if that is known before its end: by
-    /// `Content-Length`, else by the exact size hint.
-    pub fn length(&self) -> Option<u64> {
-        self.length
-    }
-
-    /// The number of bytes that the store must have at the end, where that is not what the client
-    /// gets, or nothing else tells it. With others it is not stored.
-    pub fn due(&self) -> Option<u64> {
-        self.due
-    }
-
-    /// The stored part that it completes, or that is stored with it.
-    pub fn joint(&self) -> Option<&Joint> {
-        self.joint.as_deref()
-    }
-
-    /// Whether trailers may follow the last byte, so that the end of the body has to be waited for.
-    pub fn announces_trailers(&self) -> bool {
-        self.announces_trailers
-    }
-
-    /// Whether its body is seldom read and soon over: a redirect's, which most clients drop as soon
-    /// as they have seen the head. Read it before the head goes on, or it is never whole.
-    pub fn is_seldom_read(&self) -> bool {
-        const SHORT: u64 = 16 << 10;
-        self.head.status().is_redirection() && self.length.is_some_and(|length| length <= SHORT)
-    }
-
-    /// How it came about.
-    pub fn status(&self) -> CacheStatus {
-        self.status
-    }
-}
-
 /// Response extension of a client that followed a redirect by itself: what came belongs to another
 /// URI than the one that was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -232,7 +116,7 @@ impl Fetch {
                 !others.is_empty()
             }
             About::Part(base) => {
-                combining::ask_for_the_rest(request, base);
+                completing::ask_for_the_rest(request, base);
                 base.gap.is_some()
             }
         };
