@@ -354,31 +354,88 @@ async fn a_part_on_its_way_is_not_shared() {
     assert_eq!(cache.get("/").await.assert_hit().text(), long(LENGTH));
 }
 
-/// The body is copied piece by piece: what lies in a store that reads and writes by pieces is never in
-/// memory as a whole.
+/// RFC 9111 §3.3, §3.4: parts grow in any store, and are completed there.
 #[tokio::test]
 async fn a_part_of_any_store_is_completed() {
-    async fn check(manager: impl CacheManager) {
-        let cache = cache_over(manager, Policy::shared());
-        Site::of(&cache, long(60_000));
-        let whole = long(60_000);
-        for (range, bytes) in [
-            ("30000-39999", &whole[30_000..40_000]),
-            ("40000-49999", &whole[40_000..50_000]),
-            ("20000-34999", &whole[20_000..35_000]),
-            ("45000-", &whole[45_000..]),
-        ] {
-            assert_eq!(part(&cache, range).await.text(), bytes, "{range}");
-        }
-        assert_eq!(part(&cache, "20000-59999").await.assert_hit().text(), &whole[20_000..]);
-        assert_eq!(cache.get("/").await.text(), whole);
-        assert_eq!(cache.origin.last().field("range"), Some("bytes=0-19999"));
-        assert_eq!(cache.get("/").await.assert_hit().text(), whole);
-        assert_eq!(cache.origin.calls(), 5);
+    completed_in(MemoryManager::new(1 << 20)).await;
+    completed_in(Spy::new()).await;
+    completed_in(Tiered::new(MemoryManager::new(1 << 20), Spy::new())).await;
+    completed_in(Tiered::new(MemoryManager::new(1 << 20), Spy::waiting())).await;
+    completed_in(larder::BoxManager::new(MemoryManager::new(1 << 20))).await;
+}
+
+async fn completed_in(manager: impl CacheManager) {
+    let cache = cache_over(manager, Policy::shared());
+    Site::of(&cache, long(60_000));
+    let whole = long(60_000);
+    let part = async |range| {
+        let answer = part(&cache, range).await;
+        cache.layer.handle().sync().await.unwrap();
+        answer
+    };
+    for (range, bytes) in [
+        ("30000-39999", &whole[30_000..40_000]),
+        ("40000-49999", &whole[40_000..50_000]),
+        ("20000-34999", &whole[20_000..35_000]),
+        ("45000-", &whole[45_000..]),
+    ] {
+        assert_eq!(part(range).await.text(), bytes, "{range}");
     }
-    check(MemoryManager::new(1 << 20)).await;
-    check(Spy::new()).await;
-    check(Tiered::new(MemoryManager::new(1 << 20), Spy::new())).await;
-    check(Tiered::new(MemoryManager::new(1 << 20), Spy::waiting())).await;
-    check(larder::BoxManager::new(MemoryManager::new(1 << 20))).await;
+    assert_eq!(part("20000-59999").await.assert_hit().text(), &whole[20_000..]);
+    assert_eq!(cache.get("/").await.text(), whole);
+    cache.layer.handle().sync().await.unwrap();
+    assert_eq!(cache.origin.last().field("range"), Some("bytes=0-19999"));
+    assert_eq!(cache.get("/").await.assert_hit().text(), whole);
+    assert_eq!(cache.origin.calls(), 5);
+}
+
+#[cfg(feature = "disk")]
+mod disk {
+    use std::{fs, path::PathBuf};
+
+    use larder::DiskManager;
+
+    use super::*;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let name = format!("completing-{name}-{}", std::process::id());
+            Self(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name))
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// The same on disk, alone and behind memory.
+    #[tokio::test]
+    async fn a_part_on_disk_is_completed() {
+        let (one, two) = (Scratch::new("one"), Scratch::new("two"));
+        completed_in(DiskManager::open(&one.0).unwrap()).await;
+        let disk = DiskManager::open(&two.0).unwrap();
+        completed_in(Tiered::new(MemoryManager::new(1 << 20), disk)).await;
+    }
+
+    /// A restart keeps a part a part: it answers what lies within, and is completed.
+    #[tokio::test]
+    async fn a_part_outlives_a_restart_as_a_part() {
+        let scratch = Scratch::new("restart");
+        let open = || cache_over(DiskManager::open(&scratch.0).unwrap(), Policy::shared());
+        let cache = open();
+        Site::of(&cache, long(LENGTH));
+        part(&cache, "0-59").await.assert_forwarded();
+        cache.layer.handle().sync().await.unwrap();
+        drop(cache);
+        let cache = open();
+        Site::of(&cache, long(LENGTH));
+        assert_eq!(part(&cache, "10-59").await.assert_hit().text(), &long(LENGTH)[10..60]);
+        assert_eq!(cache.origin.calls(), 0);
+        assert_eq!(cache.get("/").await.text(), long(LENGTH));
+        assert_eq!(cache.origin.last().field("range"), Some("bytes=60-99"));
+    }
 }

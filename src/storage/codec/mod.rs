@@ -19,7 +19,8 @@
 //! # Format
 //!
 //! Every record is `version, kind, length (4) | content | zeros | CRC-32 (4)`, little endian. The CRC
-//! is looked at first, then version, kind and length; a record of another version is not read.
+//! is looked at first, then version, kind and length; a record of another version is not read. The head of
+//! a part has a flag that versions without parts do not know, and so do not read: to them it is a miss.
 //! Decoding is total: whatever the bytes, it gives a record or `None`, and allocates at most four
 //! times their length and 4 KiB. A field in memory is larger than a short field in bytes, so that a
 //! record of many short ones is padded with zeros up to where this holds.

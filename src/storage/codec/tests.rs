@@ -125,7 +125,8 @@ fn shown(head: &StoredHead) -> String {
         head.headers().iter().map(|(n, v)| (n, v.as_bytes(), v.is_sensitive())).collect();
     let (asked, facts) = (head.asked(), head.facts());
     let (status, cached, labels) = (head.status(), head.cached(), head.labels());
-    format!("{status} {lines:?} {asked:?} {facts:?} {cached:?} {labels:?}")
+    let part = head.content_range();
+    format!("{status} {lines:?} {asked:?} {facts:?} {cached:?} {labels:?} {part:?}")
 }
 
 fn lines(fields: &HeaderMap) -> Vec<(&HeaderName, &[u8], bool)> {
@@ -139,6 +140,15 @@ proptest! {
     fn a_head_comes_back_as_it_was(head in head()) {
         let bytes = encode_head(&head).unwrap();
         prop_assert_eq!(shown(&decode_head(&bytes).unwrap()), shown(&head));
+    }
+
+    /// RFC 9111 §3.3: "recorded as being incomplete". Whoever does not know parts, as earlier versions, must not
+    /// read one; all else is as it was.
+    #[test]
+    fn a_part_is_marked(head in head()) {
+        let flags = encode_head(&head).unwrap()[8];
+        prop_assert_eq!(flags & flag::PART != 0, head.content_range().is_some());
+        prop_assert_eq!(flags & !(flag::PART | ((1 << 6) - 1)), 0);
     }
 
     #[test]
