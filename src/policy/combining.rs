@@ -95,10 +95,8 @@ impl Asking {
         }
         let mut fields = head.headers.clone();
         OF_THE_PART.iter().for_each(|name| drop(fields.remove(name)));
-        let (status, part) = stored_as(&range);
         let received = self.received(head, asked, cached);
-        let received = storing::Received { status, headers: &fields, part, ..received };
-        let storable = storing::evaluate(self.policy(), &received);
+        let storable = self.judge(storing::Received { headers: &fields, ..received }, &range);
         Ok(Part { fields, storable, range, joint: None })
     }
 
@@ -114,16 +112,29 @@ impl Asking {
     ) -> Part {
         let (mut fields, handler, asked) = self.merged(known, head, asked, cached);
         OF_THE_PART.iter().for_each(|name| drop(fields.remove(name)));
-        let (status, part) = stored_as(&union);
         let received = storing::Received {
-            status,
             headers: &fields,
-            part,
             tags: Some(&known.response.head().labels().own),
             ..self.received(head, asked, handler)
         };
-        let storable = storing::evaluate(self.policy(), &received);
+        let storable = self.judge(received, &union);
         Part { fields, storable, range: union, joint: Some(joint) }
+    }
+
+    /// Whether a 206 may be stored as this range: as what it is, and as what it is stored as. All of a
+    /// representation is a complete response, however it came (RFC 9110 §15.3.7.3).
+    fn judge(
+        &self,
+        received: storing::Received<'_>,
+        range: &ContentRange,
+    ) -> Result<Storable, Reason> {
+        let part = storing::Received { part: Some(*range), ..received };
+        let storable = storing::evaluate(self.policy(), &part)?;
+        if !range.is_whole() {
+            return Ok(storable);
+        }
+        let whole = storing::Received { status: StatusCode::OK, part: None, ..received };
+        storing::evaluate(self.policy(), &whole)
     }
 
     /// What of the representation a 206 has, if it is one part and says so.
@@ -163,14 +174,6 @@ const OF_THE_PART: [HeaderName; 3] =
     [header::CONTENT_RANGE, header::CONTENT_LENGTH, range::CONTENT_DIGEST];
 
 pub(super) const COMBINED_BY: [HeaderName; 2] = [header::CONTENT_RANGE, header::ETAG];
-
-/// All of a representation is a complete response, however it came (RFC 9110 §15.3.7.3).
-fn stored_as(range: &ContentRange) -> (StatusCode, Option<ContentRange>) {
-    match range.is_whole() {
-        true => (StatusCode::OK, None),
-        false => (StatusCode::PARTIAL_CONTENT, Some(*range)),
-    }
-}
 
 pub(super) fn response_range(response: &StoredResponse) -> Range<u64> {
     match response.head().content_range() {
