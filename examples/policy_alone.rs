@@ -97,7 +97,9 @@ fn fetch(
             let response = StoredResponse::new(head, length.unwrap_or(0));
             Some((index, placement.variant().clone(), response))
         }
-        Outcome::Pass { status, .. } => {
+        Outcome::Pass { status, .. }
+        | Outcome::Complete { status, .. }
+        | Outcome::BadGateway { status, .. } => {
             println!("  {}: not stored", options.status);
             println!("  Cache-Status: example; {status}");
             None

@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 use crate::{
     BoxError,
     flight::Passenger,
+    joined::Joined,
     log::{Cursor, Next},
     policy::{CacheStatus, Piece},
     storage::StoredBody,
@@ -19,7 +20,7 @@ use crate::{
 
 pin_project! {
     /// The body of a response that has come through the cache: the inner service's own, one that is
-    /// being stored as it is read, or a stored one.
+    /// being stored as it is read, a stored one, or one of which a part was stored.
     ///
     /// A body that is not stored is the inner service's, untouched. One that is being stored gives
     /// each frame as it comes, to all who have asked for it. A body that ends before its announced length gives an
@@ -52,6 +53,7 @@ pin_project! {
         Inner { #[pin] body: B },
         Filling { reader: Box<Reader> },
         Stored { #[pin] body: StoredBody },
+        Joined { body: Pin<Box<Joined<B>>> },
         Parts { parts: Box<Parts> },
         Empty { hint: SizeHint },
     }
@@ -148,6 +150,10 @@ impl<B> CacheBody<B> {
         Self { kind: Kind::Parts { parts: Box::new(parts) }, status }
     }
 
+    pub(crate) fn joined(body: Pin<Box<Joined<B>>>, status: CacheStatus) -> Self {
+        Self { kind: Kind::Joined { body }, status }
+    }
+
     /// A body without bytes. `hint` is what the head may say of the length: that of the body that a
     /// HEAD request does not get, or nothing in a 304 (RFC 9110 §8.6).
     pub(crate) fn empty(hint: SizeHint, status: CacheStatus) -> Self {
@@ -167,6 +173,7 @@ impl<B: Body> CacheBody<B> {
             Kind::Inner { body } => body.size_hint().exact(),
             Kind::Filling { reader } => reader.size_hint().exact(),
             Kind::Stored { body } => body.size_hint().exact(),
+            Kind::Joined { body } => Some(body.length()),
             Kind::Parts { parts } => parts.size_hint().exact(),
             Kind::Empty { .. } => Some(0),
         }
@@ -194,6 +201,7 @@ where
             KindProjection::Stored { body } => {
                 body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
             }
+            KindProjection::Joined { body } => body.as_mut().poll_frame(cx),
             KindProjection::Parts { parts } => parts.poll_frame(cx),
             KindProjection::Empty { .. } => Poll::Ready(None),
         };
@@ -209,6 +217,7 @@ where
             Kind::Inner { body } => body.is_end_stream(),
             Kind::Filling { reader } => reader.cursor.is_over(),
             Kind::Stored { body } => body.is_end_stream(),
+            Kind::Joined { body } => body.is_end_stream(),
             Kind::Parts { parts } => parts.is_over(),
             Kind::Empty { .. } => true,
         }
@@ -219,6 +228,7 @@ where
             Kind::Inner { body } => body.size_hint(),
             Kind::Filling { reader } => reader.size_hint(),
             Kind::Stored { body } => body.size_hint(),
+            Kind::Joined { body } => body.size_hint(),
             Kind::Parts { parts } => parts.size_hint(),
             Kind::Empty { hint } => *hint,
         }

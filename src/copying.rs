@@ -1,11 +1,9 @@
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::Poll,
 };
-
-use http_body::Body;
 
 use crate::{
     Error,
@@ -13,6 +11,7 @@ use crate::{
     executor::Persistent,
     policy::{Placement, StoredHead},
     shared::Core,
+    splice::append,
     storage::{CacheManager, Entry, EntryWriter},
 };
 
@@ -49,15 +48,9 @@ async fn write<M: CacheManager>(
     admission: Admission,
 ) -> Result<(), Error> {
     let own = head.clone();
-    let mut body = pin!(manager.read(&entry, 0..entry.response().length()));
     let mut writer = manager.put(placement, head).await?;
-    let mut trailers = None;
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        match frame?.into_data() {
-            Ok(chunk) => writer.write(chunk).await?,
-            Err(frame) => trailers = frame.into_trailers().ok(),
-        }
-    }
+    let whole = 0..entry.response().length();
+    let (_, trailers) = append(manager, &entry, whole, &mut writer).await?;
     let (stored, began) = (entry.response().head(), own.began());
     let finished = match admission.admits_again(stored, &own) {
         true => {

@@ -96,7 +96,7 @@
 //!
 //! # What it does not do
 //!
-//! Responses with 206 pass by the cache, and so do requests for a range in an unknown unit or with a body, `CONNECT`, and
+//! Responses with `multipart/byteranges` pass by the cache, and so do requests for a range in an unknown unit or with a body, `CONNECT`, and
 //! upgrades.
 //!
 //! # Coverage of RFC 9111
@@ -109,7 +109,8 @@
 //! | 3 | `status`, `permission`, `streaming`, `use` | any final status that says how long, or may be guessed |
 //! | 3.1 | `fields` | those of the connection are not stored |
 //! | 3.2, 4.3.4 | `freshening` | by a 304 |
-//! | 3.3, 3.4 | | partial responses pass by |
+//! | 3.3 | `partial` | one part of a response, for the ranges within it and to be completed |
+//! | 3.4 | `combining` | parts with the same strong tag, that overlap or touch |
 //! | RFC 9110 §14 | `range` | ranges of what is stored, at most 16 parts of one body, and one range of what is on its way: 206, 416, `If-Range` |
 //! | 3.5 | `authorization` | in a shared cache |
 //! | 4 | `method` | GET and HEAD are answered, concurrent ones by one; unsafe methods are written through |
@@ -177,6 +178,7 @@ mod future;
 mod handle;
 mod hashed;
 mod inflight;
+mod joined;
 mod layer;
 mod log;
 mod memo;
@@ -194,6 +196,7 @@ mod recorder;
 pub mod reqwest;
 mod service;
 mod shared;
+mod splice;
 mod stats;
 pub mod storage;
 mod sweep;

@@ -18,7 +18,8 @@ use crate::{
     inflight::Fetching,
     observe::{Event as Told, Operation},
     pending::Pending,
-    policy::{Placement, Reason, StoredHead, Tagging, Timestamp},
+    policy::{Placement, Reason, StoredHead, StoredResponse, Tagging, Timestamp, Wanted},
+    splice::{Splice, append},
     storage::{CacheManager, EntryWriter},
     witness::Witness,
 };
@@ -44,19 +45,13 @@ const MAX_WAIT: Duration = Duration::from_millis(250);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Recorder {
-    pub(crate) fn new<M: CacheManager>(
-        manager: M,
-        entry: (Placement, StoredHead),
-        tagging: Option<Tagging>,
-        fetching: Fetching,
-        witness: Witness,
-    ) -> Self {
+    pub(crate) fn new<M: CacheManager>(manager: M, record: Record<M>, witness: Witness) -> Self {
         let queue = Arc::new(Queue::default());
         let room = manager.max_entry_bytes();
         let events = queue.clone();
         let pump = Box::pin(async move {
             let mut fate = Fate { witness, queue: events.clone(), is_told: false };
-            let written = pump(&manager, entry, tagging, fetching, events).await;
+            let written = record.pump(&manager, events).await;
             fate.is_told = true;
             match written {
                 Ok(bytes) => fate.witness.stored(bytes, &manager),
@@ -155,44 +150,86 @@ async fn is_done(
     within(clock, limit, write).await.is_ok()
 }
 
-async fn pump<M: CacheManager>(
-    manager: &M,
-    (placement, head): (Placement, StoredHead),
-    mut tagging: Option<Tagging>,
-    fetching: Fetching,
-    events: Arc<Queue>,
-) -> Result<u64, Error> {
-    let own = head.clone();
-    let admission = Admission::new(fetching, manager.purge_log().clone());
-    let mut writer = manager.put(placement, head).await?;
-    let mut bytes = 0;
-    loop {
-        match poll_fn(|_| events.poll_next()).await {
-            Event::Chunk(chunk) => {
-                bytes += chunk.len() as u64;
-                if let Some(tagging) = &mut tagging {
-                    tagging.update(&chunk);
-                }
-                writer.write(chunk).await?;
-            }
-            Event::End(_) if !admission.admits(&own) => return Err(Error::refused()),
-            Event::End(trailers) => {
-                let trailers = trailers.map(|trailers| *trailers);
-                match tagging {
-                    Some(tagging) => writer.finish_with(tagging.finish(own), trailers).await?,
-                    None => {
-                        // The store is to have the only one.
-                        drop(own);
-                        writer.finish(trailers).await?;
+/// One response on its way into the store.
+pub(crate) struct Record<M: CacheManager> {
+    pub(crate) placement: Placement,
+    pub(crate) head: StoredHead,
+    pub(crate) tagging: Option<Tagging>,
+    pub(crate) fetching: Fetching,
+    /// The bytes that it must have, where the body does not know.
+    pub(crate) due: Option<u64>,
+    pub(crate) splice: Option<Splice<M::Handle>>,
+}
+
+impl<M: CacheManager> Record<M> {
+    /// How many bytes are stored then.
+    async fn pump(self, manager: &M, events: Arc<Queue>) -> Result<u64, Error> {
+        let Self { placement, head, mut tagging, fetching, due, splice } = self;
+        let own = head.clone();
+        let admission = Admission::new(fetching, manager.purge_log().clone());
+        let variant = due.map(|_| placement.variant().clone());
+        let mut writer = manager.put(placement, head).await?;
+        let mut seen = 0;
+        if let Some(Splice { entry, joint }) = &splice {
+            seen += append(manager, entry, joint.before(), &mut writer).await?.0;
+        }
+        let trailers = loop {
+            match poll_fn(|_| events.poll_next()).await {
+                Event::Chunk(chunk) => {
+                    seen += chunk.len() as u64;
+                    if let Some(tagging) = &mut tagging {
+                        tagging.update(&chunk);
                     }
+                    writer.write(chunk).await?;
                 }
-                if !admission.has_missed() {
-                    return Ok(bytes);
-                }
-                manager.delete(admission.key()).await?;
+                Event::End(trailers) => break trailers,
+            }
+        };
+        if let Some(Splice { entry, joint }) = &splice {
+            seen += append(manager, entry, joint.after(), &mut writer).await?.0;
+        }
+        let (stored, began) =
+            (splice.as_ref().map(|splice| splice.entry.response().head()), own.began());
+        let is_admitted = match stored {
+            Some(stored) => admission.admits_again(stored, &own),
+            None => admission.admits(&own),
+        };
+        if !is_admitted || due.is_some_and(|due| due != seen) {
+            return Err(Error::refused());
+        }
+        match (&splice, &variant) {
+            // It takes the place of what it was made of, and of nothing else.
+            (Some(Splice { entry, .. }), _) if !manager.remove(entry).await? => {
                 return Err(Error::refused());
             }
+            (None, Some(variant)) if own.content_range().is_some() => {
+                let there = manager.get(&Wanted::exactly(admission.key(), variant)).await?;
+                let yields = |there: &StoredResponse| there.head().yields_to(&own);
+                if !there.responses().iter().all(yields) {
+                    return Err(Error::refused());
+                }
+            }
+            _ => {}
         }
+        // Those of a part are not those of the whole.
+        let trailers = trailers.filter(|_| due.is_none()).map(|trailers| *trailers);
+        match tagging {
+            Some(tagging) => writer.finish_with(tagging.finish(own), trailers).await?,
+            None => {
+                // The store is to have the only one.
+                drop(own);
+                writer.finish(trailers).await?;
+            }
+        }
+        let missed = match stored {
+            Some(stored) => admission.has_missed_again(stored, began),
+            None => admission.has_missed(),
+        };
+        if !missed {
+            return Ok(seen);
+        }
+        manager.delete(admission.key()).await?;
+        Err(Error::refused())
     }
 }
 

@@ -19,6 +19,10 @@ mod cache_status;
 mod clearing;
 #[path = "service/collapse.rs"]
 mod collapse;
+#[path = "service/combining.rs"]
+mod combining;
+#[path = "service/completing.rs"]
+mod completing;
 #[path = "service/conditions.rs"]
 mod conditions;
 #[path = "service/directives.rs"]
@@ -62,6 +66,8 @@ mod numbers;
 mod observing;
 #[path = "service/outdating.rs"]
 mod outdating;
+#[path = "service/partial.rs"]
+mod partial;
 #[path = "service/posting.rs"]
 mod posting;
 #[path = "service/purging.rs"]
@@ -115,3 +121,5 @@ mod uses;
 mod validation;
 #[path = "service/variants.rs"]
 mod variants;
+#[path = "service/versions.rs"]
+mod versions;

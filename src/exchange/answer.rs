@@ -1,10 +1,11 @@
-use http::{Response, StatusCode, request};
+use http::{Response, StatusCode, request, response};
 use http_body::{Body, SizeHint};
 
 use super::Ask;
 use crate::{
     CacheBody, Error,
     body::Parts,
+    joined::Source,
     observe::Operation,
     policy::{CacheStatus, Content, Decision, Lookup, Refresh, Serve, Stored},
     shared::Core,
@@ -53,12 +54,15 @@ pub(crate) fn answer<M: CacheManager, ResB>(
             Answer::Refresh(response, (refresh, found))
         }
         Decision::Forward(fetch) => Answer::Ask(Ask { fetch, found }),
-        Decision::GatewayTimeout(status) => {
-            let (mut head, ()) = Response::new(()).into_parts();
-            head.status = StatusCode::GATEWAY_TIMEOUT;
-            Answer::Ready(Response::from_parts(head, CacheBody::empty(SizeHint::default(), status)))
-        }
+        Decision::GatewayTimeout(status) => Answer::Ready(own(StatusCode::GATEWAY_TIMEOUT, status)),
     }
+}
+
+/// An answer that the cache makes itself.
+pub(super) fn own<ResB>(code: StatusCode, status: CacheStatus) -> Response<CacheBody<ResB>> {
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.status = code;
+    Response::from_parts(head, CacheBody::empty(SizeHint::default(), status))
 }
 
 pub(super) fn send_stored<M: CacheManager, ResB>(
@@ -82,6 +86,19 @@ pub(super) fn send_stored<M: CacheManager, ResB>(
         _ => CacheBody::empty(SizeHint::default(), status),
     };
     Response::from_parts(head, body)
+}
+
+/// Hands a response through that is not stored.
+pub(super) fn pass_source<ResB: Body>(
+    head: response::Parts,
+    source: Source<ResB>,
+    wants_body: bool,
+    status: CacheStatus,
+) -> Response<CacheBody<ResB>> {
+    match source {
+        Source::Origin { body } => pass(Response::from_parts(head, body), wants_body, status),
+        Source::Joined { body } => Response::from_parts(head, CacheBody::joined(body, status)),
+    }
 }
 
 /// Hands a response through as it is. Whatever body was given to HEAD is dropped.

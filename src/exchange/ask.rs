@@ -6,12 +6,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, response};
+use http::{Request, Response, StatusCode, response};
 use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    Answer, Ask, Exchange, Known, Since, answer, answer::send_stored, find, pass,
+    Answer, Ask, Exchange, Known, Since, answer,
+    answer::{own, pass_source, send_stored},
+    find, pass,
     refresh::Refreshment,
 };
 use crate::{
@@ -22,13 +24,15 @@ use crate::{
     fill::Fill,
     flight::{Board, Landing, Passenger, Pilot, Sharing},
     inflight::{Fetching, Lapse},
+    joined::{Joined, Source},
     log::{Cursor, Log, Writer},
     observe::{Event, Operation},
-    policy::{CacheKey, CacheStatus, Failure, Outcome, Reason, Store, StoredHead, Update},
+    policy::{CacheKey, CacheStatus, Failure, Joint, Outcome, Reason, Store, StoredHead, Update},
     purge::Purge,
-    recorder::Recorder,
+    recorder::{Record, Recorder},
     shared::Core,
-    storage::{CacheManager, Found},
+    splice::Splice,
+    storage::{CacheManager, Entry, Found},
     witness::Asking,
 };
 
@@ -213,10 +217,39 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
     let (answered, secret) = (head.status, core.manager.secret());
     match fetch.on_response(&mut head, &size_of_body(&body), now, since.purges, secret) {
         Outcome::Store(store) => {
+            let (source, splice) = match store.joint() {
+                None => (Source::Origin { body }, None),
+                Some(joint) => {
+                    let Some(entry) = found.into_entry(joint.index()) else {
+                        return slot.put(Ok(lost(store.status())));
+                    };
+                    let source = join(&core, &entry, body, joint);
+                    (source, Some(Splice { entry, joint: joint.clone() }))
+                }
+            };
             let report = Report { fetching, board, slot };
-            if let Some(filling) = Filling::begin(core, head, body, store, pilot, report) {
+            let filling = Filling::begin(core, head, (source, splice), store, pilot, report);
+            if let Some(filling) = filling {
                 Box::pin(origin.run(filling.run())).await;
             }
+        }
+        Outcome::Complete { joint, status } => {
+            fetching.is_not_shared(Lapse::ForOne, now);
+            pilot.land(Landing::Alone);
+            let Some(entry) = found.into_entry(joint.index()) else {
+                return slot.put(Ok(lost(status)));
+            };
+            let source = join(&core, &entry, body, &joint);
+            slot.put(Ok(Brought::response(pass_source(head, source, true, status))));
+        }
+        Outcome::BadGateway { drop: unfit, status } => {
+            if let Some(index) = unfit {
+                Box::pin(remove(&core, &found, index)).await;
+            }
+            // Without that part they ask for something else.
+            drop(fetching);
+            pilot.land(Landing::LookAgain);
+            slot.put(Ok(lost(status)));
         }
         Outcome::Freshen { update, serve } => {
             let freshening = freshen(&core, &found, serve.index, update, fetching);
@@ -244,11 +277,28 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
     }
 }
 
+/// Where what came is of no use without what is stored.
+fn lost<ResB>(status: CacheStatus) -> Brought<ResB> {
+    Brought::response(own(StatusCode::BAD_GATEWAY, status))
+}
+
+/// Between the stored bytes that belong to it.
+fn join<M: CacheManager, B>(
+    core: &Core<M>,
+    entry: &Entry<M::Handle>,
+    body: B,
+    joint: &Joint,
+) -> Source<B> {
+    let read = |range| core.read(entry, range);
+    let joined = Joined::new(read(joint.first()), body, joint.fetched(), read(joint.last()));
+    Source::Joined { body: Box::pin(joined) }
+}
+
 /// A response that is being stored, and sent as it comes.
 pub(super) struct Filling<M, ResB, E> {
     core: Arc<Core<M>>,
     fill: Fill,
-    body: ResB,
+    body: Source<ResB>,
     log: Log,
     landing: Landing,
     pilot: Pilot,
@@ -267,7 +317,7 @@ where
     pub(super) fn begin(
         core: Arc<Core<M>>,
         head: response::Parts,
-        body: ResB,
+        (body, splice): (Source<ResB>, Option<Splice<M::Handle>>),
         store: Store,
         pilot: Pilot,
         report: Report<ResB, E>,
@@ -275,7 +325,7 @@ where
         let Report { fetching, board, slot } = report;
         let (status, length) = (store.status(), store.length());
         let (room, is_buffered) = (core.manager.max_entry_bytes(), core.manager.is_in_memory());
-        let unfit = if length.is_some_and(|length| length > room) {
+        let unfit = if length.max(store.due()).is_some_and(|length| length > room) {
             Some(Reason::TooLarge)
         } else {
             (!core.budget.has_room(length.unwrap_or_default())).then_some(Reason::Overload)
@@ -283,8 +333,7 @@ where
         if let Some(reason) = unfit {
             pilot.land(Landing::Alone);
             core.tell(&Event::NotStored { reason });
-            let response = Response::from_parts(head, body);
-            let response = pass(response, store.wants_body(), status.detailed(reason));
+            let response = pass_source(head, body, store.wants_body(), status.detailed(reason));
             slot.put(Ok(Brought::response(response)));
             return None;
         }
@@ -294,7 +343,7 @@ where
         let log = Log::new(board.bell(), core.budget.clone(), length, keep);
         // Before anybody else can close it.
         let cursor = log.read()?;
-        let landing = if store.is_reusable() {
+        let landing = if store.is_reusable() && store.is_shareable() {
             let running = store.running();
             fetching.is_shared(running.names(), running.variant());
             Landing::Shared(Arc::new(Sharing { running, log: log.clone() }))
@@ -304,10 +353,11 @@ where
         };
         let announces_trailers = store.announces_trailers();
         let is_seldom_read = store.is_seldom_read();
-        let (wants_body, tagging) = (store.wants_body(), store.tagging());
+        let (wants_body, tagging, due) = (store.wants_body(), store.tagging(), store.due());
         let (placement, stored) = store.into_parts();
         let (manager, witness) = (core.manager.clone(), core.emit.witness.clone());
-        let recorder = Recorder::new(manager, (placement, stored), tagging, fetching, witness);
+        let record = Record { placement, head: stored, tagging, fetching, due, splice };
+        let recorder = Recorder::new(manager, record, witness);
         let (writer, means) = (Writer::new(log.clone()), core.means());
         let mut fill = Fill::new(writer, recorder, is_buffered, length, announces_trailers, means);
         if !is_wanted {

@@ -22,6 +22,7 @@ use crate::{
     executor::Persistent,
     flight::{Flight, Pilot},
     inflight::Fetching,
+    joined::Source,
     observe::Operation,
     policy::{CacheStatus, Invalidated, Reason, Store, Unsafe},
     purge::Purge,
@@ -114,6 +115,7 @@ where
     let board = flight.board().clone();
     let pilot = Pilot::new(board.clone());
     let report = Report { fetching, board, slot: slot.bringer() };
+    let body = (Source::Origin { body }, None);
     if let Some(filling) = Filling::begin(core, head, body, store, pilot, report) {
         flight.begin(Box::pin(filling.run()));
     }

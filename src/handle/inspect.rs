@@ -146,7 +146,11 @@ impl fmt::Display for Inspected {
         };
         let (age, lifetime) = (age.as_secs(), lifetime.as_secs());
         let status = head.status().as_u16();
-        write!(f, "{status}, {length} bytes, age {age} s of {lifetime} s: {state}")?;
+        match head.content_range() {
+            Some(part) => write!(f, "{status}, {part}")?,
+            None => write!(f, "{status}, {length} bytes")?,
+        }
+        write!(f, ", age {age} s of {lifetime} s: {state}")?;
         for (what, labels) in
             [("tags", head.tags().collect::<Vec<_>>()), ("groups", head.groups().collect())]
         {

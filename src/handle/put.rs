@@ -52,7 +52,9 @@ impl<M: CacheManager> CacheHandle<M> {
         let size = SizeHint::with_exact(body.len() as u64);
         let store = match fetch.on_response(&mut head, &size, now, began, secret) {
             Outcome::Store(store) => store,
-            Outcome::Pass { status, .. } => return Ok(status),
+            Outcome::Pass { status, .. }
+            | Outcome::Complete { status, .. }
+            | Outcome::BadGateway { status, .. } => return Ok(status),
             Outcome::Freshen { serve, .. } | Outcome::ServeStale(serve) => return Ok(serve.status),
         };
         let status = store.status();

@@ -1,12 +1,13 @@
 //! The head of an answer that is made of a stored response.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, ops::Range, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response};
 
 use super::{
     Lookup, Rule, StoredHead,
     age::Timestamp,
+    content_range::Extent,
     downstream, explain,
     multipart::{self, Piece},
     precondition,
@@ -18,7 +19,8 @@ use super::{
 pub enum Content {
     /// All of it.
     Whole,
-    /// From one byte up to another: the answer to a range request (RFC 9110 §14.2).
+    /// From one byte up to another of those that are stored: the answer to a range request
+    /// (RFC 9110 §14.2).
     Part {
         /// The first byte.
         start: u64,
@@ -38,13 +40,13 @@ impl Lookup<'_> {
         &self,
         request: &HeaderMap,
         stored: &StoredHead,
-        length: Option<u64>,
+        extent: Option<Extent>,
         age: Duration,
         now: Timestamp,
     ) -> (response::Parts, Content) {
         let fields = Cow::Borrowed(stored.headers());
         let withheld = &stored.facts().withheld;
-        answer(self, request, stored.status(), fields, length, age, now, withheld)
+        answer(self, request, stored.status(), fields, extent, age, now, withheld)
     }
 
     /// What the client sees of a response that is stored, or comes from the store.
@@ -66,15 +68,15 @@ impl Lookup<'_> {
     }
 }
 
-/// The head of an answer made of a stored response whose body has `length` bytes, the client's own
-/// conditions heard, in the order of RFC 9110 §13.2.2.
+/// The head of an answer made of a stored response with these bytes, the client's own conditions
+/// heard, in the order of RFC 9110 §13.2.2.
 #[expect(clippy::too_many_arguments, reason = "each is a fact of its own, and two callers differ")]
 pub(super) fn answer(
     lookup: &Lookup<'_>,
     request: &HeaderMap,
     status: StatusCode,
     stored: Cow<'_, HeaderMap>,
-    length: Option<u64>,
+    extent: Option<Extent>,
     age: Duration,
     now: Timestamp,
     withheld: &[header::HeaderName],
@@ -82,10 +84,17 @@ pub(super) fn answer(
     let (mut head, ()) = Response::new(()).into_parts();
     let is_not_modified = lookup.is_conditional
         && precondition::is_not_modified(request, status, &stored, now.wall());
-    let ranges = lookup.ranges.as_ref().filter(|_| !is_not_modified && status == StatusCode::OK);
-    let wanted = match (ranges, length) {
-        (Some(ranges), Some(length)) if range::is_wanted_of(request, &stored, now.wall()) => {
-            Some((ranges.of(length), length))
+    let wanted = match (&lookup.ranges, extent) {
+        _ if is_not_modified => None,
+        (Some(ranges), Some(extent @ Extent::Whole(length)))
+            if status == StatusCode::OK && range::is_wanted_of(request, &stored, now.wall()) =>
+        {
+            Some((ranges.of(length), extent))
+        }
+        // It was chosen since it has them. Whatever else may be meant, a part never looks whole.
+        (ranges, Some(extent @ Extent::Part(part))) => {
+            let wanted = ranges.as_ref().and_then(|ranges| ranges.within(part));
+            Some((wanted.unwrap_or(Part::One(part.range())), extent))
         }
         _ => None,
     };
@@ -93,10 +102,10 @@ pub(super) fn answer(
         lookup.policy.rules.trail.note(Rule::Range, || {
             let told = match &wanted {
                 None => "does not count".to_owned(),
-                Some((Part::Nothing, length)) => format!("nothing of {length} bytes"),
-                Some((Part::One(range), length)) => range::content_range(range, *length),
-                Some((Part::Several(parts), length)) => {
-                    format!("{} parts of {length} bytes", parts.len())
+                Some((Part::Nothing, extent)) => format!("nothing of {extent}"),
+                Some((Part::One(range), extent)) => extent.show(range),
+                Some((Part::Several(parts), extent)) => {
+                    format!("{} parts of {extent}", parts.len())
                 }
                 Some((Part::Whole, _)) => "too many, and so all of it".to_owned(),
             };
@@ -118,17 +127,18 @@ pub(super) fn answer(
         false => Content::Whole,
     };
     match wanted {
-        None | Some((Part::Whole, _)) => {}
-        Some((Part::Nothing, length)) => {
+        None | Some((Part::Whole, _) | (Part::Nothing, Extent::Part(_))) => {}
+        Some((Part::Nothing, Extent::Whole(length))) => {
             return (range::not_satisfiable(length, now), Content::Nothing);
         }
-        Some((Part::One(range), length)) => {
+        Some((Part::One(range), extent)) => {
             head.status = StatusCode::PARTIAL_CONTENT;
-            range::set_fields(&mut head.headers, &range, length);
-            content = Content::Part { start: range.start, end: range.end };
+            range::set_fields(&mut head.headers, &range, extent);
+            let Range { start, end } = extent.place(range);
+            content = Content::Part { start, end };
         }
-        Some((Part::Several(parts), length)) => {
-            if let Some(pieces) = multipart::byteranges(&mut head.headers, &parts, length) {
+        Some((Part::Several(parts), extent)) => {
+            if let Some(pieces) = multipart::byteranges(&mut head.headers, &parts, extent) {
                 head.status = StatusCode::PARTIAL_CONTENT;
                 content = Content::Parts(pieces);
             }

@@ -169,10 +169,12 @@ rules! {
     RequestDirectives, "request-directives", "RFC 9111 §5.2.1", "What the request wants of a stored response.";
     OnlyIfCached, "only-if-cached", "RFC 9111 §5.2.1.7", "Whether the origin may be asked.";
     Range, "range", "RFC 9110 §14", "Which part of the stored response is sent.";
+    Partial, "partial", "RFC 9111 §3.3", "What a stored part is good for.";
     Validation, "validation", "RFC 9111 §4.3.1", "What the origin is asked about a stored response.";
     ServerError, "server-error", "RFC 5861 §4", "Whether a stored response replaces an error.";
     Freshening, "freshening", "RFC 9111 §4.3.4", "Which stored response a 304 freshens.";
     Head, "head", "RFC 9111 §4.3.5", "What the answer to HEAD says about a stored GET.";
+    Combining, "combining", "RFC 9111 §3.4", "Which part is stored, and with what.";
     Length, "length", "RFC 9110 §8.6", "How long the content must be.";
     Targeted, "targeted", "RFC 9213 §2.2", "Which field's directives count.";
     Status, "status", "RFC 9111 §3", "Which status codes are stored.";

@@ -7,15 +7,18 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response};
 
 use super::{
     CacheStatus, Cached, Content, Outcome, Reason, Rule, Scope, Serve, StoredResponse, Update,
+    about::Candidate,
     age::{self, Timestamp},
-    answer, date,
+    answer,
+    combining::has_same_strong_tag,
+    date,
     directives::{Reach, ResponseDirectives},
     etag::EntityTag,
     explain, fields,
     head::{Asked, is_hop_by_hop},
     index::Placement,
     others::Selection,
-    reuse::{Candidate, seconds},
+    reuse::seconds,
     storing::{self, Received, Storable},
     validation::{Asking, RedirectedInside},
     variants::Secret,
@@ -73,8 +76,11 @@ impl Asking {
             Some(Reason::RedirectedInside)
         } else {
             let received = asked.received.wall();
-            (!selects(&head.headers, stored.headers(), received))
-                .then_some(Reason::ValidatorMismatch)
+            let is_it = match stored.content_range() {
+                None => selects(&head.headers, stored.headers(), received),
+                Some(_) => has_same_strong_tag(stored, &head.headers),
+            };
+            (!is_it).then_some(Reason::ValidatorMismatch)
         };
         let nominates = storing::nominates_rules(&head.headers);
         let unfit = unfit.or(nominates.then_some(Reason::ConnectionOption));
@@ -95,22 +101,7 @@ impl Asking {
             let serve = self.serve(candidate, fields, age, asked.received, status.detailed(unfit));
             return Outcome::Freshen { update: Update::Remove, serve };
         }
-        let mut merged = merge(stored.headers(), &head.headers, asked.received);
-        if self.lookup.policy.scope() == Scope::Shared {
-            withdraw(&mut merged, &head.headers);
-        }
-        // What the handler once said holds until the 304 says something of its own.
-        let says = |name| head.headers.contains_key(name);
-        let targets = &self.lookup.policy.rules.storing.targets;
-        let is_silent = !says(header::CACHE_CONTROL)
-            && !says(header::EXPIRES)
-            && !targets.iter().any(|target| says(target.clone()));
-        let cached = cached.or(stored.cached().filter(|_| is_silent));
-        // Whoever had marked it as private did so for the body.
-        let asked = Asked {
-            marked_private: asked.marked_private || stored.asked().marked_private,
-            ..asked
-        };
+        let (merged, cached, asked) = self.merged(candidate, head, asked, cached);
         let received = Received {
             key: &self.lookup.key,
             asked,
@@ -119,6 +110,7 @@ impl Asking {
             cached,
             tags: Some(&stored.labels().own),
             initial_age: None,
+            part: stored.content_range(),
         };
         let evaluated = storing::evaluate(&self.lookup.policy.rules, &received);
         let (update, status, fields, age) = match evaluated {
@@ -161,6 +153,32 @@ impl Asking {
         Outcome::Freshen { update, serve }
     }
 
+    /// A stored response under the fields of a newer answer about it (RFC 9111 §3.2), and what the rules
+    /// look at beside them.
+    pub(super) fn merged<'a>(
+        &self,
+        candidate: &'a Candidate,
+        head: &response::Parts,
+        asked: Asked,
+        cached: Option<&'a Cached>,
+    ) -> (HeaderMap, Option<&'a Cached>, Asked) {
+        let stored = candidate.response.head();
+        let mut merged = merge(stored.headers(), &head.headers, asked.received);
+        if self.lookup.policy.scope() == Scope::Shared {
+            withdraw(&mut merged, &head.headers);
+        }
+        // What the handler once said holds until the answer says something of its own.
+        let says = |name| head.headers.contains_key(name);
+        let targets = &self.lookup.policy.rules.storing.targets;
+        let is_silent = !says(header::CACHE_CONTROL)
+            && !says(header::EXPIRES)
+            && !targets.iter().any(|target| says(target.clone()));
+        let cached = cached.or(stored.cached().filter(|_| is_silent));
+        // Whoever had marked it as private did so for the body.
+        let marked_private = asked.marked_private || stored.asked().marked_private;
+        (merged, cached, Asked { marked_private, ..asked })
+    }
+
     /// RFC 9111 §4.3.5: a 200 to HEAD freshens the stored response that it describes. If it
     /// describes another, what is stored is outdated.
     pub(super) fn compare(
@@ -180,13 +198,15 @@ impl Asking {
             let told = if is_same { "freshens what is stored" } else { "describes another" };
             (explain::show(&head.headers, &TOLD), told.to_owned())
         });
-        if is_same {
+        // What is only a part is no answer to HEAD: the origin's is.
+        let is_part = candidate.response.head().content_range().is_some();
+        if is_same && !is_part {
             return self.freshen(candidate, Place::Own, head, asked, cached, secret);
         }
         // A request that is kept out of the cache says nothing about what others get.
         let is_alone =
             asked.no_store || (asked.authorization && self.lookup.policy.scope() == Scope::Shared);
-        let drop = (is_fit && !is_alone).then_some(candidate.index);
+        let drop = (is_fit && !is_alone && !is_same).then_some(candidate.index);
         let status = CacheStatus::forwarded(self.reason).detailed(Reason::Head);
         Outcome::Pass { drop, status }
     }
@@ -205,7 +225,7 @@ impl Asking {
             &self.request,
             stored.status(),
             fields,
-            Some(candidate.response.length()),
+            candidate.response.extent(),
             age,
             now,
             &[],
@@ -275,10 +295,15 @@ fn nominates(headers: &HeaderMap, name: &HeaderName) -> bool {
 fn describes(head: &HeaderMap, stored: &StoredResponse) -> bool {
     let fields = stored.head().headers();
     let is_same = |name| !head.contains_key(&name) || head.get(&name) == fields.get(&name);
-    let has_length = |length: &HeaderValue| {
-        length.to_str().is_ok_and(|length| length.parse() == Ok(stored.length()))
+    let (complete, is_part) = match stored.head().content_range() {
+        Some(part) => (part.complete_length(), true),
+        None => (Some(stored.length()), false),
     };
-    stored.head().status() == StatusCode::OK
+    let has_length = |length: &HeaderValue| {
+        let said = length.to_str().ok().and_then(|length| length.parse().ok());
+        said.is_some_and(|said: u64| complete.is_none_or(|complete| complete == said))
+    };
+    (is_part || stored.head().status() == StatusCode::OK)
         && is_same(header::ETAG)
         && is_same(header::LAST_MODIFIED)
         && is_same(header::CONTENT_ENCODING)
@@ -290,8 +315,9 @@ fn merge(stored: &HeaderMap, not_modified: &HeaderMap, received: Timestamp) -> H
     let mut merged = stored.clone();
     merged.remove(header::AGE);
     for name in not_modified.keys() {
-        let excluded =
-            *name == header::CONTENT_LENGTH || is_hop_by_hop(name) || nominates(not_modified, name);
+        let excluded = [header::CONTENT_LENGTH, header::CONTENT_RANGE].contains(name)
+            || is_hop_by_hop(name)
+            || nominates(not_modified, name);
         if excluded {
             continue;
         }

@@ -91,11 +91,11 @@ impl Freshness<'_> {
     }
 }
 
-/// RFC 9110 §15.1, but 206, which is never stored as a whole, and errors that are about one odd
+/// RFC 9110 §15.1, but errors that are about one odd
 /// request rather than about the resource.
 pub(super) fn is_heuristically_cacheable(rules: &StoringRules, status: StatusCode) -> bool {
     match status.as_u16() {
-        200 | 203 | 204 | 300 | 301 | 308 | 404 | 410 => true,
+        200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 410 => true,
         405 | 414 | 501 => rules.heuristic_errors,
         _ => false,
     }

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
 
 use super::{
+    ContentRange,
     age::{Timestamp, current_age},
+    content_range::Extent,
     directives::{Reach, ResponseDirectives},
     labels::Labels,
     mode::Cached,
@@ -34,6 +36,8 @@ struct Inner {
     /// What the handler said beside the fields, kept for other rules than those that stored it.
     cached: Option<Cached>,
     labels: Labels,
+    /// What its body has of the representation, if that is not all.
+    part: Option<ContentRange>,
     good_at: AtomicU64,
     spared_at: AtomicU64,
 }
@@ -86,8 +90,9 @@ impl StoredHead {
         facts: Facts,
         cached: Option<Cached>,
         labels: Labels,
+        part: Option<ContentRange>,
     ) -> Self {
-        Self::restored(status, pack(headers), asked, facts, cached, labels)
+        Self::restored(status, pack(headers), asked, facts, cached, labels, part)
     }
 
     /// A head that was kept. `headers` own their memory and have a slot for `Age`.
@@ -98,9 +103,20 @@ impl StoredHead {
         facts: Facts,
         cached: Option<Cached>,
         labels: Labels,
+        part: Option<ContentRange>,
     ) -> Self {
         let (good_at, spared_at) = (AtomicU64::new(asked.began), AtomicU64::new(asked.began));
-        Self(Arc::new(Inner { status, headers, asked, facts, cached, labels, good_at, spared_at }))
+        Self(Arc::new(Inner {
+            status,
+            headers,
+            asked,
+            facts,
+            cached,
+            labels,
+            part,
+            good_at,
+            spared_at,
+        }))
     }
 
     /// The status code.
@@ -111,6 +127,12 @@ impl StoredHead {
     /// The fields as they are stored. `Age` is a slot whose value means nothing.
     pub fn headers(&self) -> &HeaderMap {
         &self.0.headers
+    }
+
+    /// What its body has of the representation, where that is only a part (RFC 9111 §3.3). The fields
+    /// say nothing of it: `Content-Length` is that of the part.
+    pub fn content_range(&self) -> Option<ContentRange> {
+        self.0.part
     }
 
     /// The tags that it can be [purged](crate::Purge::tag) by: those of its fields and those that the
@@ -224,6 +246,7 @@ impl StoredHead {
                     facts: inner.facts.clone(),
                     cached: inner.cached.clone(),
                     labels: inner.labels.clone(),
+                    part: inner.part,
                     good_at: AtomicU64::new(inner.good_at.load(Ordering::Acquire)),
                     spared_at: AtomicU64::new(inner.spared_at.load(Ordering::Acquire)),
                 }));
@@ -242,8 +265,8 @@ pub struct StoredResponse {
 }
 
 impl StoredResponse {
-    /// A head whose body is whole and has `length` bytes. A head that came without
-    /// `Content-Length` gets one.
+    /// A head whose body has all of its `length` bytes. A head that came without `Content-Length`
+    /// gets one.
     pub fn new(head: StoredHead, length: u64) -> Self {
         Self { head: head.with_length(length), length, stale_since: None }
     }
@@ -266,6 +289,14 @@ impl StoredResponse {
     /// The number of bytes in the body.
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Which bytes of the representation these are. `None`: not those that the head says.
+    pub(super) fn extent(&self) -> Option<Extent> {
+        match self.head.content_range() {
+            None => Some(Extent::Whole(self.length)),
+            Some(part) => (part.length() == self.length).then_some(Extent::Part(part)),
+        }
     }
 }
 

@@ -3,8 +3,8 @@ use http::{HeaderMap, HeaderName, StatusCode, Uri, header, response};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, clearing, date, explain,
-    labels, path::without_dot_segments, validation::Asking, variants::Secret,
+    CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, about::About, clearing, date,
+    explain, labels, path::without_dot_segments, validation::Asking, variants::Secret,
 };
 
 /// A request with an unsafe method, on its way to the origin.
@@ -79,8 +79,7 @@ impl Unsafe {
             request: post.request,
             requested,
             reason: Reason::UnsafeMethod,
-            candidate: None,
-            others: Vec::new(),
+            about: About::Nothing,
         };
         let cached = head.extensions.remove::<Cached>();
         let asked = asking.asked(head, now, began);

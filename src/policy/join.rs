@@ -3,12 +3,12 @@ use std::borrow::Cow;
 use http::{Extensions, HeaderMap, response};
 
 use super::{
-    CacheMode, CacheStatus, ClientReload, Content, Lookup, Reason, StoredHead,
+    CacheMode, CacheStatus, ClientReload, Content, Lookup, Reason, Store, StoredHead,
     age::{self, Timestamp},
+    content_range::Extent,
     range::Ranges,
     reuse::Use,
     storing,
-    validation::Store,
     variants::{NameSet, Secret, VariantKey},
 };
 
@@ -20,17 +20,21 @@ pub struct Running {
     head: StoredHead,
     names: NameSet,
     variant: VariantKey,
-    length: Option<u64>,
+    extent: Option<Extent>,
 }
 
 impl Running {
     pub(super) fn new(store: &Store) -> Self {
         let placement = store.placement();
+        let extent = match store.head().content_range() {
+            Some(part) => Some(Extent::Part(part)),
+            None => store.length().map(Extent::Whole),
+        };
         Self {
             head: store.head().clone(),
             names: placement.names().clone(),
             variant: placement.variant().clone(),
-            length: store.length(),
+            extent,
         }
     }
 
@@ -149,15 +153,17 @@ impl Lookup<'_> {
             Ok(Use::AsItIs) => {
                 // Of a length that nobody knows yet no part can be told; and who reads along reads on,
                 // never back.
-                let can_be_cut = match &self.ranges {
-                    None => true,
-                    Some(Ranges::One(_)) => running.length.is_some(),
-                    Some(Ranges::Several(_) | Ranges::TooMany) => false,
+                let can_be_cut = match (&self.ranges, running.extent) {
+                    // A part is there for those who ask for it, by themselves.
+                    (_, Some(Extent::Part(_))) => false,
+                    (None, _) => true,
+                    (Some(Ranges::One(_)), extent) => extent.is_some(),
+                    (Some(Ranges::Several(_) | Ranges::TooMany), _) => false,
                 };
                 if !can_be_cut {
                     return Join::Alone(Reason::Range);
                 }
-                let (head, content) = self.answer(request, head, running.length, age, now);
+                let (head, content) = self.answer(request, head, running.extent, age, now);
                 let status = CacheStatus::forwarded(why).collapsed();
                 Join::Share { head: Box::new(head), content, status }
             }

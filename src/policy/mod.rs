@@ -47,9 +47,13 @@
 //! # Ok::<(), http::Error>(())
 //! ```
 
+mod about;
 mod age;
 mod answer;
 mod clearing;
+mod combining;
+mod completing;
+mod content_range;
 mod date;
 mod directives;
 mod downstream;
@@ -63,6 +67,7 @@ mod hooks;
 mod index;
 mod invalidation;
 mod join;
+mod joint;
 mod key;
 mod labels;
 mod lifetimes;
@@ -82,6 +87,7 @@ mod reuse;
 mod served;
 mod stale;
 mod status;
+mod store;
 mod storing;
 mod structured;
 mod tagging;
@@ -97,6 +103,7 @@ pub(crate) use self::validation::RedirectedInside;
 pub use self::{
     age::Timestamp,
     answer::Content,
+    content_range::ContentRange,
     downstream::Downstream,
     explain::{Explanation, Rule, Step, explain},
     head::{StoredHead, StoredResponse},
@@ -104,6 +111,7 @@ pub use self::{
     index::{Index, Placement, VariantBound, Wanted},
     invalidation::{Invalidated, Unsafe},
     join::{Join, Role, Running, Uncollapsed},
+    joint::Joint,
     key::CacheKey,
     lifetimes::age_curve,
     mode::{CacheMode, Cached, Private},
@@ -117,8 +125,9 @@ pub use self::{
     reuse::{Decision, Serve, Stored},
     served::Served,
     status::CacheStatus,
+    store::Store,
     tagging::Tagging,
-    validation::{Fetch, Outcome, Store, Update},
+    validation::{Fetch, Outcome, Update},
     variants::{NameSet, Secret, VariantId, VariantKey},
 };
 #[cfg(feature = "codec")]

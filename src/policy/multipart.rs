@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
-use super::range;
+use super::{content_range::Extent, range};
 
 /// A piece of a body that is made of a stored one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,11 +21,11 @@ pub enum Piece {
 }
 
 /// The pieces of a `multipart/byteranges` body, and in `headers` the fields that belong to it.
-/// `None`: it would be no shorter than the whole, which is as good and simpler.
+/// `None`: it would be no shorter than the whole, which is there, as good, and simpler.
 pub(super) fn byteranges(
     headers: &mut HeaderMap,
     parts: &[Range<u64>],
-    length: u64,
+    extent: Extent,
 ) -> Option<Box<[Piece]>> {
     let boundary = boundary();
     let mut text = Vec::new();
@@ -40,14 +40,14 @@ pub(super) fn byteranges(
             text.extend_from_slice(value.as_bytes());
             text.extend_from_slice(b"\r\n");
         }
-        let shown = range::content_range(part, length);
+        let shown = extent.show(part);
         text.extend_from_slice(format!("Content-Range: {shown}\r\n\r\n").as_bytes());
         ends.push(text.len());
     }
     text.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
     let content: u64 = parts.iter().map(|part| part.end - part.start).sum();
     let total = content + text.len() as u64;
-    if total >= length {
+    if matches!(extent, Extent::Whole(length) if total >= length) {
         return None;
     }
 
@@ -56,7 +56,7 @@ pub(super) fn byteranges(
     let mut pieces = Vec::with_capacity(2 * parts.len() + 1);
     for (part, end) in parts.iter().zip(ends) {
         pieces.push(Piece::Text(text.split_to(end - at)));
-        pieces.push(Piece::Body(part.clone()));
+        pieces.push(Piece::Body(extent.place(part.clone())));
         at = end;
     }
     pieces.push(Piece::Text(text));

@@ -4,11 +4,12 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::{
     CacheMode, Lookup, StoredResponse,
+    about::Candidate,
     age::Timestamp,
     etag::EntityTag,
     fields,
     normal::{self, Languages},
-    reuse::{Candidate, Chosen},
+    reuse::Chosen,
     variants::NameSet,
 };
 
@@ -26,13 +27,16 @@ impl Lookup<'_> {
         }
         let best = normal::best_language(request)?;
         let speaks = |response: &StoredResponse| {
+            if response.head().content_range().is_some() {
+                return false;
+            }
             let headers = response.head().headers();
             let mut languages = fields::list(headers, &header::CONTENT_LANGUAGE);
             let is_one = languages.next().is_some_and(|own| own.eq_ignore_ascii_case(&best));
             is_one && languages.next().is_none() && varies_by_language(headers)
         };
         let spoken = others.iter().enumerate().filter(|(_, response)| speaks(response));
-        self.choose_best(spoken, now)
+        self.choose_best(request, spoken, now)
     }
 
     /// Those that the origin may be asked about: with a strong tag that no other of them has, in a
@@ -57,7 +61,8 @@ impl Lookup<'_> {
         let asked = others.iter().enumerate().filter_map(|(index, response)| {
             let headers = response.head().headers();
             let tag = tag_of(headers).filter(|tag| !tag.is_weak())?;
-            if !is_single(&tag) || !takes(headers) {
+            let is_part = response.head().content_range().is_some();
+            if is_part || !is_single(&tag) || !takes(headers) {
                 return None;
             }
             let facts = self.facts_of(response)?.into_owned();

@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
 
-use super::{age::Timestamp, date, etag::EntityTag};
+use super::{ContentRange, age::Timestamp, content_range::Extent, date, etag::EntityTag};
 
 /// What a request asks for (RFC 9110 §14.1.2).
 #[derive(Debug)]
@@ -101,6 +101,41 @@ impl Ranges {
     }
 }
 
+impl Ranges {
+    /// What they are of a representation of which these bytes are there. `None`: there are not all of
+    /// them, or nobody can tell.
+    pub(super) fn within(&self, part: ContentRange) -> Option<Part> {
+        let range = part.range();
+        let is_told =
+            |asked: &ByteRange| matches!(asked, ByteRange::From { last, .. } if *last < range.end);
+        let asked = match self {
+            Self::One(asked) => std::slice::from_ref(asked),
+            Self::Several(asked) => asked,
+            Self::TooMany => return None,
+        };
+        let length = match part.complete_length() {
+            Some(length) => length,
+            // Where the end is not known, what ends here ends before it.
+            None => asked.iter().all(is_told).then_some(range.end)?,
+        };
+        let wanted = self.of(length);
+        let is_there = match &wanted {
+            Part::One(wanted) => part.has(wanted),
+            Part::Several(wanted) => wanted.iter().all(|wanted| part.has(wanted)),
+            Part::Nothing | Part::Whole => false,
+        };
+        is_there.then_some(wanted)
+    }
+
+    /// The one range of a body of `length` bytes that is asked for.
+    pub(super) fn single(&self, length: u64) -> Option<Range<u64>> {
+        match self {
+            Self::One(range) => range.of(length),
+            Self::Several(_) | Self::TooMany => None,
+        }
+    }
+}
+
 impl ByteRange {
     fn parse(spec: &str) -> Option<Self> {
         match spec.split_once('-')? {
@@ -154,15 +189,10 @@ pub(super) fn is_wanted_of(request: &HeaderMap, stored: &HeaderMap, now: SystemT
 }
 
 /// The fields that tell the part from the whole (RFC 9110 §15.3.7).
-pub(super) fn set_fields(headers: &mut HeaderMap, range: &Range<u64>, length: u64) {
+pub(super) fn set_fields(headers: &mut HeaderMap, range: &Range<u64>, extent: Extent) {
     headers.remove(CONTENT_DIGEST);
     headers.insert(header::CONTENT_LENGTH, (range.end - range.start).into());
-    set_content_range(headers, &content_range(range, length));
-}
-
-/// What `Content-Range` says of a part (RFC 9110 §14.4).
-pub(super) fn content_range(range: &Range<u64>, length: u64) -> String {
-    format!("bytes {}-{}/{length}", range.start, range.end - 1)
+    set_content_range(headers, &extent.show(range));
 }
 
 /// RFC 9110 §15.5.17. It says nothing of how long it may be kept, as it is about one odd request.
@@ -281,6 +311,35 @@ mod tests {
         for invalid in ["bytes=0-1,3-2", "bytes=0-1,x", "bytes=0-1,-", "bytes=a,0-1"] {
             assert!(parse(invalid).is_none(), "{invalid}");
         }
+    }
+
+    /// RFC 9111 §3.3: "wholly within", in all three forms and in several ranges.
+    #[test]
+    fn a_part_has_what_lies_wholly_within() {
+        let part = |range, complete| ContentRange::new(range, complete).unwrap();
+        let (known, unknown) = (part(20..60, Some(100)), part(20..60, None));
+        for (value, is_in_known, is_in_unknown) in [
+            ("bytes=20-59", true, true),
+            ("bytes=20-60", false, false),
+            ("bytes=19-59", false, false),
+            ("bytes=30-", false, false),
+            ("bytes=-40", false, false),
+            ("bytes=0-99", false, false),
+            ("bytes=25-29,50-59", true, true),
+            ("bytes=25-29,50-60", false, false),
+            ("bytes=25-29,200-210", true, false),
+            ("bytes=200-", false, false),
+        ] {
+            let ranges = parse(value).unwrap();
+            assert_eq!(ranges.within(known).is_some(), is_in_known, "{value}");
+            assert_eq!(ranges.within(unknown).is_some(), is_in_unknown, "{value} of nobody knows");
+        }
+        let tail = part(60..100, Some(100));
+        for value in ["bytes=-40", "bytes=60-", "bytes=99-200", "bytes=-1,60-61"] {
+            assert!(parse(value).unwrap().within(tail).is_some(), "{value}");
+        }
+        assert!(parse("bytes=-41").unwrap().within(tail).is_none());
+        assert!(parse("bytes=-0").unwrap().within(tail).is_none());
     }
 
     /// RFC 9110 §14.2, §17.15: many small ranges get the whole, and cost no more than they say.

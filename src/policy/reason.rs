@@ -65,7 +65,8 @@ pub enum Reason {
     NoFreshness,
     /// The status code is not one that may be stored here (RFC 9111 §3).
     Status,
-    /// Part of a response (RFC 9111 §3.3).
+    /// Part of a response (RFC 9111 §3.3): what is stored has not all that is asked for, or what came
+    /// is not kept.
     Partial,
     /// `Content-Length` cannot be read, or disagrees with the body.
     ContentLength,
@@ -79,7 +80,7 @@ pub enum Reason {
     Streaming,
     /// The response to a `HEAD` request is passed on and not kept.
     Head,
-    /// The 304 response does not belong to what is stored (RFC 9111 §4.3.4).
+    /// The 304 or 206 response does not belong to what is stored (RFC 9111 §3.4, §4.3.4).
     ValidatorMismatch,
     /// The client followed a redirect inside of itself: the answer belongs to another URI.
     RedirectedInside,
@@ -175,6 +176,7 @@ impl Reason {
             Reason::Purged => Forward::Miss,
             Reason::Stale | Reason::NoCache => Forward::Stale,
             Reason::Reload => Forward::Request,
+            Reason::Partial => Forward::Partial,
             Reason::StoreError | Reason::StoreTimeout | Reason::CutOff => Forward::Miss,
             _ => Forward::Bypass,
         }
@@ -190,6 +192,7 @@ impl Reason {
                 | Reason::VaryMiss
                 | Reason::Stale
                 | Reason::Reload
+                | Reason::Partial
         )
     }
 }
@@ -218,6 +221,8 @@ pub enum Forward {
     Request,
     /// What was stored was stale.
     Stale,
+    /// What was stored was a part that did not have all that was asked for.
+    Partial,
 }
 
 impl Forward {
@@ -230,6 +235,7 @@ impl Forward {
             Forward::Miss => "miss",
             Forward::Request => "request",
             Forward::Stale => "stale",
+            Forward::Partial => "partial",
         }
     }
 }

@@ -7,12 +7,13 @@ use http::{Extensions, HeaderMap, Method, StatusCode, header, request};
 use super::{
     CacheKey, CacheMode, CacheStatus, ClientMaxStale, ClientReload, Fetch, Lookup, Reason, Role,
     Serve,
+    about::{About, Candidate},
     age::{self, Timestamp},
     answer,
     directives::RequestDirectives,
     head::Revalidate,
     hooks::Apart,
-    reuse::{Candidate, seconds},
+    reuse::seconds,
     stale::{self, Occasion},
     validation::Asking,
     variants::{NameSet, Secret, VariantKey},
@@ -66,7 +67,7 @@ impl Refresh {
     pub(crate) fn into_validation(self, request: &mut request::Parts, now: Timestamp) -> Fetch {
         let Self { lookup, candidate } = self;
         lookup.policy.rules.rewrite(&mut request.uri);
-        Fetch::new(lookup, request, Reason::Stale, Some(candidate), Vec::new(), now)
+        Fetch::new(lookup, request, Reason::Stale, About::This(candidate), now)
     }
 
     /// Makes it out of the request that was served: a GET with what selects the stored response and
@@ -97,7 +98,7 @@ impl Refresh {
             mode: CacheMode::Default,
             ..lookup
         };
-        Fetch::new(lookup, request, Reason::Stale, Some(candidate), Vec::new(), now)
+        Fetch::new(lookup, request, Reason::Stale, About::This(candidate), now)
     }
 }
 
@@ -115,13 +116,13 @@ impl Fetch {
     /// What part it may take where others ask for the same, by the `extensions` of its request. The
     /// client's own conditions, where they go out, bring an answer that is for the client alone.
     pub fn role(&self, extensions: &Extensions) -> Role {
-        let is_asked_about = self.0.candidate.as_ref().is_some_and(|known| known.is_asked_about);
+        let is_asked_about = self.0.candidate().is_some_and(|known| known.is_asked_about);
         self.0.lookup.part(extensions, is_asked_about)
     }
 
     /// What selects the stored response that is asked about.
     pub fn names(&self) -> Option<NameSet> {
-        self.0.lookup.names_of(&self.0.candidate.as_ref()?.response).ok()
+        self.0.lookup.names_of(&self.0.known()?.response).ok()
     }
 
     /// The request that is to be answered.
@@ -138,7 +139,7 @@ impl Fetch {
     /// `None`: as long as it takes.
     pub fn patience(&self) -> Option<Duration> {
         let after = self.0.lookup.policy.rules.stale.on_slow_origin?;
-        self.0.candidate.is_some().then_some(after)
+        self.0.candidate().is_some().then_some(after)
     }
 
     /// What to answer while the origin takes its time; the request goes on.
@@ -168,7 +169,7 @@ impl Asking {
     }
 
     fn stale(&self, occasion: Occasion, why: Reason, now: Timestamp) -> Option<Serve> {
-        let Candidate { index, response, facts, .. } = self.candidate.as_ref()?;
+        let Candidate { index, response, facts, .. } = self.candidate()?;
         let rules = &*self.lookup.policy.rules;
         let age = age::current_age(facts, now.since(response.head().asked().received));
         let heard = rules.client_reload == ClientReload::Honour
@@ -189,7 +190,7 @@ impl Asking {
             &self.request,
             response.head().status(),
             Cow::Borrowed(response.head().headers()),
-            Some(response.length()),
+            response.extent(),
             age,
             now,
             &facts.withheld,

@@ -5,6 +5,7 @@ use http::{HeaderMap, header, request, response};
 use super::{
     CacheMode, CacheStatus, ClientMaxStale, ClientReload, Content, Fetch, Lookup, Reason, Refresh,
     Rule, StoredResponse,
+    about::{About, Candidate},
     age::{self, Timestamp},
     date,
     directives::MaxStale,
@@ -75,16 +76,11 @@ impl Lookup<'_> {
     ) -> Decision {
         let chosen = self.choose(&request.headers, stored, now);
         self.explain(&request.headers, &chosen);
-        let (reason, candidate, others) = match chosen {
+        let (reason, about) = match chosen {
             Chosen::Use { index, response, age, lifetime, refresh } => {
                 let status = CacheStatus::hit(seconds(lifetime) - seconds(age));
-                let (head, content) = self.answer(
-                    &request.headers,
-                    response.head(),
-                    Some(response.length()),
-                    age,
-                    now,
-                );
+                let (head, content) =
+                    self.answer(&request.headers, response.head(), response.extent(), age, now);
                 let serve = Serve { index, head, content, status };
                 return match refresh {
                     Some(candidate) => {
@@ -93,7 +89,7 @@ impl Lookup<'_> {
                     None => Decision::Serve(serve),
                 };
             }
-            Chosen::Ask { reason, candidate, others } => (reason, candidate, others),
+            Chosen::Ask { reason, about } => (reason, about),
         };
         if self.mode == CacheMode::OnlyIfCached || self.directives.only_if_cached {
             let told =
@@ -104,20 +100,19 @@ impl Lookup<'_> {
         // What is asked for is what was keyed.
         self.policy.rules.rewrite(&mut request.uri);
         normal::mend_codings(&mut request.headers);
-        Decision::Forward(Fetch::new(self, request, reason, candidate, others, now))
+        Decision::Forward(Fetch::new(self, request, reason, about, now))
     }
 
     /// The most recent of the responses (RFC 9111 §4), and whether it may be used as it is.
     fn choose<'a>(&self, request: &HeaderMap, stored: Stored<'a>, now: Timestamp) -> Chosen<'a> {
         match stored {
             Stored::Responses(responses) => self
-                .choose_best(responses.iter().enumerate(), now)
+                .choose_best(request, responses.iter().enumerate(), now)
                 .unwrap_or_else(|| Chosen::ask(Reason::UriMiss)),
             Stored::Others(others) => {
                 self.choose_other(request, others, now).unwrap_or_else(|| Chosen::Ask {
                     reason: Reason::VaryMiss,
-                    candidate: None,
-                    others: self.askable(request, others, now),
+                    about: About::Others(self.askable(request, others, now)),
                 })
             }
             Stored::Nothing => Chosen::ask(Reason::UriMiss),
@@ -130,6 +125,7 @@ impl Lookup<'_> {
 
     /// What these rules read in a stored response: `None` if they would not have stored it.
     pub(super) fn facts_of<'a>(&self, response: &'a StoredResponse) -> Option<Cow<'a, Facts>> {
+        response.extent()?;
         let rules = &*self.policy.rules;
         let facts = response.head().facts();
         let facts = match facts.rules == rules.fingerprint {
@@ -145,14 +141,20 @@ impl Lookup<'_> {
     /// The same of these. `None`: there is none that these rules would have stored.
     pub(super) fn choose_best<'a>(
         &self,
+        request: &HeaderMap,
         responses: impl Iterator<Item = (usize, &'a StoredResponse)>,
         now: Timestamp,
     ) -> Option<Chosen<'a>> {
         let rules = &*self.policy.rules;
         let mut best: Option<(usize, &StoredResponse, Cow<'_, Facts>)> = None;
+        let mut part: Option<(usize, &StoredResponse)> = None;
         let mut count = 0;
         for (index, response) in responses {
             count += 1;
+            if !self.is_there(request, response, now) {
+                part.get_or_insert((index, response));
+                continue;
+            }
             let Some(facts) = self.facts_of(response) else { continue };
             if best.as_ref().is_none_or(|(_, _, newest)| facts.date > newest.date) {
                 best = Some((index, response, facts));
@@ -167,7 +169,9 @@ impl Lookup<'_> {
             };
             (format!("{count} stored"), told)
         });
-        let (index, response, facts) = best?;
+        let Some((index, response, facts)) = best else {
+            return self.beyond(request, part?, now);
+        };
         let received = response.head().asked().received;
         let resident = now.since(received);
         let age = age::current_age(&facts, resident);
@@ -198,6 +202,8 @@ impl Lookup<'_> {
             Ok(Use::Refreshing)
                 if response.head().asked().authorization
                     || self.key.partition().is_some()
+                    // Nobody has asked for the whole.
+                    || response.head().content_range().is_some()
                     || rules.apart.iter().any(|part| part.field().is_none()) =>
             {
                 Chosen::about(Reason::Stale, candidate(facts))
@@ -219,6 +225,7 @@ impl Lookup<'_> {
             Chosen::Use { .. } => (Rule::Stale, "used while it is refreshed"),
             Chosen::Ask { reason: Reason::NoCache, .. } => (Rule::NoCache, "to be validated"),
             Chosen::Ask { reason: Reason::Stale, .. } => (Rule::Stale, "not to be used"),
+            Chosen::Ask { reason: Reason::Partial, .. } => return,
             Chosen::Ask { reason: Reason::Reload, .. } => {
                 (Rule::RequestDirectives, "to be validated or fetched")
             }
@@ -325,45 +332,17 @@ pub(super) enum Chosen<'a> {
     },
     Ask {
         reason: Reason,
-        candidate: Option<Candidate>,
-        /// Variants that the request does not select, to be asked about.
-        others: Vec<Candidate>,
+        about: About,
     },
 }
 
 impl Chosen<'_> {
     fn ask(reason: Reason) -> Self {
-        Chosen::Ask { reason, candidate: None, others: Vec::new() }
+        Chosen::Ask { reason, about: About::Nothing }
     }
 
     fn about(reason: Reason, candidate: Candidate) -> Self {
-        Chosen::Ask { reason, candidate: Some(candidate), others: Vec::new() }
-    }
-}
-
-/// A stored response that the request selects and that may not be used as it is.
-#[derive(Debug)]
-pub(super) struct Candidate {
-    pub(super) index: usize,
-    pub(super) response: StoredResponse,
-    /// Read by the rules that decide.
-    pub(super) facts: Facts,
-    pub(super) is_fresh: bool,
-    /// Whether its validators went out with the request.
-    pub(super) is_asked_about: bool,
-}
-
-impl Candidate {
-    /// A variant that the request does not select.
-    pub(super) fn other(
-        index: usize,
-        response: StoredResponse,
-        facts: Facts,
-        now: Timestamp,
-    ) -> Self {
-        let age = age::current_age(&facts, now.since(response.head().asked().received));
-        let is_fresh = facts.lifetime > age;
-        Self { index, response, facts, is_fresh, is_asked_about: true }
+        Chosen::Ask { reason, about: About::This(candidate) }
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::{
-    CacheKey, Reason, ResponseMeta, Rule, age, date,
+    CacheKey, ContentRange, Reason, ResponseMeta, Rule, age, date,
     directives::{Delta, Reach, ResponseDirectives},
     explain::{self, Trail},
     fields,
@@ -24,7 +24,7 @@ pub(super) struct Storable {
     pub(super) names: NameSet,
 }
 
-/// A complete response, as the origin sent it, as a 304 freshened it, or as it is stored.
+/// A response, as the origin sent it, as a 304 freshened it, or as it is stored.
 #[derive(Clone, Copy)]
 pub(super) struct Received<'a> {
     pub(super) key: &'a CacheKey,
@@ -36,6 +36,8 @@ pub(super) struct Received<'a> {
     pub(super) tags: Option<&'a Texts>,
     /// Of one that is stored: its `Age` is no longer there.
     pub(super) initial_age: Option<Duration>,
+    /// What of the representation it has: all, or one part.
+    pub(super) part: Option<ContentRange>,
 }
 
 /// Whether and how a response may be stored (RFC 9111 §3).
@@ -60,11 +62,11 @@ fn judge(
     received: &Received<'_>,
     handler: Option<&Cached>,
 ) -> Result<Storable, Reason> {
-    let Received { asked, status, headers, cached, .. } = *received;
+    let Received { asked, status, headers, cached, part, .. } = *received;
     let storing = &rules.storing;
     let said = Said::of(&storing.targets, headers, cached);
     let directives = &said.directives;
-    may_store(rules, asked, status, headers, &said)?;
+    may_store(rules, received, &said)?;
     let check = Check { trail: &rules.trail, headers };
     let is_for_hop = nominates_rules(headers) || nominates(headers, &storing.targets);
     check.refuse(Rule::Connection, is_for_hop, Reason::ConnectionOption, &[header::CONNECTION])?;
@@ -113,7 +115,8 @@ fn judge(
     if date::field(headers, &header::DATE, asked.received.wall()).is_none() {
         fields.insert(header::DATE, date::format(asked.received.wall()));
     }
-    let head = StoredHead::new(status, fields, asked, facts, handler.map(Cached::untagged), labels);
+    let cached = handler.map(Cached::untagged);
+    let head = StoredHead::new(status, fields, asked, facts, cached, labels, part);
     Ok(Storable { head, names })
 }
 
@@ -230,6 +233,7 @@ pub(super) fn evaluate_again(
             cached: head.cached(),
             tags: Some(&head.labels().own),
             initial_age: Some(head.facts().initial_age),
+            part: head.content_range(),
         },
     )?;
     // What other rules have kept, these may have to hold back.
@@ -241,13 +245,8 @@ pub(super) fn evaluate_again(
     Ok(again.head.facts().clone())
 }
 
-fn may_store(
-    rules: &Rules,
-    asked: Asked,
-    status: StatusCode,
-    headers: &HeaderMap,
-    said: &Said<'_>,
-) -> Result<(), Reason> {
+fn may_store(rules: &Rules, received: &Received<'_>, said: &Said<'_>) -> Result<(), Reason> {
+    let Received { asked, status, headers, part, .. } = *received;
     let check = Check { trail: &rules.trail, headers };
     let rules = &rules.storing;
     let directives = &said.directives;
@@ -256,7 +255,7 @@ fn may_store(
     let spoken = spoken.as_slice();
     check.trail.note(Rule::Targeted, || (explain::show(headers, &rules.targets), said.to_string()));
     let unfit = match status.as_u16() {
-        206 => Some(Reason::Partial),
+        206 if part.is_none() => Some(Reason::Partial),
         304 | ..200 => Some(Reason::Status),
         _ => None,
     };

@@ -2,15 +2,16 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request,
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, CacheStatus, Cached, Lookup, Private, Reason, Rule, Running, Serve, StoredHead,
-    StoredResponse,
+    CacheKey, CacheStatus, Cached, Joint, Lookup, Private, Reason, Rule, Serve, Store, StoredHead,
+    about::{About, Candidate},
     age::Timestamp,
-    clearing, date, explain, fields,
+    clearing, combining, completing, date, explain, fields,
     freshening::Place,
     head::{Asked, own_target, owned_fields},
     index::{Placement, VariantBound},
+    options::Rules,
     others,
-    reuse::{Candidate, seconds},
+    store::Placed,
     storing::{self, Received, Storable},
     tagging::Tagging,
     variants::Secret,
@@ -31,9 +32,7 @@ pub(super) struct Asking {
     pub(super) request: HeaderMap,
     pub(super) requested: Timestamp,
     pub(super) reason: Reason,
-    pub(super) candidate: Option<Candidate>,
-    /// Variants that the request does not select, and that the origin is asked about.
-    pub(super) others: Vec<Candidate>,
+    pub(super) about: About,
 }
 
 /// The answer to the third question.
@@ -51,6 +50,21 @@ pub enum Outcome {
     },
     /// The origin failed, and the stored response may be used in place of its answer (RFC 5861 §4).
     ServeStale(Serve),
+    /// Send it on between the stored bytes that belong to it, and store nothing (RFC 9111 §3.3).
+    Complete {
+        /// What is sent.
+        joint: Joint,
+        /// How it came about.
+        status: CacheStatus,
+    },
+    /// The rest of a stored part was asked for, and something came that is neither that nor all of
+    /// it: answer 502 (RFC 9110 §15.6.3).
+    BadGateway {
+        /// The stored part, which is not to be asked about again.
+        drop: Option<usize>,
+        /// How it came about.
+        status: CacheStatus,
+    },
     /// Send the response on and store nothing.
     Pass {
         /// A stored response that this one has outdated.
@@ -75,79 +89,6 @@ pub enum Update {
     Remove,
 }
 
-/// A response that is to be stored.
-#[derive(Debug)]
-pub struct Store {
-    placement: Placement,
-    head: StoredHead,
-    length: Option<u64>,
-    announces_trailers: bool,
-    wants_tag: bool,
-    wants_body: bool,
-    status: CacheStatus,
-}
-
-impl Store {
-    /// Where it belongs, and its head.
-    pub fn into_parts(self) -> (Placement, StoredHead) {
-        (self.placement, self.head)
-    }
-
-    /// Whether it may ever be used without asking the origin first.
-    pub(crate) fn is_reusable(&self) -> bool {
-        self.head.is_reusable()
-    }
-
-    /// The response as others may get it while it comes.
-    pub fn running(&self) -> Running {
-        Running::new(self)
-    }
-
-    pub(super) fn placement(&self) -> &Placement {
-        &self.placement
-    }
-
-    pub(super) fn head(&self) -> &StoredHead {
-        &self.head
-    }
-
-    /// The number of bytes that its body must have, if that is known before its end: by
-    /// `Content-Length`, else by the exact size hint.
-    pub fn length(&self) -> Option<u64> {
-        self.length
-    }
-
-    /// Whether trailers may follow the last byte, so that the end of the body has to be waited for.
-    pub fn announces_trailers(&self) -> bool {
-        self.announces_trailers
-    }
-
-    /// What makes the tag that it is to be stored with, if
-    /// [`Policy::make_etag`](super::Policy::make_etag) gives it one. What goes on to the client has
-    /// none: its head is gone before the body has come.
-    pub fn tagging(&self) -> Option<Tagging> {
-        self.wants_tag.then(Tagging::new)
-    }
-
-    /// Whether the client gets the body, and not the head alone.
-    pub fn wants_body(&self) -> bool {
-        self.wants_body
-    }
-
-    /// Whether its body is seldom read and soon over: a redirect's, which most clients drop as soon
-    /// as they have seen the head, or that of a HEAD. Read it before the head goes on, or it is never whole.
-    pub fn is_seldom_read(&self) -> bool {
-        const SHORT: u64 = 16 << 10;
-        let is_seldom_read = !self.wants_body || self.head.status().is_redirection();
-        is_seldom_read && self.length.is_some_and(|length| length <= SHORT)
-    }
-
-    /// How it came about.
-    pub fn status(&self) -> CacheStatus {
-        self.status
-    }
-}
-
 /// Response extension of a client that followed a redirect by itself: what came belongs to another
 /// URI than the one that was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -159,8 +100,7 @@ impl Fetch {
         lookup: Lookup<'_>,
         request: &mut request::Parts,
         reason: Reason,
-        candidate: Option<Candidate>,
-        others: Vec<Candidate>,
+        about: About,
         now: Timestamp,
     ) -> Self {
         // A request is answered long after its connection could have used the buffer again.
@@ -170,12 +110,18 @@ impl Fetch {
             request.method = Method::GET;
             remove_range(&mut request.headers);
         }
-        let candidate = candidate.map(|candidate| Candidate {
-            is_asked_about: set_conditions(&mut request.headers, &candidate),
-            ..candidate
-        });
-        others::set_conditions(&mut request.headers, &others);
-        if candidate.is_some() || !others.is_empty() {
+        let is_asked_about = ask_about(&mut request.headers, &about);
+        let about = match about {
+            About::This(candidate) => About::This(Candidate { is_asked_about, ..candidate }),
+            about => about,
+        };
+        let is_asked = match &about {
+            About::Nothing => false,
+            About::This(_) => true,
+            About::Others(others) => !others.is_empty(),
+            About::Part(base) => base.gap.is_some(),
+        };
+        if is_asked {
             lookup.policy.rules.trail.note(Rule::Validation, || {
                 let sent = explain::show(&request.headers, &CONDITIONS);
                 (String::new(), if sent.is_empty() { "nothing to ask by".to_owned() } else { sent })
@@ -187,8 +133,7 @@ impl Fetch {
             request: as_it_came,
             requested: now,
             reason,
-            candidate,
-            others,
+            about,
         }))
     }
 
@@ -217,15 +162,12 @@ impl Fetch {
 
     /// Puts the fields back that a request has let go.
     pub(crate) fn restore(&self, request: &mut HeaderMap) {
-        let Asking { lookup, request: as_it_came, candidate, others, .. } = &*self.0;
+        let Asking { lookup, request: as_it_came, about, .. } = &*self.0;
         request.clone_from(as_it_came);
         if lookup.is_head && lookup.policy.rules.head_as_get {
             remove_range(request);
         }
-        if let Some(candidate) = candidate {
-            set_conditions(request, candidate);
-        }
-        others::set_conditions(request, others);
+        ask_about(request, about);
     }
 
     /// Why the request is forwarded.
@@ -235,8 +177,13 @@ impl Fetch {
 
     /// Whether its response is neither stored nor compared with what is.
     pub(crate) fn keeps_nothing(&self) -> bool {
-        let Asking { lookup, is_head, candidate, others, .. } = &*self.0;
-        (lookup.directives.no_store || *is_head) && candidate.is_none() && others.is_empty()
+        let Asking { lookup, is_head, about, .. } = &*self.0;
+        let is_compared = match about {
+            About::Nothing => false,
+            About::Others(others) => !others.is_empty(),
+            About::This(_) | About::Part(_) => true,
+        };
+        (lookup.directives.no_store || *is_head) && !is_compared
     }
 
     /// The third question where [nothing is kept](Self::keeps_nothing): how the response came about.
@@ -251,6 +198,7 @@ impl Fetch {
         let forwarded = CacheStatus::forwarded(self.reason());
         match self.on_response(head, size, now, began, secret) {
             Outcome::Pass { status, .. } => status,
+            Outcome::Complete { status, .. } | Outcome::BadGateway { status, .. } => status,
             Outcome::Store(_) | Outcome::Freshen { .. } | Outcome::ServeStale(_) => forwarded,
         }
     }
@@ -272,11 +220,11 @@ impl Fetch {
         let outcome = self.0.on_response(head, size, now, began, secret);
         match outcome {
             Outcome::Store(_) => self.0.lookup.rewrite(&mut head.headers),
-            Outcome::Pass { .. } => {
+            Outcome::Pass { .. } | Outcome::Complete { .. } => {
                 date::append(&mut head.headers, now.wall());
                 self.0.lookup.rewrite_unkept(&mut head.headers);
             }
-            Outcome::Freshen { .. } | Outcome::ServeStale(_) => {}
+            Outcome::Freshen { .. } | Outcome::ServeStale(_) | Outcome::BadGateway { .. } => {}
         }
         outcome
     }
@@ -301,20 +249,26 @@ impl Asking {
             return Outcome::ServeStale(serve);
         }
         if head.status == StatusCode::NOT_MODIFIED
-            && let Some(candidate) = self.candidate.as_ref().filter(|known| known.is_asked_about)
+            && let Some(candidate) = self.candidate().filter(|known| known.is_asked_about)
         {
             return self.freshen(candidate, Place::Own, head, asked, cached.as_ref(), secret);
         }
         if head.status == StatusCode::NOT_MODIFIED
-            && let Some(selection) = others::selected(&head.headers, &self.others)
+            && let About::Others(others) = &self.about
+            && let Some(selection) = others::selected(&head.headers, others)
         {
             return self.select(selection, head, asked, cached.as_ref(), secret);
         }
         if self.is_head
             && head.status == StatusCode::OK
-            && let Some(candidate) = &self.candidate
+            && let Some(candidate) = self.known()
         {
             return self.compare(candidate, head, asked, cached.as_ref(), secret);
+        }
+        if let About::Part(base) = &self.about
+            && let Some(outcome) = self.complete(base, head, size, asked, cached.as_ref(), secret)
+        {
+            return outcome;
         }
         match self.store(head, size, asked, cached.as_ref(), secret) {
             Ok(store) => Outcome::Store(store),
@@ -334,30 +288,34 @@ impl Asking {
         cached: Option<&Cached>,
         secret: &Secret,
     ) -> Result<Store, Reason> {
+        let store = match head.status {
+            StatusCode::PARTIAL_CONTENT if self.is_storable(head).is_ok() => {
+                self.store_part(head, size, asked, cached, secret)?
+            }
+            _ => {
+                let (length, storable) = self.storable(head, size, asked, cached)?;
+                let status = CacheStatus::forwarded(self.reason);
+                let trailers = head.headers.contains_key(header::TRAILER);
+                let wants_tag =
+                    self.policy().make_etag && Tagging::suits(head.status, &head.headers);
+                self.placed(storable, secret).of_whole(length, trailers, wants_tag, status)
+            }
+        };
         let now = asked.received.wall();
-        let (length, Storable { head: stored, names }) =
-            self.storable(head, size, asked, cached)?;
         if date::field(&head.headers, &header::DATE, now).is_none() {
-            let date = stored.headers().get(header::DATE).cloned();
+            let date = store.head().headers().get(header::DATE).cloned();
             head.headers.insert(header::DATE, date.unwrap_or_else(|| date::format(now)));
         }
+        Ok(store)
+    }
+
+    /// Where it belongs, as this request selects it.
+    pub(super) fn placed(&self, storable: Storable, secret: &Secret) -> Placed {
+        let Storable { head, names } = storable;
         let selecting = self.lookup.selecting(&self.request, secret);
-        let facts = stored.facts();
-        let ttl = seconds(facts.lifetime) - seconds(facts.initial_age);
-        let stored = match length {
-            Some(length) => StoredResponse::new(stored, length).head().clone(),
-            None => stored,
-        };
-        Ok(Store {
-            placement: Placement::new(&self.lookup.key, &selecting, names, self.bound()),
-            length,
-            announces_trailers: head.headers.contains_key(header::TRAILER),
-            wants_tag: self.lookup.policy.rules.make_etag
-                && Tagging::suits(head.status, &head.headers),
-            wants_body: !self.lookup.is_head,
-            status: CacheStatus::forwarded(self.reason).stored(ttl),
-            head: stored,
-        })
+        let wants_body = !self.lookup.is_head;
+        let placement = Placement::new(&self.lookup.key, &selecting, names, self.bound());
+        Placed { placement, head, wants_body }
     }
 
     pub(super) fn asked(&self, head: &response::Parts, now: Timestamp, began: u64) -> Asked {
@@ -378,20 +336,9 @@ impl Asking {
         asked: Asked,
         cached: Option<&Cached>,
     ) -> Result<(Option<u64>, Storable), Reason> {
-        if self.is_head {
-            let told = || (String::new(), "not stored: head".to_owned());
-            self.lookup.policy.rules.trail.note(Rule::Head, told);
-            return Err(Reason::Head);
-        }
-        if head.extensions.get::<RedirectedInside>().is_some() {
-            return Err(Reason::RedirectedInside);
-        }
-        let rules = &self.lookup.policy.rules;
-        let length = match (content_length(&head.headers), size.exact()) {
-            (Ok(Some(said)), Some(exact)) if said != exact => Err(Reason::ContentLength),
-            (Ok(said), exact) => Ok(said.or(exact)),
-            (Err(reason), _) => Err(reason),
-        };
+        self.is_storable(head)?;
+        let rules = self.policy();
+        let length = length_of(&head.headers, size);
         rules.trail.note(Rule::Length, || {
             let told = match length {
                 Ok(Some(length)) => format!("{length} bytes"),
@@ -405,6 +352,40 @@ impl Asking {
         Ok((length, storable))
     }
 
+    /// Whether it is an answer that could be kept at all.
+    fn is_storable(&self, head: &response::Parts) -> Result<(), Reason> {
+        if self.is_head {
+            let told = || (String::new(), "not stored: head".to_owned());
+            self.policy().trail.note(Rule::Head, told);
+            return Err(Reason::Head);
+        }
+        match head.extensions.get::<RedirectedInside>() {
+            Some(_) => Err(Reason::RedirectedInside),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn policy(&self) -> &Rules {
+        &self.lookup.policy.rules
+    }
+
+    /// What is stored and would be the answer.
+    pub(super) fn candidate(&self) -> Option<&Candidate> {
+        match &self.about {
+            About::This(candidate) => Some(candidate),
+            About::Nothing | About::Others(_) | About::Part(_) => None,
+        }
+    }
+
+    /// What is stored that the request selects, whether it has all that is asked for or not.
+    pub(super) fn known(&self) -> Option<&Candidate> {
+        match &self.about {
+            About::This(candidate) => Some(candidate),
+            About::Part(base) => Some(&base.candidate),
+            About::Nothing | About::Others(_) => None,
+        }
+    }
+
     pub(super) fn received<'a>(
         &'a self,
         head: &'a response::Parts,
@@ -412,7 +393,7 @@ impl Asking {
         cached: Option<&'a Cached>,
     ) -> Received<'a> {
         let (key, status, headers) = (&self.lookup.key, head.status, &head.headers);
-        Received { key, asked, status, headers, cached, tags: None, initial_age: None }
+        Received { key, asked, status, headers, cached, tags: None, initial_age: None, part: None }
     }
 
     /// Whether what is stored is known to be no longer what the origin would send.
@@ -422,7 +403,7 @@ impl Asking {
         }
         let says_so =
             status.is_success() || matches!(status.as_u16(), 301..=303 | 307 | 308 | 404 | 410);
-        let candidate = self.candidate.as_ref()?;
+        let candidate = self.candidate()?;
         (says_so && !self.is_head && !candidate.is_fresh).then_some(candidate.index)
     }
 
@@ -433,10 +414,29 @@ impl Asking {
 
 const CONDITIONS: [header::HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
 
+/// Asks about what is stored. Whether the validators of one stored response go out.
+fn ask_about(request: &mut HeaderMap, about: &About) -> bool {
+    match about {
+        About::Nothing => {}
+        About::This(candidate) => return set_conditions(request, candidate),
+        About::Others(others) => others::set_conditions(request, others),
+        About::Part(base) => completing::ask_for_the_rest(request, base),
+    }
+    false
+}
+
 /// What meant nothing with HEAD (RFC 9110 §14.2), and would with GET.
 fn remove_range(headers: &mut HeaderMap) {
     headers.remove(header::RANGE);
     headers.remove(header::IF_RANGE);
+}
+
+/// The number of bytes in a response: what it says, if the body does not know better.
+pub(super) fn length_of(headers: &HeaderMap, size: &SizeHint) -> Result<Option<u64>, Reason> {
+    match (content_length(headers)?, size.exact()) {
+        (Some(said), Some(exact)) if said != exact => Err(Reason::ContentLength),
+        (said, exact) => Ok(said.or(exact)),
+    }
 }
 
 /// Puts the stored validators in place of the client's own (RFC 9111 §4.3.1). `false`: there are
@@ -444,7 +444,9 @@ fn remove_range(headers: &mut HeaderMap) {
 fn set_conditions(headers: &mut HeaderMap, candidate: &Candidate) -> bool {
     let stored = candidate.response.head().headers();
     let (tag, modified) = (stored.get(header::ETAG), stored.get(header::LAST_MODIFIED));
-    if tag.is_none() && modified.is_none() {
+    let is_weak_part = candidate.response.head().content_range().is_some()
+        && combining::strong_tag(stored).is_none();
+    if is_weak_part || (tag.is_none() && modified.is_none()) {
         return false;
     }
     let mut set = |name, value: Option<&HeaderValue>| match value {

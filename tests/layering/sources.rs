@@ -108,7 +108,7 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 39] = [
+const ORDER: [&str; 41] = [
     "policy",
     "hashed",
     "error",
@@ -133,9 +133,11 @@ const ORDER: [&str; 39] = [
     "stats",
     "witness",
     "sweep",
+    "splice",
     "recorder",
     "fill",
     "background",
+    "joined",
     "body",
     "emit",
     "shared",

@@ -19,7 +19,8 @@
 //! # Format
 //!
 //! Every record is `version, kind, length (4) | content | zeros | CRC-32 (4)`, little endian. The CRC
-//! is looked at first, then version, kind and length; a record of another version is not read.
+//! is looked at first, then version, kind and length; a record of another version is not read. The head of
+//! a part has a flag that versions without parts do not know, and so do not read: to them it is a miss.
 //! Decoding is total: whatever the bytes, it gives a record or `None`, and allocates at most four
 //! times their length and 4 KiB. A field in memory is larger than a short field in bytes, so that a
 //! record of many short ones is padded with zeros up to where this holds.
@@ -41,8 +42,8 @@ use self::{
 };
 use super::Error;
 use crate::policy::{
-    Asked, Cached, Facts, Index, Labels, NameSet, Recent, Revalidate, StoredHead, Texts, Timestamp,
-    VariantId, VariantKey, Windows,
+    Asked, Cached, ContentRange, Facts, Index, Labels, NameSet, Recent, Revalidate, StoredHead,
+    Texts, Timestamp, VariantId, VariantKey, Windows,
 };
 
 const HEAD: u8 = 1;
@@ -59,7 +60,9 @@ mod flag {
     pub(super) const IMMUTABLE: u8 = 1 << 3;
     pub(super) const CACHED: u8 = 1 << 4;
     pub(super) const CACHED_PUBLIC: u8 = 1 << 5;
-    pub(super) const ALL: u8 = (1 << 6) - 1;
+    /// Versions that know nothing of parts read no head with this.
+    pub(super) const PART: u8 = 1 << 6;
+    pub(super) const ALL: u8 = (1 << 7) - 1;
 }
 
 /// A head as bytes: all that [`StoredHead`] has.
@@ -77,6 +80,7 @@ pub fn encode_head(head: &StoredHead) -> Result<Vec<u8>, Error> {
         (facts.immutable, flag::IMMUTABLE),
         (cached.is_some(), flag::CACHED),
         (cached.is_some_and(Cached::is_public), flag::CACHED_PUBLIC),
+        (head.content_range().is_some(), flag::PART),
     ] {
         flags |= if is_set { bit } else { 0 };
     }
@@ -98,6 +102,12 @@ pub fn encode_head(head: &StoredHead) -> Result<Vec<u8>, Error> {
     write_windows(&mut out, facts.windows);
     out.duration(cached.map(Cached::lifetime).unwrap_or_default());
     write_windows(&mut out, cached.map(Cached::windows).unwrap_or_default());
+    if let Some(part) = head.content_range() {
+        out.u64(part.range().start);
+        out.u64(part.range().end);
+        out.u8(u8::from(part.complete_length().is_some()));
+        out.u64(part.complete_length().unwrap_or_default());
+    }
     write_names(&mut out, &facts.withheld, MAX_WITHHELD)?;
     write_fields(&mut out, head.headers())?;
     let Labels { tags, groups, own } = head.labels();
@@ -136,6 +146,10 @@ pub fn decode_head(bytes: &[u8]) -> Option<StoredHead> {
         let cached = Cached::for_duration(cached_for).with_windows(cached_windows);
         if is_set(flag::CACHED_PUBLIC) { cached.public() } else { cached }
     });
+    let part = match is_set(flag::PART) {
+        true => Some(read_part(&mut input)?),
+        false => None,
+    };
     let withheld = read_names(&mut input, MAX_WITHHELD)?;
     let mut headers = read_fields(&mut input)?;
     let [tags, groups, own] = read_texts(&mut input)?;
@@ -144,7 +158,19 @@ pub fn decode_head(bytes: &[u8]) -> Option<StoredHead> {
     let immutable = is_set(flag::IMMUTABLE);
     let facts =
         Facts { date, initial_age, lifetime, revalidate, immutable, windows, withheld, rules };
-    Some(StoredHead::restored(status, headers, asked, facts, cached, Labels { tags, groups, own }))
+    let labels = Labels { tags, groups, own };
+    Some(StoredHead::restored(status, headers, asked, facts, cached, labels, part))
+}
+
+fn read_part(input: &mut In<'_>) -> Option<ContentRange> {
+    let range = input.u64()?..input.u64()?;
+    let (is_known, complete) = (input.u8()?, input.u64()?);
+    let complete = match is_known {
+        0 => None,
+        1 => Some(complete),
+        _ => return None,
+    };
+    ContentRange::new(range, complete)
 }
 
 fn write_windows(out: &mut Out, windows: Windows) {

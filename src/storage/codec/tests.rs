@@ -57,8 +57,10 @@ fn head() -> impl Strategy<Value = StoredHead> {
         (time(), duration(), duration(), revalidate, any::<bool>(), windows(), any::<u64>());
     let withheld = vec("[a-z]{1,8}", 0..5);
     let cached = proptest::option::of((duration(), windows(), any::<bool>()));
-    (100..1000_u16, fields(30), asked, facts, withheld, cached, [texts(), texts(), texts()])
-        .prop_map(|(status, mut headers, asked, facts, withheld, cached, [tags, groups, own])| {
+    let texts = [texts(), texts(), texts()];
+    (100..1000_u16, fields(30), asked, facts, withheld, cached, texts, part()).prop_map(
+        |(status, mut headers, asked, facts, withheld, cached, texts, part)| {
+            let [tags, groups, own] = texts;
             headers.insert(header::AGE, HeaderValue::from_static("0"));
             let ([authorization, no_store, marked_private], requested, received, began) = asked;
             let (date, initial_age, lifetime, revalidate, immutable, windows, rules) = facts;
@@ -87,8 +89,17 @@ fn head() -> impl Strategy<Value = StoredHead> {
             });
             let status = StatusCode::from_u16(status).unwrap();
             let labels = Labels { tags, groups, own };
-            StoredHead::restored(status, headers, asked, facts, cached, labels)
-        })
+            StoredHead::restored(status, headers, asked, facts, cached, labels, part)
+        },
+    )
+}
+
+fn part() -> impl Strategy<Value = Option<ContentRange>> {
+    (any::<bool>(), any::<u64>(), any::<u64>(), proptest::option::of(any::<u64>())).prop_map(
+        |(is_some, start, end, complete)| {
+            if is_some { ContentRange::new(start..end, complete) } else { None }
+        },
+    )
 }
 
 fn index() -> impl Strategy<Value = Index> {
@@ -114,7 +125,8 @@ fn shown(head: &StoredHead) -> String {
         head.headers().iter().map(|(n, v)| (n, v.as_bytes(), v.is_sensitive())).collect();
     let (asked, facts) = (head.asked(), head.facts());
     let (status, cached, labels) = (head.status(), head.cached(), head.labels());
-    format!("{status} {lines:?} {asked:?} {facts:?} {cached:?} {labels:?}")
+    let part = head.content_range();
+    format!("{status} {lines:?} {asked:?} {facts:?} {cached:?} {labels:?} {part:?}")
 }
 
 fn lines(fields: &HeaderMap) -> Vec<(&HeaderName, &[u8], bool)> {
@@ -128,6 +140,15 @@ proptest! {
     fn a_head_comes_back_as_it_was(head in head()) {
         let bytes = encode_head(&head).unwrap();
         prop_assert_eq!(shown(&decode_head(&bytes).unwrap()), shown(&head));
+    }
+
+    /// RFC 9111 §3.3: "recorded as being incomplete". Whoever does not know parts, as earlier versions, must not
+    /// read one; all else is as it was.
+    #[test]
+    fn a_part_is_marked(head in head()) {
+        let flags = encode_head(&head).unwrap()[8];
+        prop_assert_eq!(flags & flag::PART != 0, head.content_range().is_some());
+        prop_assert_eq!(flags & !(flag::PART | ((1 << 6) - 1)), 0);
     }
 
     #[test]

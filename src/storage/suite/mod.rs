@@ -53,6 +53,7 @@ macro_rules! storage_suite {
                 an_empty_body_is_kept
                 a_large_body_in_many_chunks_is_kept
                 any_status_is_kept
+                a_part_stays_a_part
                 the_age_goes_on_in_the_store
                 clones_are_the_same_store
                 a_range_gives_its_bytes

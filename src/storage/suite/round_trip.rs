@@ -3,7 +3,7 @@ use http::header;
 
 use super::fixture::{Page, Visitor, collect, kept_fields, read, read_range};
 use crate::{
-    policy::Decision,
+    policy::{Content, Decision},
     storage::{CacheManager, StoredBody},
 };
 
@@ -97,6 +97,33 @@ pub async fn any_status_is_kept<M: CacheManager>(make: impl AsyncFn() -> M) {
         let entry = visitor.entry(&store).await.expect("the response is found");
         assert_eq!(entry.response().head().status(), status);
         assert_eq!(read(&store, &entry).await.0, page.bytes());
+    }
+}
+
+/// A part of a representation comes back as that part, and as nothing else: it answers the ranges
+/// within it (RFC 9111 §3.3).
+pub async fn a_part_stays_a_part<M: CacheManager>(make: impl AsyncFn() -> M) {
+    let store = make().await;
+    for (path, shown, complete) in
+        [("/known", "bytes 20-24/100", Some(100)), ("/unknown", "bytes 20-24/*", None)]
+    {
+        let visitor = Visitor::of(path).with("range", "bytes=20-24");
+        let page = Page::new("hello").status(206).with("content-range", shown.as_bytes());
+        visitor.put(&store, &page).await;
+        let entry = visitor.entry(&store).await.expect("the part is found");
+        assert_eq!(read(&store, &entry).await.0, "hello");
+        let part = entry.response().head().content_range().expect("it is a part");
+        assert_eq!((part.range(), part.complete_length()), (20..25, complete));
+        let found = visitor.find(&store).await;
+        let within = Visitor::of(path).with("range", "bytes=21-22");
+        match within.decide(&found, 1) {
+            Decision::Serve(serve) => {
+                assert_eq!(serve.content, Content::Part { start: 1, end: 3 });
+            }
+            other => panic!("a range within a part is served: {other:?}"),
+        }
+        let decision = Visitor::of(path).decide(&found, 1);
+        assert!(matches!(decision, Decision::Forward(_)), "a part is not the whole: {decision:?}");
     }
 }
 

@@ -126,6 +126,7 @@ fn is_same(one: &StoredResponse, other: &StoredResponse) -> bool {
     let times = |head: &StoredHead| (head.asked().requested.wall(), head.asked().received.wall());
     one.length() == other.length()
         && a.status() == b.status()
+        && a.content_range() == b.content_range()
         && a.began() == b.began()
         && times(a) == times(b)
         && a.headers() == b.headers()

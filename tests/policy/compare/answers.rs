@@ -1,13 +1,13 @@
 use http_body::SizeHint;
 use larder::policy::{
-    Begin, CacheKey, Failure, Fetch, Index, Join, Outcome, Reason, Secret, Serve, Store,
-    StoredResponse, Update,
+    Begin, CacheKey, Failure, Fetch, Index, Join, Outcome, Placement, Reason, Secret, Serve, Store,
+    StoredHead, StoredResponse, Update,
 };
 
 use super::{
     super::{
         generate::Step,
-        oracle::{self, Ask, Fields, Id, Millis, Response, Tri},
+        oracle::{self, Ask, Fields, Id, Millis, Part, Response, Tri},
         wire,
     },
     Pair, Record, Resource, SECRET,
@@ -34,8 +34,35 @@ impl Pair<'_> {
         let size = SizeHint::default();
         let secret = Secret::from_bytes(SECRET);
         let at = wire::timestamp(now, self.began);
+        let is_for_a_gap = forwarded.lines("range") != step.request.fields.lines("range");
         let about = |what: &str| format!("{what}: {response:?}\n{allowed:?}");
         match fetch.on_response(&mut head, &size, at, 0, &secret) {
+            Outcome::Store(store) if response.status == 206 => {
+                if allowed.store == Tri::No && !is_for_a_gap {
+                    return Err(about("stored"));
+                }
+                self.check_sent(&head, &response, (ask, forwarded), step)?;
+                self.keep_part(store, key, selected, forwarded, step, &response)
+            }
+            Outcome::Complete { .. } => {
+                self.count("completed for one");
+                if !is_for_a_gap || !self.oracle.completes(&step.request, forwarded, &response) {
+                    return Err(about("completed"));
+                }
+                self.check_sent(&head, &response, (ask, forwarded), step)
+            }
+            Outcome::BadGateway { drop, .. } => {
+                self.count("502");
+                let is_right = self.oracle.completes(&step.request, forwarded, &response);
+                let is_told = step.request.fields.has("range");
+                if !is_for_a_gap || is_right || is_told || ![206, 416].contains(&response.status) {
+                    return Err(about("502"));
+                }
+                if let Some(index) = drop {
+                    self.forget(&key, selected[index].id);
+                }
+                Ok(())
+            }
             Outcome::Store(store) if allowed.store != Tri::No => {
                 passed_on(&head, &response, now)?;
                 self.count("stored");
@@ -136,6 +163,16 @@ impl Pair<'_> {
         self.share(&store, &key, id, now)?;
         let (placement, head) = store.into_parts();
         same_stored(&wire::fields(head.headers()), &self.oracle.get(id).fields)?;
+        self.enter(placement, head, key, id)
+    }
+
+    fn enter(
+        &mut self,
+        placement: Placement,
+        head: StoredHead,
+        key: CacheKey,
+        id: Id,
+    ) -> Result<(), String> {
         if placement.key() != &key {
             return Err("stored under another key".to_string());
         }
@@ -162,6 +199,81 @@ impl Pair<'_> {
         }
     }
 
+    /// What the client gets where a 206 came: that, or what it completes.
+    fn check_sent(
+        &mut self,
+        head: &http::response::Parts,
+        response: &Response,
+        (_, forwarded): (&Ask, &Fields),
+        step: &Step,
+    ) -> Result<(), String> {
+        let now = step.at + step.delay;
+        if forwarded.lines("range") == step.request.fields.lines("range")
+            || !self.oracle.completes(&step.request, forwarded, response)
+        {
+            return passed_on(head, response, now);
+        }
+        self.count("completed");
+        let (fields, times) = (wire::fields(&head.headers), (step.at, now));
+        let sent = (head.status.as_u16(), &fields);
+        self.oracle.check_completed(&step.request, response, sent, times)
+    }
+
+    /// RFC 9111 §3.3, §3.4: a part by itself, or with what was there.
+    fn keep_part(
+        &mut self,
+        store: Store,
+        key: CacheKey,
+        selected: &[Record],
+        forwarded: &Fields,
+        step: &Step,
+        response: &Response,
+    ) -> Result<(), String> {
+        let now = step.at + step.delay;
+        let joint = store.joint().cloned();
+        self.count(if joint.is_some() { "combined" } else { "part stored" });
+        let due = store.due();
+        let (placement, head) = store.into_parts();
+        let range = head.content_range();
+        let part = range.map(|range| Part {
+            first: range.range().start,
+            last: range.range().end - 1,
+            total: range.complete_length(),
+        });
+        let fields = wire::fields(head.headers());
+        let without_length = |fields: &Fields| {
+            let mut fields = fields.clone();
+            fields.remove("content-length");
+            fields
+        };
+        let allowed = self.oracle.kept_of(&step.request, forwarded, response, (step.at, now));
+        let is_it = |other: &&oracle::Stored| {
+            other.part == part
+                && other.status == head.status().as_u16()
+                && same_stored(&without_length(&fields), &other.fields).is_ok()
+        };
+        let Some(kept) = allowed.iter().find(is_it).cloned() else {
+            return Err(format!("kept {part:?} {fields:?}, not one of {allowed:?}"));
+        };
+        if fields.lines("content-length") != [due.unwrap_or_default().to_string()] {
+            return Err(format!("{due:?} bytes are {fields:?}"));
+        }
+        if let Some(joint) = &joint {
+            let length = |range: std::ops::Range<u64>| range.end - range.start;
+            let stored = [joint.before(), joint.first(), joint.last(), joint.after()];
+            let sum = stored.map(length).iter().sum::<u64>() + joint.fetched();
+            if Some(sum) != due {
+                return Err(format!("{sum} bytes of {due:?}: {joint:?}"));
+            }
+            // It takes the place of what it was made of.
+            self.forget(&key, selected[joint.index()].id);
+        }
+        let mut kept = kept;
+        kept.fields.set("content-length", due.unwrap_or_default().to_string());
+        let id = self.oracle.keep_as(kept);
+        self.enter(placement, head, key, id)
+    }
+
     /// RFC 9111 §4, "collapse": who waits gets what it would get from the store.
     fn share(&mut self, store: &Store, key: &CacheKey, id: Id, now: Millis) -> Result<(), String> {
         let Some(request) = self.follower.clone() else { return Ok(()) };
@@ -176,6 +288,8 @@ impl Pair<'_> {
         let ask = self.oracle.alone_with(&stored).ask(&request, now);
         let (secret, at) = (Secret::from_bytes(SECRET), wire::timestamp(now, self.began));
         match lookup.join(&head.headers, &store.running(), Reason::UriMiss, &secret, at) {
+            // Of a length that nobody knows no range can be told.
+            Join::Alone(_) if request.fields.has("range") => Ok(()),
             Join::Alone(why) if ask.must_serve && ask.fresh == [id] => {
                 Err(format!("{request:?} does not share it, {why}: {ask:?}"))
             }

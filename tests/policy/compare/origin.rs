@@ -35,8 +35,27 @@ pub fn origin(step: &Step, forwarded: &Fields) -> Response {
             }
             response
         }
+        _ if step.knows_ranges => ranged(step, forwarded),
         _ => step.response.clone(),
     }
+}
+
+/// One range of ten bytes, as it was asked for, and with the tag that it was asked with.
+fn ranged(step: &Step, forwarded: &Fields) -> Response {
+    let mut response = step.response.clone();
+    let range = forwarded.lines("range").first().copied().and_then(|range| {
+        let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+        let last = last.parse::<u64>().unwrap_or(9).min(9);
+        Some((first.parse::<u64>().ok()?, last)).filter(|(first, last)| first <= last)
+    });
+    let Some((first, last)) = range else { return response };
+    response.status = 206;
+    response.fields.set("content-range", format!("bytes {first}-{last}/10"));
+    response.fields.set("content-length", (last - first + 1).to_string());
+    if let Some(tag) = forwarded.lines("if-range").first() {
+        response.fields.set("etag", tag.to_string());
+    }
+    response
 }
 
 /// What goes to the client is what came, with a Date.

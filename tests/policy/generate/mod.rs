@@ -4,7 +4,7 @@ mod requests;
 mod responses;
 
 use self::{
-    requests::request,
+    requests::{add_range, request},
     responses::{name_places, response, unchanged},
 };
 use super::{
@@ -28,6 +28,8 @@ pub struct Step {
     /// What the origin says, unless it is asked with conditions and says [`Step::unchanged`].
     pub response: Response,
     pub unchanged: Option<Unchanged>,
+    /// Whether it gives the range that it is asked for.
+    pub knows_ranges: bool,
     /// There is no answer at all.
     pub fails: bool,
 }
@@ -49,6 +51,7 @@ pub fn case(tape: &mut Tape) -> Case {
     let by = tape.pick(&[1, 3, 8]);
     tape.calm_down(by);
     let palette = Palette::of(tape);
+    let ranged = tape.once_in(4);
     let mut now = START;
     let mut steps = Vec::new();
     for number in 0..tape.pick(&[2, 2, 3, 3, 3, 4, 1]) {
@@ -56,14 +59,19 @@ pub fn case(tape: &mut Tape) -> Case {
             now += wait(tape);
         }
         let delay = tape.pick(&[0, 0, 0, 0, 0, 1, 999, 1000, 5000, 60_000]);
-        let request = request(tape, &palette, now, number);
+        let mut request = request(tape, &palette, now, number);
+        if ranged && tape.pick(&[true, true, true, false]) {
+            add_range(tape, &mut request);
+        }
         let mut response = response(tape, &palette, now + delay, number);
         if !["GET", "HEAD"].contains(&request.method.as_str()) {
             name_places(tape, &mut response.fields);
         }
         let unchanged = (!tape.one_of(4)).then(|| unchanged(tape, &palette, now + delay));
         let fails = tape.one_of(if number == 0 { 12 } else { 6 });
-        steps.push(Step { at: now, request, delay, response, unchanged, fails });
+        // Ranges come together.
+        let knows_ranges = ranged && !tape.one_of(4);
+        steps.push(Step { at: now, request, delay, response, unchanged, knows_ranges, fails });
         now += delay;
     }
     Case { options, steps }

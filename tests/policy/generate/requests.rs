@@ -109,3 +109,29 @@ fn wishes(tape: &mut Tape) -> String {
     let first = cased(tape, WISHES);
     if tape.once_in(3) { format!("{first}, {}", cased(tape, WISHES)) } else { first }
 }
+
+/// A range of about ten bytes.
+pub fn add_range(tape: &mut Tape, request: &mut Request) {
+    const RANGES: [&str; 16] = [
+        "bytes=0-4",
+        "bytes=5-9",
+        "bytes=2-6",
+        "bytes=0-9",
+        "bytes=3-",
+        "bytes=-4",
+        "bytes=0-0",
+        "bytes=9-9",
+        "bytes=5-",
+        "bytes=-5",
+        "bytes=0-",
+        "bytes=4-20",
+        "bytes=8-9",
+        "bytes=1-2",
+        "bytes=10-",
+        "bytes=20-30",
+    ];
+    request.fields.set("range", tape.pick(&RANGES));
+    if tape.once_in(8) {
+        request.fields.set("if-range", tape.pick(&["\"a\"", "\"b\"", "W/\"a\""]));
+    }
+}

@@ -22,6 +22,23 @@ pub fn response(tape: &mut Tape, palette: &Palette, now: Millis, number: usize) 
     if tape.once_in(3) {
         fields.set("content-length", tape.pick(&["5", "6"]));
     }
+    if status == 206 || tape.once_in(60) {
+        const PLACES: [&str; 12] = [
+            "bytes 0-4/10",
+            "bytes 5-9/10",
+            "bytes 2-6/10",
+            "bytes 0-9/10",
+            "bytes 0-4/5",
+            "bytes 3-7/*",
+            "bytes 0-4/*",
+            "bytes 5-4/10",
+            "bytes 0-9/9",
+            "items 0-4/10",
+            "bytes */10",
+            "bytes 0-4",
+        ];
+        fields.set("content-range", tape.pick(&PLACES));
+    }
     Response { status, fields }
 }
 

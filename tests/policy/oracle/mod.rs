@@ -7,6 +7,7 @@ pub mod dates;
 mod directives;
 mod freshness;
 mod message;
+mod partial;
 mod preconditions;
 mod reuse;
 mod serving;
@@ -22,6 +23,7 @@ mod vary;
 pub use self::{
     dates::{asctime, imf, rfc850},
     message::{Fields, Millis, Request, Response},
+    partial::Part,
     reuse::Ask,
     serving::LENGTH,
     store::{Id, Options, Oracle, Reload, SetCookie, Stored},

@@ -4,6 +4,7 @@ use super::{
     directives::{Directives, Reach, Seconds},
     freshness::{self, Span, exceeds},
     message::{Fields, Millis, Request},
+    partial,
     preconditions::{self, tags},
     stale,
     store::{Id, Options, Oracle, Reload, Stored},
@@ -36,6 +37,7 @@ impl Oracle {
         let fitting: Vec<(&Stored, Tri)> = self
             .of(&request.uri)
             .into_iter()
+            .filter(|stored| partial::sent(stored, request).is_some())
             .map(|stored| (stored, vary::matches(stored, request)))
             .filter(|(_, fits)| *fits != Tri::No)
             .collect();
@@ -96,9 +98,17 @@ impl Oracle {
         forwarded: &Fields,
     ) -> Result<(), String> {
         const CONDITIONS: [&str; 2] = ["if-none-match", "if-modified-since"];
+        const RANGES: [&str; 2] = ["range", "if-range"];
+        let is_for_a_gap = RANGES.iter().any(|n| forwarded.lines(n) != request.fields.lines(n));
+        if is_for_a_gap {
+            self.check_gap(request, forwarded)?;
+        }
         let without = |fields: &Fields| {
             let mut rest = fields.clone();
             CONDITIONS.iter().for_each(|name| rest.remove(name));
+            if is_for_a_gap {
+                RANGES.iter().for_each(|name| rest.remove(name));
+            }
             rest
         };
         if !without(forwarded).same_as(&without(&request.fields)) {
@@ -109,7 +119,11 @@ impl Oracle {
             return Err("nothing is stored, and still the conditions changed".to_string());
         }
         let carries = |id: &Id| {
+            let part = self.get(*id).part;
             let stored = &self.get(*id).fields;
+            if part.is_some() && preconditions::etag(stored).is_none_or(|tag| tag.weak) {
+                return true; // which no 304 can speak for
+            }
             let own = (stored.lines("etag"), stored.lines("last-modified"));
             let sent = forwarded.combined("if-none-match").unwrap_or_default();
             let by_tag = match preconditions::etag(stored) {
@@ -250,6 +264,8 @@ impl Wishes {
         // A reload that is not heard takes `min-fresh` with it.
         let lasting = lasting | unheard;
         let refreshed = match stale::while_revalidate(stored, now, options) {
+            // Nobody has asked for the whole.
+            window if stored.part.is_some() => window & Tri::May,
             // "The client does not wish to receive a stale response."
             window if self.max_age.is_some() || self.min_fresh > 0 => window & Tri::May,
             window => window,

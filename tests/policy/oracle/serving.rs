@@ -4,6 +4,7 @@ use super::{
     directives::{Directives, Reach, delta_seconds},
     freshness,
     message::{Fields, Millis, Request},
+    partial::{self, Sent},
     preconditions,
     store::{Oracle, Stored},
     storing,
@@ -23,9 +24,34 @@ impl Oracle {
         validation: Option<&Fields>,
     ) -> Result<(), String> {
         let not_modified = preconditions::not_modified(request, stored, now);
-        if !not_modified.allows(status == 304) || status != 304 && status != stored.status {
-            return Err(format!("status {status}, 304 is {not_modified:?}"));
+        let answer = match partial::sent(stored, request) {
+            Some(Sent::All) => stored.status,
+            Some(Sent::Bytes(_)) => 206,
+            Some(Sent::Unsatisfiable(_)) => 416,
+            None => return Err("it has not what is asked for".to_string()),
+        };
+        if !not_modified.allows(status == 304) || status != 304 && status != answer {
+            return Err(format!("status {status}, not {answer}, 304 is {not_modified:?}"));
         }
+        let place = match (status, partial::sent(stored, request)) {
+            (206, Some(Sent::Bytes(part))) => Some(part),
+            (416, Some(Sent::Unsatisfiable(length))) => {
+                let shown = format!("bytes */{length}");
+                let right = sent.lines("content-range") == [shown.as_str()];
+                return if right { Ok(()) } else { Err(format!("416 of {length}")) };
+            }
+            _ => None,
+        };
+        if let Some(part) = place {
+            let length = (part.last - part.first + 1).to_string();
+            if sent.lines("content-range") != [part.shown().as_str()]
+                || sent.lines("content-length") != [length.as_str()]
+            {
+                return Err(format!("not {}", part.shown()));
+            }
+        }
+        let is_placed =
+            |name: &str| place.is_some() && ["content-range", "content-length"].contains(&name);
         let ages = sent.lines("age");
         let age = freshness::age(stored, now);
         let (least, most) = (age.least / 1000, (age.most + 999) / 1000);
@@ -57,6 +83,9 @@ impl Oracle {
             if own {
                 continue;
             }
+            if is_placed(&name) {
+                continue;
+            }
             if name != "age" && (hidden.contains(&name) || !stored.fields.has(&name)) {
                 return Err(format!("{name} is sent, but it must not be"));
             }
@@ -67,6 +96,9 @@ impl Oracle {
         for name in stored.fields.names() {
             let sent = sent.lines(&name);
             let needed = status != 304 || OF_304.contains(&&*name);
+            if is_placed(&name) {
+                continue;
+            }
             if name == "age" || hidden.contains(&name) || !needed && sent.is_empty() {
                 continue;
             }

@@ -2,6 +2,7 @@
 
 use super::{
     message::{Fields, Millis, Request, Response},
+    partial::Part,
     storing,
     tri::Tri,
     updating, uri, vary,
@@ -48,6 +49,8 @@ pub struct Stored {
     /// Where a 304 named other fields in Vary: the request that it answered.
     pub validated_by: Option<Request>,
     pub status: u16,
+    /// What of the representation it has, if not all (RFC 9111 §3.3).
+    pub part: Option<Part>,
     pub fields: Fields,
     pub requested_at: Millis,
     pub received_at: Millis,
@@ -88,8 +91,13 @@ impl Oracle {
         requested_at: Millis,
         received_at: Millis,
     ) -> Id {
-        self.next += 1;
         let stored = self.stored_as(request, response, requested_at, received_at);
+        self.keep_as(stored)
+    }
+
+    pub fn keep_as(&mut self, stored: Stored) -> Id {
+        self.next += 1;
+        let stored = Stored { id: self.next, ..stored };
         self.stored.retain(|old| !same_variant(old, &stored));
         self.stored.push(stored);
         self.next
@@ -108,6 +116,7 @@ impl Oracle {
             request: request.clone(),
             validated_by: None,
             status: response.status,
+            part: None,
             fields: storing::stored_fields(&response.fields, received_at, &self.options),
             requested_at,
             received_at,

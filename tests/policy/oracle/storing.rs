@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Whether the response is to be stored. `Yes` only where it can be of use later.
-pub fn may_store(request: &Request, response: &Response, options: &Options) -> Tri {
+pub fn may_store(request: &Request, response: &Response, as_part: Tri, options: &Options) -> Tri {
     let asked = Directives::of(&request.fields);
     let said = Directives::of(&response.fields);
     let fields = &response.fields;
@@ -22,7 +22,10 @@ pub fn may_store(request: &Request, response: &Response, options: &Options) -> T
         _ => Tri::No,
     };
     // "Final", and neither 206 nor 304, which are for those who know ranges and validation.
-    let by_status = Tri::from(response.status >= 200 && ![206, 304].contains(&response.status));
+    let by_status = match response.status {
+        206 => as_part,
+        status => Tri::from(status >= 200 && status != 304),
+    };
     // Which codes are understood is our list; no number that nobody has registered is on it.
     let understood = match response.status {
         _ if !said.has("must-understand") => Tri::Yes,

@@ -5,6 +5,7 @@ use super::{
     directives::{Directives, Reach},
     freshness::{self, exceeds},
     message::{Fields, Millis, Request, Response},
+    partial,
     preconditions::{etag, strongly_equal, tags, weakly_equal},
     reuse::Ask,
     serving::LENGTH,
@@ -52,8 +53,9 @@ impl Oracle {
             (*id, verdict.unless_odd(!ask.matches_plainly))
         };
         let kept = self.stored_as(request, response, sent_at, now);
+        let as_part = partial::may_keep(request, response).unless_odd(!ask.is_alone(self, request));
         Received {
-            store: storing::may_store(request, response, &self.options)
+            store: storing::may_store(request, response, as_part, &self.options)
                 .unless_odd(!self.is_useful(&kept)),
             freshen,
             contradicted,
@@ -133,6 +135,12 @@ impl Oracle {
                 (None, _) => Tri::from(same_time) & if own.is_none() { Tri::Yes } else { Tri::May },
             };
             // What is no entity tag is none, or is one that matches nothing.
+            if stored.part.is_some() {
+                // Nothing but a strong tag is enough for a part.
+                let strong = matches!((&new, &own), (Some(a), Some(b)) if strongly_equal(a, b));
+                found.push((stored.id, Tri::from(strong).unless_odd(true)));
+                continue;
+            }
             let odd = response.fields.has("etag") && new.is_none()
                 || stored.fields.has("etag") && own.is_none();
             let verdict = if odd { Tri::May } else { verdict };
@@ -177,16 +185,7 @@ pub fn updated(
 ) -> Stored {
     let provided = storing::stored_fields(&response.fields, received_at, options);
     let mut new = old.clone();
-    for name in provided.names() {
-        // "The Content-Length header field" is excepted.
-        if name == "content-length" {
-            continue;
-        }
-        new.fields.remove(&name);
-        for line in provided.lines(&name) {
-            new.fields.0.push((name.clone(), line.to_string()));
-        }
-    }
+    new.fields = replaced(&old.fields, &provided);
     // The new Cache-Control may except fields that were stored before it.
     for name in storing::excepted(&new.fields, options) {
         new.fields.remove(&name);
@@ -200,6 +199,29 @@ pub fn updated(
     new.requested_at = requested_at;
     new.received_at = received_at;
     new
+}
+
+/// The fields of both, those of the newer in place of the older.
+fn replaced(old: &Fields, provided: &Fields) -> Fields {
+    let mut fields = old.clone();
+    for name in provided.names() {
+        // "The Content-Length header field" is excepted, and Content-Range may be.
+        if ["content-length", "content-range"].contains(&&*name) {
+            continue;
+        }
+        fields.remove(&name);
+        for line in provided.lines(&name) {
+            fields.0.push((name.clone(), line.to_string()));
+        }
+    }
+    fields
+}
+
+/// The same as it is sent to whoever has asked for the newer one.
+pub fn merged(old: &Fields, new: &Fields, received_at: Millis) -> Fields {
+    let mut provided = new.clone();
+    storing::hop_by_hop(new).iter().for_each(|name| provided.remove(name));
+    replaced(old, &storing::dated(provided, received_at))
 }
 
 impl Oracle {
@@ -216,7 +238,8 @@ impl Oracle {
     pub fn keeps(&self, updated: &Stored, request: &Request, by: &Response) -> Tri {
         let response = Response { status: updated.status, fields: updated.fields.clone() };
         let request = Request { method: updated.request.method.clone(), ..request.clone() };
-        storing::may_store(&request, &response, &self.options)
+        let as_part = Tri::from(updated.part.is_some());
+        storing::may_store(&request, &response, as_part, &self.options)
             .unless_odd(!self.is_useful(updated))
             // A cookie that the 304 brings and that is not to be stored with it.
             .unless_odd(by.fields.has("set-cookie") && !updated.fields.has("set-cookie"))
