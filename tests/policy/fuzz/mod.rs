@@ -16,6 +16,7 @@ mod records;
 #[cfg(feature = "disk")]
 #[path = "../../storage/fuzz/seal.rs"]
 mod seal;
+mod structured;
 mod text;
 
 #[cfg(feature = "memory")]
@@ -36,8 +37,8 @@ fn targets() -> Vec<Target> {
         ("directives", fields::directives),
         ("dates", fields::dates),
         ("ranges", fields::ranges),
-        ("structured fields", fields::structured),
-        ("targeted fields", fields::targeted),
+        ("structured fields", structured::lists),
+        ("targeted fields", structured::targeted),
         ("entity tags", fields::entity_tags),
         ("whole heads", fields::heads),
     ];
