@@ -80,6 +80,10 @@
 //!   of the user's who caused it, and refreshes are limited ([`CacheLayer::refresh_limits`]).
 //! - A body whose client has gone is fetched to its end or not ([`Disconnect`]).
 //! - A resource has any number of variants (`Vary`); a hit reads one of them.
+//! - What HTTP leaves to a cache is one switch each: a tag for what came without validators
+//!   ([`Policy::make_etag`]), a HEAD that fills the store ([`Policy::head_as_get`]), a quota for each
+//!   user ([`Policy::partition_quota`]), one key for forms of one URL ([`Policy::normalise_path`],
+//!   [`Policy::query`]), and what is asked for once left out ([`CacheLayer::min_uses`]).
 //! - A store that fails is a miss, and never a failed request. Errors are those of the inner
 //!   service.
 //! - [`CacheBody::status`] says what happened and why; [`CacheLayer::cache_status_header`] tells the

@@ -105,7 +105,9 @@ impl Fetch {
     ) -> Self {
         // A request is answered long after its connection could have used the buffer again.
         let as_it_came = owned_fields(&request.headers);
-        let is_head = lookup.is_head && !lookup.policy.rules.head_as_get;
+        // What this client's request brings must not be kept anyway.
+        let is_for_all = lookup.policy.rules.head_as_get && !lookup.directives.no_store;
+        let is_head = lookup.is_head && !is_for_all;
         if lookup.is_head && !is_head {
             request.method = Method::GET;
             remove_range(&mut request.headers);

@@ -113,6 +113,15 @@ async fn what_is_not_stored_is_a_head_all_the_same() {
     assert_eq!((answer.status.as_u16(), answer.body.len()), (500, 0));
 }
 
+/// RFC 9111 §5.2.1.5: what would not be stored is not fetched.
+#[tokio::test]
+async fn a_head_that_keeps_nothing_stays_one() {
+    let cache = converting();
+    cache.origin.on(|_| ok().cache_control("max-age=60").text("hello"));
+    assert!(!head(&cache, &[("cache-control", "no-store")]).await.cache.is_stored());
+    assert_eq!(cache.origin.last().method, "HEAD");
+}
+
 /// A stale response is validated by a GET, and a new one takes its place.
 #[tokio::test]
 async fn a_stale_response_is_validated_by_a_get() {

@@ -23,9 +23,10 @@ impl Policy {
     /// over it nothing new of that part is stored, so that no user takes another's room. Default: as
     /// much as there is.
     ///
-    /// The stores of this crate count by themselves, and say how often they have refused
-    /// ([`MemoryManager::quota_refused`](crate::MemoryManager::quota_refused)); one of your own finds the
-    /// number in [`Placement::bound`](crate::policy::Placement::bound).
+    /// Each store counts by itself: `MemoryManager` what it holds in memory, and says how often it has
+    /// refused; `DiskManager` whole blocks, and variants that were invalidated until their files are
+    /// gone. One of your own finds the number in
+    /// [`Placement::bound`](crate::policy::Placement::bound).
     pub fn partition_quota(self, bytes: u64) -> Self {
         self.rules(|rules| rules.partition_quota = Some(bytes))
     }

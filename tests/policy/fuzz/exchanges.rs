@@ -304,6 +304,11 @@ fn respond(
     let is_asked = |known: &usize| world.made.get(*known).is_some_and(|made| made.path == path);
     let is_same = known.filter(is_asked).filter(|_| numbers.below(2) == 0);
     let code = [200, 200, 200, 200, 203, 404, 503][numbers.below(7)];
+    let is_part = is_same.is_none()
+        && request.method() == "GET"
+        && field("range") == Some("bytes=0-1")
+        && numbers.below(2) == 0;
+    let code = if is_part { 206 } else { code };
     let mut reply = match is_same {
         Some(_) => status(304),
         // What a HEAD brings may become the head of another body.
@@ -376,6 +381,10 @@ fn respond(
         reply = reply.header("etag", format!("\"{serial}\""));
     }
     let body = contents(serial);
+    if is_part {
+        let place = format!("bytes 0-1/{}", body.len());
+        return Ok(reply.header("content-range", place).text(&body[..2]));
+    }
     if numbers.below(3) > 0 {
         return Ok(reply.text(body));
     }
