@@ -188,8 +188,25 @@ fn percentile(times: &mut [Duration], share: f64) -> Duration {
     times[((times.len() - 1) as f64 * share) as usize]
 }
 
-/// Hits on some pages while a sweeper walks through `count` others, beside hits in peace. First it
-/// walks without taking anything out, then once for good.
+/// Does `work` while another thread computes, and touches nothing of ours.
+fn beside_a_sum<T>(work: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut sum = 0_u64;
+            while !is_over.load(Ordering::Acquire) {
+                sum = (0..1000).fold(sum, |sum, n| black_box(sum ^ n));
+            }
+        });
+        let done = work();
+        is_over.store(true, Ordering::Release);
+        done
+    })
+}
+
+/// Hits on some pages while a sweeper walks through `count` others, beside hits in peace, and beside
+/// a core that is merely busy, which is what any background work costs. First it walks without taking
+/// anything out, then once for good.
 fn beside_a_sweeper(count: usize) {
     const WALKS: usize = 5;
     let mut cache = cache(64 << 30);
@@ -203,7 +220,7 @@ fn beside_a_sweeper(count: usize) {
     }
     let handle = cache.0.handle();
     let site = || Purge::host("a.example");
-    let (mut quiet, mut walking) = (Vec::new(), Vec::new());
+    let (mut quiet, mut busy, mut walking) = (Vec::new(), Vec::new(), Vec::new());
     let walk = |purge: Purge, cache: &mut Cache| {
         let (purged, is_over) = (now(handle.purge(purge)).unwrap(), AtomicBool::new(false));
         thread::scope(|scope| {
@@ -217,6 +234,10 @@ fn beside_a_sweeper(count: usize) {
     for _ in 0..WALKS {
         let mut rounds = 0..2000;
         quiet.extend(single_hits(&mut cache, &kept, || rounds.next().is_some()));
+        busy.extend(beside_a_sum(|| {
+            let mut rounds = 0..2000;
+            single_hits(&mut cache, &kept, || rounds.next().is_some())
+        }));
         walking.extend(walk(site().dry_run(), &mut cache));
     }
     let mut removing = walk(site(), &mut cache);
@@ -225,6 +246,7 @@ fn beside_a_sweeper(count: usize) {
         let peace = at(&mut quiet);
         let name = |what: &str| format!("p{:.0} of hits, {what}", share * 100.0);
         row(&name("no sweeper"), peace, peace);
+        row(&name("the other core adds numbers"), at(&mut busy), peace);
         row(&name(&format!("it walks through {count} entries")), at(&mut walking), peace);
         row(&name("it takes them out"), at(&mut removing), peace);
     }

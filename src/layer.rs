@@ -197,18 +197,12 @@ impl<M: CacheManager> CacheLayer<M> {
     /// its store. Called again, both hear.
     pub fn observer(self, observer: impl Observer) -> Self {
         let observer: Arc<dyn Observer> = Arc::new(observer);
-        let hearing = Arc::downgrade(&observer);
-        self.core.purges.on_event(move |event| {
-            let observer = hearing.upgrade();
-            observer.is_some_and(|observer| {
-                observer.observe(&Event::Purge(event));
-                true
-            })
-        });
+        let hearing = observer.clone();
+        let purges = self.core.purges.on_event(move |event| hearing.observe(&Event::Purge(event)));
         let usage = self.core.manager.usage();
         self.emit(|emit| {
             emit.witness.begin_at(usage);
-            emit.witness.add(observer);
+            emit.witness.add(observer, purges);
         })
     }
 

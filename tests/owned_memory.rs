@@ -189,7 +189,7 @@ fn a_thousand_layers_leave_nothing() {
     let runtime = Builder::new_current_thread().build().unwrap();
     let build = async |count: usize| {
         for n in 0..count {
-            let cache = CacheLayer::new(MemoryManager::new(64 << 20));
+            let cache = CacheLayer::new(MemoryManager::new(64 << 20)).observer(Deaf);
             let inner = tower::service_fn(|request: Request<Full<Bytes>>| {
                 ready(Ok::<_, Infallible>(answer(Kind::Text, request.uri().path())))
             });

@@ -3,7 +3,7 @@ use std::{
     fmt,
     future::poll_fn,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -103,8 +103,8 @@ pub(super) struct Ring {
     is_called: AtomicBool,
 }
 
-/// Gives `false` when it need not be called any more.
-type Callback = dyn Fn(&PurgeEvent) -> bool + Send + Sync;
+/// Called at each event.
+pub(crate) type Callback = dyn Fn(&PurgeEvent) + Send + Sync;
 
 #[derive(Default)]
 struct Events {
@@ -112,12 +112,24 @@ struct Events {
     first: u64,
     events: VecDeque<PurgeEvent>,
     waiting: Vec<Waker>,
-    callbacks: Vec<Arc<Callback>>,
+    callbacks: Vec<Weak<Callback>>,
     /// The number of the first that the callbacks have not seen.
     untold: u64,
 }
 
 const MAX_EVENTS: usize = 1024;
+
+impl Events {
+    /// What the callbacks have not seen, and those that are still there.
+    fn untold(&mut self) -> (Vec<PurgeEvent>, Vec<Arc<Callback>>) {
+        let missed = self.first.saturating_sub(self.untold);
+        let seen = usize::try_from(self.untold.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let lagged = (missed > 0).then_some(PurgeEvent::Lagged(missed));
+        let news = lagged.into_iter().chain(self.events.iter().skip(seen).cloned()).collect();
+        self.untold = self.first + self.events.len() as u64;
+        (news, self.callbacks.iter().filter_map(Weak::upgrade).collect())
+    }
+}
 
 impl Ring {
     pub(super) fn push(&self, event: PurgeEvent) {
@@ -132,13 +144,14 @@ impl Ring {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Calls `callback` at each event from now on, until it gives `false`.
-    pub(super) fn call(&self, callback: impl Fn(&PurgeEvent) -> bool + Send + Sync + 'static) {
+    /// Calls `callback` at each event from now on, as long as it is there.
+    pub(super) fn call(&self, callback: &Arc<Callback>) {
         let mut ring = self.lock();
+        ring.callbacks.retain(|callback| callback.strong_count() > 0);
         if ring.callbacks.is_empty() {
             ring.untold = ring.first + ring.events.len() as u64;
         }
-        ring.callbacks.push(Arc::new(callback));
+        ring.callbacks.push(Arc::downgrade(callback));
         self.is_called.store(true, Ordering::Release);
     }
 
@@ -148,21 +161,9 @@ impl Ring {
         if !self.is_called.load(Ordering::Acquire) {
             return;
         }
-        let (news, callbacks) = {
-            let mut ring = self.lock();
-            let missed = ring.first.saturating_sub(ring.untold);
-            let seen =
-                usize::try_from(ring.untold.saturating_sub(ring.first)).unwrap_or(usize::MAX);
-            let lagged = (missed > 0).then_some(PurgeEvent::Lagged(missed));
-            let news: Vec<_> =
-                lagged.into_iter().chain(ring.events.iter().skip(seen).cloned()).collect();
-            ring.untold = ring.first + ring.events.len() as u64;
-            (news, ring.callbacks.clone())
-        };
-        for callback in callbacks {
-            if !news.iter().all(|event| callback(event)) {
-                self.lock().callbacks.retain(|other| !Arc::ptr_eq(other, &callback));
-            }
+        let (news, callbacks) = self.lock().untold();
+        for event in &news {
+            callbacks.iter().for_each(|callback| callback(event));
         }
     }
 

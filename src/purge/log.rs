@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    events::{PurgeEvent, PurgeRecord, PurgeStream, Ring},
+    events::{Callback, PurgeEvent, PurgeRecord, PurgeStream, Ring},
     selector::Purge,
     sweeps::{Counting, Expected, Outcome, Sweeps, Tally, Turn},
     table::{Table, Verdict},
@@ -192,10 +192,15 @@ impl PurgeLog {
         self.table().len()
     }
 
-    /// Calls `callback` at each event from now on, until it gives `false`. What other processes have
-    /// purged it hears when somebody has [asked the store](Self::tell).
-    pub(crate) fn on_event(&self, callback: impl Fn(&PurgeEvent) -> bool + Send + Sync + 'static) {
-        self.0.ring.call(callback);
+    /// Calls `callback` at each event from now on, as long as what this gives is there. What other
+    /// processes have purged it hears when somebody has [asked the store](Self::tell).
+    pub(crate) fn on_event(
+        &self,
+        callback: impl Fn(&PurgeEvent) + Send + Sync + 'static,
+    ) -> Arc<Callback> {
+        let callback: Arc<Callback> = Arc::new(callback);
+        self.0.ring.call(&callback);
+        callback
     }
 
     /// Tells what has come from elsewhere. No lock is held meanwhile.
@@ -299,7 +304,7 @@ impl PurgeLog {
         let news = || kept.records.iter().filter(|(seq, _)| is_new(*seq)).cloned();
         if position == known && !is_exchanged {
             if kept.floor > table.floor() {
-                table.raise_floor(kept.floor);
+                self.learn(table, kept.floor, Purge::everything());
             }
             for (seq, purge) in news() {
                 self.learn(table, seq, purge);

@@ -20,13 +20,14 @@ mod tests;
 
 #[cfg(feature = "disk")]
 pub(crate) use self::log::{Persist, Records};
+pub(crate) use self::{
+    events::Callback,
+    sweeps::{Counting, Tally, Turn},
+    table::Verdict,
+};
 pub use self::{
     events::{PurgeEvent, PurgeRecord, PurgeStream},
     log::PurgeLog,
     selector::Purge,
     sweeps::Purged,
-};
-pub(crate) use self::{
-    sweeps::{Counting, Tally, Turn},
-    table::Verdict,
 };

@@ -13,8 +13,9 @@ use std::{
 pub(crate) use self::asking::Asking;
 use crate::{
     Error,
-    observe::{Event, Observer, Operation},
+    observe::{Event, Observer, Operation, OriginId},
     policy::{CacheStatus, Reason},
+    purge::Callback,
     stats::Counters,
     storage::{CacheManager, Usage},
 };
@@ -25,6 +26,22 @@ pub(crate) struct Witness {
     counters: Arc<Counters>,
     observer: Option<Arc<dyn Observer>>,
     gone: Arc<Gone>,
+}
+
+/// An observer as a layer has it.
+struct Hearing {
+    observer: Arc<dyn Observer>,
+    _purges: Arc<Callback>,
+}
+
+impl Observer for Hearing {
+    fn observe(&self, event: &Event<'_>) {
+        self.observer.observe(event);
+    }
+
+    fn within(&self, id: OriginId, work: &mut dyn FnMut()) {
+        self.observer.within(id, work);
+    }
 }
 
 /// What a store said last of what has gone from it.
@@ -44,11 +61,12 @@ impl Witness {
         self.observer.as_ref()
     }
 
-    /// Has `observer` hear, too.
-    pub(crate) fn add(&mut self, observer: Arc<dyn Observer>) {
+    /// Has `observer` hear, too, and keeps that by which it hears of `purges`.
+    pub(crate) fn add(&mut self, observer: Arc<dyn Observer>, purges: Arc<Callback>) {
+        let hearing = Hearing { observer, _purges: purges };
         self.observer = Some(match self.observer.take() {
-            Some(first) => Arc::new((first, observer)),
-            None => observer,
+            Some(first) => Arc::new((first, hearing)),
+            None => Arc::new(hearing),
         });
     }
 

@@ -46,6 +46,10 @@ fn the_number_of_files_is_bounded() {
             assert!(store.len() <= 111);
         }
         eventually(|| store.len() <= 100);
+        eventually(|| {
+            let usage = store.usage().unwrap();
+            usage.records() + usage.evicted() == 500
+        });
     });
 }
 

@@ -621,7 +621,27 @@ async fn a_body_that_cannot_be_read_is_told() {
     crate::support::read(response).await.unwrap_err();
     assert_eq!(notes.of("store "), ["store failed: read"]);
     drop(cache);
-    std::fs::remove_dir_all(path).unwrap();
+    let _ = std::fs::remove_dir_all(path);
+}
+
+/// What another process over the same directory has purged is told as soon as it is heard.
+#[cfg(feature = "disk")]
+#[tokio::test]
+async fn a_purge_of_another_process_is_told() {
+    let path = std::env::temp_dir().join(format!("larder-observing-two-{}", std::process::id()));
+    let open = || larder::DiskManager::open(&path).unwrap();
+    let (cache, notes) = observed(cache_over(open(), Policy::shared()));
+    cache.origin.on(|_| ok().cache_control("max-age=60").text("x"));
+    cache.get("/").await;
+    let guest = cache_over(open(), Policy::shared());
+    for purge in [Purge::host("a.example"), Purge::everything()] {
+        let told = format!("purge {purge}");
+        guest.layer.handle().purge(purge).await.unwrap();
+        cache.get("/").await.assert_forwarded();
+        assert_eq!(notes.of("purge"), [told]);
+    }
+    drop((cache, guest));
+    let _ = std::fs::remove_dir_all(path);
 }
 
 #[cfg(feature = "disk")]
