@@ -14,6 +14,7 @@ use larder::{
     bus::{BusEvent, LocalBus, PurgeBus, PurgeFollower, PurgeMessage, WhenCutOff},
     policy::Reason,
 };
+use proptest::prelude::*;
 
 use crate::support::{Cache, TestClock, cache, channel, now_or_never, ok, read, status};
 
@@ -464,6 +465,89 @@ async fn tags_stay_in_their_namespace() {
     assert_eq!(gone(&a).await, ["/site-1", "/site-3"]);
     assert_eq!(gone(&none).await, ["/site-2", "/site-3"]);
     assert_eq!(gone(&b).await, ["/site-3"]);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The origin changes a site, and one purges it.
+    Purge(usize),
+    Get(usize),
+    Cut,
+    Mend,
+    Wait(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => (0..SITES.len()).prop_map(Step::Purge),
+        6 => (0..SITES.len()).prop_map(Step::Get),
+        1 => Just(Step::Cut),
+        1 => Just(Step::Mend),
+        2 => (1..4u64).prop_map(Step::Wait),
+    ];
+    proptest::collection::vec(step, 0..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    /// Whatever is purged and whenever the line is cut: who hears the bus, or has not for five seconds,
+    /// never gives what was before a purge. What the bus keeps may be too little to hear it all.
+    #[test]
+    fn nothing_is_served_from_before_a_purge(steps in steps(), kept in 1..8usize) {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+            let bus = LocalBus::keeping(kept);
+            let link = bus.connect();
+            let (one, two) = (member(bus, NoExecutor), member(link.clone(), NoExecutor));
+            let versions = Arc::new(Mutex::new([0_usize; SITES.len()]));
+            let origins = versions.clone();
+            two.origin.on(move |request| {
+                let path = request.uri().path();
+                let number = SITES.iter().position(|site| *site == path).unwrap();
+                let version = origins.lock().unwrap()[number].to_string();
+                let tag = format!("\"{version}\"");
+                if request.headers().get("if-none-match").is_some_and(|known| *known == *tag) {
+                    return status(304).header("etag", &tag).text("");
+                }
+                let reply = ok().cache_control("max-age=3600").header("etag", &tag);
+                reply.header("cache-tag", path.trim_start_matches('/')).text(version)
+            });
+            // In seconds, since when it is cut, or mended.
+            let (mut now, mut cut, mut mended) = (2, None, Some(0));
+            two.get(SITES[0]).await;
+            for step in steps {
+                match step {
+                    Step::Purge(number) => {
+                        versions.lock().unwrap()[number] += 1;
+                        let purge = Purge::tag(SITES[number].trim_start_matches('/'));
+                        one.layer.handle().purge(purge).await.unwrap();
+                    }
+                    Step::Cut => {
+                        link.cut();
+                        (cut, mended) = (cut.or(Some(now)), None);
+                    }
+                    Step::Mend => {
+                        link.mend();
+                        (cut, mended) = (None, mended.or(Some(now)));
+                    }
+                    Step::Wait(seconds) => {
+                        now += seconds;
+                        two.clock.advance_secs(seconds);
+                    }
+                    Step::Get(number) => {
+                        let answer = two.get(SITES[number]).await;
+                        let newest = versions.lock().unwrap()[number].to_string();
+                        // It tries again every two seconds.
+                        let is_heard = mended.is_some_and(|since| since + 2 <= now);
+                        let is_doubted = cut.is_some_and(|since| since + 5 <= now);
+                        if is_heard || is_doubted {
+                            prop_assert_eq!(answer.text(), newest, "{:?}", answer.cache);
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })?;
+    }
 }
 
 /// The runtime that followed the bus has ended: the next one goes on from there.

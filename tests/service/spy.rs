@@ -72,6 +72,7 @@ pub enum Call {
 pub enum Fault {
     Fail,
     /// Cannot do this at all.
+    #[cfg(feature = "admin")]
     Refuse,
     /// Never answers.
     Hang,
@@ -136,6 +137,7 @@ impl Shared {
         let fault = *self.fault.lock().unwrap();
         match fault {
             Some((broken, Fault::Fail)) if broken == call => Err(Error::other("out of order")),
+            #[cfg(feature = "admin")]
             Some((broken, Fault::Refuse)) if broken == call => Err(Error::unsupported()),
             Some((broken, Fault::Hang)) if broken == call => pending().await,
             Some((broken, Fault::Wait)) if broken == call => {
