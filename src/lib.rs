@@ -142,6 +142,7 @@
 //! | `tokio` | yes | `TokioExecutor`, and time limits that wake up by themselves |
 //! | `reqwest` | no | `ReqwestService`; no TLS is chosen for you |
 //! | `disk` | no | `DiskManager`, a store that survives restarts; Unix only |
+//! | `redis` | no | `RedisManager`, a store in Redis or Valkey that many nodes share |
 //! | `test-suite` | no | `storage_suite!`, the cases that every store must pass |
 //!
 //! The crate has no `unsafe` code. It needs Rust 1.89.
@@ -192,6 +193,8 @@ pub use self::reqwest::ReqwestService;
 pub use self::storage::DiskManager;
 #[cfg(feature = "memory")]
 pub use self::storage::MemoryManager;
+#[cfg(feature = "redis")]
+pub use self::storage::RedisManager;
 pub use self::{
     body::CacheBody,
     clock::{BoxFuture, Clock, SystemClock},

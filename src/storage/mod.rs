@@ -47,6 +47,8 @@ mod fence;
 mod found;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 mod scan;
 mod secret;
 #[cfg(feature = "test-suite")]
@@ -68,6 +70,8 @@ pub use self::disk::probe;
 pub use self::disk::{DiskManager, DiskOptions, Durability};
 #[cfg(feature = "memory")]
 pub use self::memory::{MemoryHandle, MemoryManager, MemoryWriter};
+#[cfg(feature = "redis")]
+pub use self::redis::{CutOff, RedisHandle, RedisManager, RedisOptions, RedisState, RedisWriter};
 pub use self::{
     body::{BodyReader, StoredBody},
     buffered::BufferedWriter,

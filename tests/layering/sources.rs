@@ -143,7 +143,7 @@ const ORDER: [&str; 31] = [
 ];
 
 /// Names at the crate's root, and the part that each is of.
-const RE_EXPORTED: [(&str, &str); 28] = [
+const RE_EXPORTED: [(&str, &str); 29] = [
     ("BoxError", "error"),
     ("Error", "error"),
     ("BoxFuture", "clock"),
@@ -164,6 +164,7 @@ const RE_EXPORTED: [(&str, &str); 28] = [
     ("BoxManager", "storage"),
     ("CacheManager", "storage"),
     ("MemoryManager", "storage"),
+    ("RedisManager", "storage"),
     ("CacheBody", "body"),
     ("Disconnect", "flight"),
     ("Uncollapsed", "policy"),

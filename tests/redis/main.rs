@@ -1,0 +1,20 @@
+//! The store in Redis: by the public suite, and what only it promises.
+
+mod pair;
+mod server;
+
+use larder::{BoxManager, MemoryManager, storage::Tiered, storage_suite};
+
+use self::{pair::Pair, server::store};
+
+/// In the place of a store in Redis where there is none; the test has said so.
+fn nothing() -> BoxManager {
+    BoxManager::new(MemoryManager::new(1 << 20))
+}
+
+storage_suite!(redis, async || store().map_or_else(nothing, BoxManager::new));
+storage_suite!(two_nodes, async || Pair::new().map_or_else(nothing, BoxManager::new));
+storage_suite!(tiered, async || {
+    let tiered = |slow| Tiered::new(MemoryManager::new(1 << 20), slow);
+    store().map_or_else(nothing, |slow| BoxManager::new(tiered(slow)))
+});
