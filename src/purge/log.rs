@@ -54,6 +54,11 @@ pub(crate) trait Persist: Send + Sync {
     /// Whether nobody else has kept a record there that the log does not have.
     fn is_current(&self) -> bool;
 
+    /// If not: whether what it may have taken out may be served when the origin says that it is good.
+    fn allows_validation(&self) -> bool {
+        false
+    }
+
     /// Hears of a record that was appended then.
     fn note(&self, purge: &Purge, at: SystemTime) {
         let _ = (purge, at);
@@ -139,6 +144,12 @@ impl PurgeLog {
     /// store takes them in.
     pub(crate) fn is_current(&self) -> bool {
         self.0.keeper.as_ref().is_none_or(|keeper| keeper.is_current())
+    }
+
+    /// Whether what is kept elsewhere may be served while that cannot be done, if the origin says
+    /// that it is good.
+    pub(crate) fn allows_validation(&self) -> bool {
+        self.0.keeper.as_ref().is_some_and(|keeper| keeper.allows_validation())
     }
 
     /// Whether records outlive the process.

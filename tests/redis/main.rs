@@ -1,7 +1,11 @@
 //! The store in Redis: by the public suite, and what only it promises.
 
+mod cut;
+mod nodes;
 mod pair;
 mod server;
+#[path = "../support/mod.rs"]
+mod support;
 
 use larder::{BoxManager, MemoryManager, storage::Tiered, storage_suite};
 
@@ -13,7 +17,7 @@ fn nothing() -> BoxManager {
 }
 
 storage_suite!(redis, async || store().map_or_else(nothing, BoxManager::new));
-storage_suite!(two_nodes, async || Pair::new().map_or_else(nothing, BoxManager::new));
+storage_suite!(by_turns, async || Pair::new().map_or_else(nothing, BoxManager::new));
 storage_suite!(tiered, async || {
     let tiered = |slow| Tiered::new(MemoryManager::new(1 << 20), slow);
     store().map_or_else(nothing, |slow| BoxManager::new(tiered(slow)))

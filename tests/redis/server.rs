@@ -154,3 +154,33 @@ pub(crate) fn options(namespace: &str) -> RedisOptions {
 pub(crate) fn store() -> Option<RedisManager> {
     Some(options(&namespace()).open(shared()?).expect("the URL is fine"))
 }
+
+/// Says one thing to the server, as an operator would. Gives the answer, one item a line.
+pub(crate) fn say(url: &str, words: &[&[u8]]) -> String {
+    let client = redis::Client::open(url).expect("a URL");
+    let mut connection = client.get_connection().expect("a connection");
+    let mut command = redis::Cmd::new();
+    for word in words {
+        command.arg(*word);
+    }
+    let value = redis::ConnectionLike::req_command(&mut connection, &command);
+    text(&value.expect("an answer"))
+}
+
+fn text(value: &redis::Value) -> String {
+    match value {
+        redis::Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        redis::Value::SimpleString(text) => text.clone(),
+        redis::Value::Int(number) => number.to_string(),
+        redis::Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join("\n"),
+        redis::Value::VerbatimString { text, .. } => text.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// The keys of a namespace that match `pattern`.
+pub(crate) fn keys(url: &str, namespace: &str, pattern: &str) -> Vec<String> {
+    let pattern = format!("{namespace}:{pattern}");
+    let found = say(url, &[b"KEYS", pattern.as_bytes()]);
+    found.lines().map(str::to_owned).collect()
+}

@@ -94,7 +94,7 @@ impl Store {
             let left = patience.saturating_sub(began.elapsed());
             let read = self.link.within(left, async {
                 let lanes = self.link.lanes().await.map_err(Failure::Link)?;
-                Ok(self.try_chunk(&lanes.bulk, located, number, wanted.clone()).await?)
+                self.try_chunk(&lanes.bulk, located, number, wanted.clone()).await
             });
             match read.await {
                 Ok(Some(bytes)) => return Ok(bytes),

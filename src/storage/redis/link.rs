@@ -224,7 +224,7 @@ pub(super) async fn run(
         }
         commands
     };
-    let mut values = send(connection, &with("EVALSHA", &script.sum())).await?;
+    let mut values = send(connection, &with("EVALSHA", script.sum())).await?;
     if matches!(&values[0], Value::ServerError(error) if error.code() == "NOSCRIPT") {
         values = send(connection, &with("EVAL", script.source)).await?;
     }

@@ -81,7 +81,7 @@ impl Store {
         let mut values = values.into_iter();
         let (fence, index) = (values.next(), values.next());
         let fence = fence.as_ref().and_then(reply::bytes).and_then(Stamp::read);
-        if !fence.is_some_and(|fence| fence.position() >= self.purges.floor()) {
+        if fence.is_none_or(|fence| fence.position() < self.purges.floor()) {
             return Ok(None);
         }
         let Some(index) = index.and_then(reply::into_bytes) else { return Ok(None) };

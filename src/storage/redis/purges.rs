@@ -140,7 +140,7 @@ impl Mirror {
     /// lost.
     pub(super) fn open(&self, name: &str) {
         let mut state = self.lock();
-        if !state.log.as_ref().is_some_and(|(own, _)| **own == *name) {
+        if state.log.as_ref().is_none_or(|(own, _)| **own != *name) {
             state.log = Some((name.into(), Id::default()));
             state.heard = None;
         }

@@ -10,7 +10,7 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    RedisOptions,
+    CutOff, RedisOptions,
     keeper::Kept,
     known::Known,
     layout::random,
@@ -102,9 +102,8 @@ impl Store {
         asked: Instant,
         reply: &Value,
     ) -> Result<(), Failure> {
-        let count = self.mirror.apply(&self.purges, reply).map_err(|error| {
+        let count = self.mirror.apply(&self.purges, reply).inspect_err(|_| {
             self.link.failed.notify_one();
-            error
         })?;
         if count < PAGE {
             self.mirror.hear(asked);
@@ -293,7 +292,11 @@ impl Persist for Keeper {
     }
 
     fn is_current(&self) -> bool {
-        self.mirror.cut_off == super::CutOff::Serve || self.mirror.is_heard()
+        self.mirror.cut_off == CutOff::Serve || self.mirror.is_heard()
+    }
+
+    fn allows_validation(&self) -> bool {
+        self.mirror.cut_off == CutOff::Revalidate
     }
 
     fn note(&self, purge: &Purge, at: std::time::SystemTime) {

@@ -180,6 +180,21 @@ impl<M: CacheManager, D: CacheManager> Inner<M, D> {
         if !self.hearing.is_current(self.slow.purge_log(), &*self.clock) {
             return None;
         }
+        self.look_fast(wanted)
+    }
+
+    /// The same while the slow tier cannot be asked for purges: if its log allows it, to be validated.
+    fn find_unheard(
+        &self,
+        wanted: &Wanted<'_>,
+    ) -> Option<Found<TieredHandle<M::Handle, D::Handle>>> {
+        if !self.slow.purge_log().allows_validation() {
+            return None;
+        }
+        self.look_fast(wanted).map(Found::unvouched)
+    }
+
+    fn look_fast(&self, wanted: &Wanted<'_>) -> Option<Found<TieredHandle<M::Handle, D::Handle>>> {
         let found = match self.fast.get_now(wanted) {
             Some(found) => found,
             None => now(self.fast.get(wanted))?,
@@ -234,7 +249,10 @@ impl<M: CacheManager, D: CacheManager> CacheManager for Tiered<M, D> {
         }
         let has_missed_purges = !inner.slow.purge_log().is_current();
         let ticket = inner.fences.enter(wanted.key());
-        let found = inner.within(inner.slow.get(wanted)).await?;
+        let found = match inner.within(inner.slow.get(wanted)).await {
+            Ok(found) => found,
+            Err(error) => return inner.find_unheard(wanted).ok_or(error),
+        };
         // The slow tier has heard of all purges now.
         if has_missed_purges
             && found.responses().is_empty()
