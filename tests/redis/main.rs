@@ -1,7 +1,10 @@
 //! The store in Redis: by the public suite, and what only it promises.
 
+mod away;
 mod cut;
+mod damage;
 mod nodes;
+mod page;
 mod pair;
 mod server;
 #[path = "../support/mod.rs"]
