@@ -84,6 +84,8 @@ use crate::policy::Secret;
 /// # }
 /// ```
 ///
+/// [`storage`](super#two-nodes) has a recipe for two nodes.
+///
 /// It needs a tokio runtime, with I/O and time, wherever it is used. The tasks that keep its connections
 /// run on the one that first uses it.
 ///

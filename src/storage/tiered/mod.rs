@@ -72,7 +72,8 @@ use crate::{
 /// # Several processes over one slow tier
 ///
 /// What one of them purges or invalidates the others' memory serves for 10 milliseconds more at
-/// most: so often a hit in memory sees whether the slow tier's log has moved. In the process
+/// most: so often a hit in memory sees whether the slow tier's log has moved. Over Redis it is as long
+/// as the message takes, and `RedisOptions::max_purge_lag` bounds it. In the process
 /// that purges it is gone at once. A newer response that another process has stored is seen when the
 /// older one is no longer fresh, or has left memory.
 ///
