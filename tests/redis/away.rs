@@ -69,7 +69,7 @@ fn load(
         let version = version.clone();
         service_fn(move |request: Request<Full<Bytes>>| {
             let version = version.load(Ordering::SeqCst);
-            let length = if request.uri().path().len() % 2 == 0 { 1000 } else { 30_000 };
+            let length = if request.uri().path().len().is_multiple_of(2) { 1000 } else { 30_000 };
             async move {
                 let text = format!("{version} ").repeat(length / 2);
                 let response = Response::builder().header("cache-control", "max-age=600");

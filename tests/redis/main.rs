@@ -3,12 +3,15 @@
 mod away;
 mod cut;
 mod damage;
+mod large;
 mod nodes;
 mod page;
 mod pair;
+mod processes;
 mod server;
 #[path = "../support/mod.rs"]
 mod support;
+mod users;
 
 use larder::{BoxManager, MemoryManager, storage::Tiered, storage_suite};
 
