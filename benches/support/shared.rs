@@ -96,8 +96,6 @@ async fn compare(bare: MultiplexedConnection, store: RedisManager) {
                 let began = std::time::Instant::now();
                 assert_eq!(get(&memory, &policy, *n).await, size);
                 times[2].push(began.elapsed());
-            }
-            for n in &names {
                 let began = std::time::Instant::now();
                 assert_eq!(get(&tiered, &policy, *n).await, size);
                 times[3].push(began.elapsed());
