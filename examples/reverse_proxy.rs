@@ -31,7 +31,7 @@ use larder::{
     policy::{ClientMaxStale, SetCookie},
 };
 use lexopt::prelude::*;
-use storage::Storage;
+use storage::{Settings, Storage};
 use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
 
@@ -44,7 +44,10 @@ Options:
   --listen ADDRESS       [default: 127.0.0.1:3000]
   --mode shared|private  whether it serves many users or one [default: shared]
   --storage STORAGE      memory[:BYTES] or, with the feature `disk`, disk:PATH[:BYTES]
-                         or tiered:PATH[:BYTES], memory before a disk
+                         or tiered:PATH[:BYTES], memory before a disk; with the feature
+                         `redis`, redis:URL or tiered+redis:URL, memory before Redis
+  --secret-file PATH     32 bytes that all nodes over one Redis share, to hide credentials in
+                         keys [default: this node's own]
   --capacity BYTES       of a cache in memory, also 64K, 64M, 1G [default: 256M]
   --max-entry BYTES      the largest body to keep [default in memory: an eighth of that]
   --target FIELD         a field whose directives count before Cache-Control, such as
@@ -90,7 +93,7 @@ fn parse() -> Result<Options, lexopt::Error> {
     let (mut mode, mut targets): (fn() -> Policy, Vec<String>) = (Policy::shared, Vec::new());
     // Said before or after the mode, an option changes it.
     let mut changes: Vec<Box<dyn FnOnce(Policy) -> Policy>> = Vec::new();
-    let (mut store, mut max_entry, mut cache_status) = (None, None, false);
+    let (mut store, mut settings, mut cache_status) = (None, Settings::default(), false);
     let mut admin = admin::Options::default();
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
@@ -129,7 +132,8 @@ fn parse() -> Result<Options, lexopt::Error> {
                 changes.push(Box::new(|policy| policy.client_max_stale(ClientMaxStale::Honour)));
             }
             Long("storage") => {
-                const STORAGE: &str = "memory[:BYTES], disk:PATH[:BYTES] or tiered:PATH[:BYTES]";
+                const STORAGE: &str = "memory[:BYTES], disk:PATH[:BYTES], tiered:PATH[:BYTES], \
+                                       redis:URL or tiered+redis:URL";
                 store = Some(args::value(&mut parser, "--storage", STORAGE, storage::read)?);
             }
             Long("capacity") => {
@@ -137,7 +141,8 @@ fn parse() -> Result<Options, lexopt::Error> {
                 store = Some(Storage::Memory { capacity });
             }
             Long("max-entry") => {
-                max_entry = Some(args::value(&mut parser, "--max-entry", BYTES, args::bytes)?);
+                settings.max_entry =
+                    Some(args::value(&mut parser, "--max-entry", BYTES, args::bytes)?);
             }
             Long("admin") => admin.listen = Some(parser.value()?.string()?),
             Long("admin-token") => admin.token = Some(parser.value()?.string()?),
@@ -146,6 +151,7 @@ fn parse() -> Result<Options, lexopt::Error> {
                 let read = |text: &str| read_origin(text).map(|peer| format!("http://{peer}"));
                 admin.peers.push(args::value(&mut parser, "--peer", URL, read)?);
             }
+            Long("secret-file") => settings.secret = Some(parser.value()?.into()),
             Long("cache-status") => cache_status = true,
             Long("help") | Short('h') => args::help(HELP),
             _ => return Err(arg.unexpected()),
@@ -153,7 +159,7 @@ fn parse() -> Result<Options, lexopt::Error> {
     }
     let origin = origin.ok_or("which --origin?")?;
     admin.check()?;
-    let store = store.unwrap_or(Storage::Memory { capacity: 256 << 20 }).open(max_entry)?;
+    let store = store.unwrap_or(Storage::Memory { capacity: 256 << 20 }).open(settings)?;
     let mut policy = changes.into_iter().fold(mode(), |policy, change| change(policy));
     if !targets.is_empty() {
         policy = policy.targets(targets);

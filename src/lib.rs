@@ -155,6 +155,7 @@
 //! | `tracing` | no | `TracingObserver`: events, and a span for each request to the origin |
 //! | `json` | no | `Purge::to_json` and `Purge::from_json`, purges as lines of text |
 //! | `admin` | no | the module `admin`, a service to purge and look into a cache over HTTP; with `json` |
+//! | `redis` | no | `RedisManager`, a store in Redis or Valkey that many nodes share |
 //! | `test-suite` | no | `storage_suite!`, the cases that every store must pass |
 //!
 //! The crate has no `unsafe` code. It needs Rust 1.89.
@@ -220,6 +221,8 @@ pub use self::reqwest::ReqwestService;
 pub use self::storage::DiskManager;
 #[cfg(feature = "memory")]
 pub use self::storage::MemoryManager;
+#[cfg(feature = "redis")]
+pub use self::storage::RedisManager;
 #[cfg(feature = "tracing")]
 pub use self::trace::TracingObserver;
 pub use self::{

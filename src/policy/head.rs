@@ -261,24 +261,50 @@ impl StoredHead {
 pub struct StoredResponse {
     head: StoredHead,
     length: u64,
-    stale_since: Option<Timestamp>,
+    doubt: Doubt,
+}
+
+/// What its store has against serving a response as it is.
+#[derive(Clone, Copy, Debug)]
+enum Doubt {
+    Nothing,
+    /// It was softly purged then.
+    StaleSince(Timestamp),
+    /// It may have been purged, and nobody can be asked.
+    Unvouched,
 }
 
 impl StoredResponse {
     /// A head whose body has all of its `length` bytes. A head that came without `Content-Length`
     /// gets one.
     pub fn new(head: StoredHead, length: u64) -> Self {
-        Self { head: head.with_length(length), length, stale_since: None }
+        Self { head: head.with_length(length), length, doubt: Doubt::Nothing }
     }
 
     /// The same response, softly purged: whatever its lifetime says, it is stale from `then` on.
     pub fn stale_since(self, then: Timestamp) -> Self {
-        Self { stale_since: Some(then), ..self }
+        match self.doubt {
+            Doubt::Unvouched => self,
+            _ => Self { doubt: Doubt::StaleSince(then), ..self },
+        }
+    }
+
+    /// The same response, to be served only when the origin has said that it is good.
+    pub(crate) fn unvouched(self) -> Self {
+        Self { doubt: Doubt::Unvouched, ..self }
+    }
+
+    /// Whether the origin has to be asked, whatever its fields say.
+    pub(crate) fn is_unvouched(&self) -> bool {
+        matches!(self.doubt, Doubt::Unvouched)
     }
 
     /// When a soft purge made it stale, if one did.
     pub fn softly_purged(&self) -> Option<Timestamp> {
-        self.stale_since
+        match self.doubt {
+            Doubt::StaleSince(then) => Some(then),
+            Doubt::Nothing | Doubt::Unvouched => None,
+        }
     }
 
     /// The head.

@@ -132,6 +132,10 @@ impl Lookup<'_> {
             true => Cow::Borrowed(facts),
             false => Cow::Owned(storing::evaluate_again(rules, &self.key, response.head()).ok()?),
         };
+        if response.is_unvouched() {
+            let revalidate = Revalidate::Always;
+            return Some(Cow::Owned(Facts { revalidate, ..facts.into_owned() }));
+        }
         Some(match response.softly_purged() {
             Some(then) => Cow::Owned(stale_since(facts.into_owned(), response, then)),
             None => facts,

@@ -60,7 +60,7 @@ impl<V: Default> Index<V> {
         self.broad.last_mut().map(|(_, value)| value)
     }
 
-    #[cfg(feature = "disk")]
+    #[cfg(any(feature = "disk", feature = "redis"))]
     pub(super) fn everything(&self) -> &V {
         &self.everything
     }

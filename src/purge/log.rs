@@ -53,6 +53,16 @@ pub(crate) trait Persist: Send + Sync {
 
     /// Whether nobody else has kept a record there that the log does not have.
     fn is_current(&self) -> bool;
+
+    /// If not: whether what it may have taken out may be served when the origin says that it is good.
+    fn allows_validation(&self) -> bool {
+        false
+    }
+
+    /// Hears of a record that was appended then.
+    fn note(&self, purge: &Purge, at: SystemTime) {
+        let _ = (purge, at);
+    }
 }
 
 impl PurgeLog {
@@ -107,6 +117,9 @@ impl PurgeLog {
         self.0.predicates.fetch_add(u64::from(purge.is_closure()), Ordering::AcqRel);
         // Under the lock and last: who sees the position sees the record.
         self.0.newest.store(seq, Ordering::Release);
+        if let Some(keeper) = &self.0.keeper {
+            keeper.note(&purge, at);
+        }
         let record = PurgeRecord { seq, purge: Arc::new(purge), at };
         self.0.ring.push(PurgeEvent::Purged(record.clone()));
         drop(table);
@@ -134,6 +147,12 @@ impl PurgeLog {
     /// store takes them in.
     pub(crate) fn is_current(&self) -> bool {
         self.0.keeper.as_ref().is_none_or(|keeper| keeper.is_current())
+    }
+
+    /// Whether what is kept elsewhere may be served while that cannot be done, if the origin says
+    /// that it is good.
+    pub(crate) fn allows_validation(&self) -> bool {
+        self.0.keeper.as_ref().is_some_and(|keeper| keeper.allows_validation())
     }
 
     /// Whether records outlive the process.
@@ -262,7 +281,7 @@ impl PurgeLog {
 }
 
 /// A part of a log that is kept, or was.
-#[cfg(feature = "disk")]
+#[cfg(any(feature = "disk", feature = "redis"))]
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Records {
     /// Of the newest record.
@@ -273,7 +292,7 @@ pub(crate) struct Records {
     pub(crate) records: Vec<(u64, Purge)>,
 }
 
-#[cfg(feature = "disk")]
+#[cfg(any(feature = "disk", feature = "redis"))]
 impl PurgeLog {
     /// A log that was kept, and is kept again by `keeper`.
     pub(crate) fn restored(kept: Records, keeper: impl Persist + 'static) -> Self {
@@ -286,6 +305,51 @@ impl PurgeLog {
         Self(Arc::new(Log { newest, table: RwLock::new(table), keeper, ..Log::default() }))
     }
 
+    /// Enters a record of another process.
+    fn learn(&self, table: &mut Table, seq: u64, purge: Purge) {
+        let at = SystemClock.now().wall();
+        table.append(seq, &purge, at);
+        let record = PurgeRecord { seq, purge: Arc::new(purge), at };
+        self.0.ring.push(PurgeEvent::Purged(record));
+    }
+}
+
+/// A log whose records have positions that are given elsewhere.
+#[cfg(feature = "redis")]
+impl PurgeLog {
+    /// Enters a record at the position that it was given.
+    pub(crate) fn hear(&self, seq: u64, purge: Purge, heard: Heard) {
+        let table = &mut *self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        match heard {
+            Heard::News => self.learn(table, seq, purge),
+            Heard::Known => table.append(seq, &purge, SystemClock.now().wall()),
+        }
+        self.0.newest.fetch_max(seq, Ordering::AcqRel);
+    }
+
+    /// What began before `seq` is gone.
+    pub(crate) fn forget_before(&self, seq: u64) {
+        let table = &mut *self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.raise_floor(seq);
+        self.0.newest.fetch_max(seq, Ordering::AcqRel);
+    }
+
+    /// What began before this position is gone.
+    pub(crate) fn floor(&self) -> u64 {
+        self.table().floor()
+    }
+}
+
+/// Whether a record is to be told to those who follow the log.
+#[cfg(feature = "redis")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    News,
+    Known,
+}
+
+#[cfg(feature = "disk")]
+impl PurgeLog {
     /// Whether a hard record newer than `position` selects the resource, whatever is stored there.
     pub(crate) fn has_taken(&self, key: &CacheKey, position: u64) -> bool {
         self.position() > position && self.table().has_taken(key, position)
@@ -328,14 +392,6 @@ impl PurgeLog {
         }
         self.0.newest.store(newest, Ordering::Release);
         false
-    }
-
-    /// Enters a record of another process.
-    fn learn(&self, table: &mut Table, seq: u64, purge: Purge) {
-        let at = SystemClock.now().wall();
-        table.append(seq, &purge, at);
-        let record = PurgeRecord { seq, purge: Arc::new(purge), at };
-        self.0.ring.push(PurgeEvent::Purged(record));
     }
 
     /// What is newer than `position`.

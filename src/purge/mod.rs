@@ -18,7 +18,9 @@ mod written;
 #[cfg(test)]
 mod tests;
 
-#[cfg(feature = "disk")]
+#[cfg(feature = "redis")]
+pub(crate) use self::log::Heard;
+#[cfg(any(feature = "disk", feature = "redis"))]
 pub(crate) use self::log::{Persist, Records};
 pub(crate) use self::{
     events::Callback,

@@ -309,6 +309,15 @@ impl Purge {
         Self { selector, ..self }
     }
 
+    /// The same purge as it took effect then.
+    #[cfg(feature = "redis")]
+    pub(crate) fn since(self, at: SystemTime) -> Self {
+        match self.effect {
+            Effect::Soft(None) => Self { effect: Effect::Soft(Some(at)), ..self },
+            _ => self,
+        }
+    }
+
     pub(crate) fn is_dry_run(&self) -> bool {
         self.effect == Effect::DryRun
     }

@@ -58,7 +58,7 @@ impl Table {
     }
 
     /// What began before this position is gone.
-    #[cfg(feature = "disk")]
+    #[cfg(any(feature = "disk", feature = "redis"))]
     pub(super) fn floor(&self) -> u64 {
         self.index.everything().hard
     }
@@ -127,7 +127,7 @@ impl Table {
     }
 
     /// Enters what began before this position as gone.
-    #[cfg(feature = "disk")]
+    #[cfg(any(feature = "disk", feature = "redis"))]
     pub(super) fn raise_floor(&mut self, floor: u64) {
         self.forget_before(floor);
     }

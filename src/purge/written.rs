@@ -222,7 +222,7 @@ impl Within {
 /// Marks the kind of a soft purge; its text begins with when that was.
 const SOFT: u8 = 0x80;
 
-#[cfg_attr(not(feature = "disk"), allow(dead_code))]
+#[cfg_attr(not(any(feature = "disk", feature = "redis")), allow(dead_code))]
 impl Purge {
     /// A number and a text that say all that outlives the process: what is selected, and how. What
     /// cannot be written counts as everything.

@@ -115,6 +115,14 @@ impl<H> Found<H> {
         }
     }
 
+    /// The same, to be served only when the origin has said that it is good.
+    pub(super) fn unvouched(mut self) -> Self {
+        for response in self.responses.as_mut_slice() {
+            *response = response.clone().unvouched();
+        }
+        self
+    }
+
     pub(crate) fn as_stored(&self) -> Stored<'_> {
         match (self.responses.as_slice(), self.instead) {
             ([], Instead::Nothing) => Stored::Nothing,

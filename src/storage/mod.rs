@@ -33,6 +33,7 @@
 //! The layer treats every error as a miss. `storage_suite!` (feature `test-suite`) tests all of it
 //! for any manager, and the example `custom_manager` is a store in one short file.
 #![cfg_attr(feature = "disk", doc = include_str!("small_server.md"))]
+#![cfg_attr(feature = "redis", doc = include_str!("two_nodes.md"))]
 #![cfg_attr(feature = "codec", doc = include_str!("backend.md"))]
 #![cfg_attr(feature = "codec", doc = concat!("```\n", include_str!("../../tests/storage/key_value.rs"), "```"))]
 
@@ -47,6 +48,8 @@ mod fence;
 mod found;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 mod scan;
 mod secret;
 #[cfg(feature = "test-suite")]
@@ -68,6 +71,8 @@ pub use self::disk::probe;
 pub use self::disk::{DiskManager, DiskOptions, Durability};
 #[cfg(feature = "memory")]
 pub use self::memory::{MemoryHandle, MemoryManager, MemoryWriter};
+#[cfg(feature = "redis")]
+pub use self::redis::{CutOff, RedisHandle, RedisManager, RedisOptions, RedisState, RedisWriter};
 pub use self::{
     body::{BodyReader, StoredBody},
     buffered::BufferedWriter,

@@ -153,7 +153,7 @@ const ORDER: [&str; 41] = [
 ];
 
 /// Names at the crate's root, and the part that each is of.
-const RE_EXPORTED: [(&str, &str); 28] = [
+const RE_EXPORTED: [(&str, &str); 29] = [
     ("BoxError", "error"),
     ("Error", "error"),
     ("BoxFuture", "clock"),
@@ -174,6 +174,7 @@ const RE_EXPORTED: [(&str, &str); 28] = [
     ("BoxManager", "storage"),
     ("CacheManager", "storage"),
     ("MemoryManager", "storage"),
+    ("RedisManager", "storage"),
     ("CacheBody", "body"),
     ("Disconnect", "flight"),
     ("Uncollapsed", "policy"),

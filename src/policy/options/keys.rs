@@ -25,7 +25,7 @@ impl Policy {
     ///
     /// Each store counts by itself: `MemoryManager` what it holds in memory, and says how often it has
     /// refused; `DiskManager` whole blocks, and variants that were invalidated until their files are
-    /// gone. One of your own finds the number in
+    /// gone; `RedisManager` does not count, as no node knows all that others store. One of your own finds the number in
     /// [`Placement::bound`](crate::policy::Placement::bound).
     pub fn partition_quota(self, bytes: u64) -> Self {
         self.rules(|rules| rules.partition_quota = Some(bytes))

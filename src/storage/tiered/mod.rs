@@ -72,7 +72,8 @@ use crate::{
 /// # Several processes over one slow tier
 ///
 /// What one of them purges or invalidates the others' memory serves for 10 milliseconds more at
-/// most: so often a hit in memory sees whether the slow tier's log has moved. In the process
+/// most: so often a hit in memory sees whether the slow tier's log has moved. Over Redis it is as long
+/// as the message takes, and `RedisOptions::max_purge_lag` bounds it. In the process
 /// that purges it is gone at once. A newer response that another process has stored is seen when the
 /// older one is no longer fresh, or has left memory.
 ///
@@ -180,6 +181,21 @@ impl<M: CacheManager, D: CacheManager> Inner<M, D> {
         if !self.hearing.is_current(self.slow.purge_log(), &*self.clock) {
             return None;
         }
+        self.look_fast(wanted)
+    }
+
+    /// The same while the slow tier cannot be asked for purges: if its log allows it, to be validated.
+    fn find_unheard(
+        &self,
+        wanted: &Wanted<'_>,
+    ) -> Option<Found<TieredHandle<M::Handle, D::Handle>>> {
+        if !self.slow.purge_log().allows_validation() {
+            return None;
+        }
+        self.look_fast(wanted).map(Found::unvouched)
+    }
+
+    fn look_fast(&self, wanted: &Wanted<'_>) -> Option<Found<TieredHandle<M::Handle, D::Handle>>> {
         let found = match self.fast.get_now(wanted) {
             Some(found) => found,
             None => now(self.fast.get(wanted))?,
@@ -234,7 +250,10 @@ impl<M: CacheManager, D: CacheManager> CacheManager for Tiered<M, D> {
         }
         let has_missed_purges = !inner.slow.purge_log().is_current();
         let ticket = inner.fences.enter(wanted.key());
-        let found = inner.within(inner.slow.get(wanted)).await?;
+        let found = match inner.within(inner.slow.get(wanted)).await {
+            Ok(found) => found,
+            Err(error) => return inner.find_unheard(wanted).ok_or(error),
+        };
         // The slow tier has heard of all purges now.
         if has_missed_purges
             && found.responses().is_empty()

@@ -1,0 +1,158 @@
+use std::time::Duration;
+
+use super::{RedisManager, layout::Names, link::Link};
+use crate::{Error, policy::Secret};
+
+/// What becomes of responses in a faster tier while Redis cannot be asked for purges: for
+/// [`Tiered`](crate::storage::Tiered).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CutOff {
+    /// They are served: what other nodes purge meanwhile is served, too, until Redis is back.
+    Serve,
+    /// The origin is asked whether they are still good, and nothing of them is served without.
+    #[default]
+    Revalidate,
+    /// They are not looked at: every request goes to the origin.
+    Bypass,
+}
+
+/// How a [`RedisManager`] is opened.
+///
+/// ```no_run
+/// use larder::{policy::Secret, storage::RedisOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), larder::Error> {
+/// let secret = Secret::from_bytes([7; 32]); // from the configuration of all nodes
+/// let store = RedisOptions::new().namespace("site").secret(secret).open("redis://10.0.0.5/")?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RedisOptions {
+    namespace: String,
+    pub(super) secret: Option<Secret>,
+    pub(super) max_entry_bytes: u64,
+    pub(super) max_unwritten: usize,
+    pub(super) budget: Duration,
+    pub(super) connect_timeout: Duration,
+    pub(super) body_timeout: Duration,
+    pub(super) revalidation: Duration,
+    pub(super) max_ttl: Duration,
+    pub(super) max_purge_lag: Duration,
+    pub(super) cut_off: CutOff,
+}
+
+impl RedisOptions {
+    /// The defaults that each method names.
+    pub fn new() -> Self {
+        Self {
+            namespace: "larder".to_owned(),
+            secret: None,
+            max_entry_bytes: 64 << 20,
+            max_unwritten: 16 << 20,
+            budget: Duration::from_millis(50),
+            connect_timeout: Duration::from_secs(1),
+            body_timeout: Duration::from_secs(10),
+            revalidation: Duration::from_secs(60 * 60),
+            max_ttl: Duration::from_secs(30 * 24 * 60 * 60),
+            max_purge_lag: Duration::from_secs(5),
+            cut_off: CutOff::default(),
+        }
+    }
+
+    /// What all keys in Redis begin with: letters, digits and `-_.:`, at most 64. Stores with one
+    /// namespace are one store. Default: `larder`.
+    pub fn namespace(self, namespace: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), ..self }
+    }
+
+    /// The secret that hides credentials in keys, the same for all nodes. Default: one that no other
+    /// node has, so that nodes do not share responses that vary by credentials.
+    pub fn secret(self, secret: Secret) -> Self {
+        Self { secret: Some(secret), ..self }
+    }
+
+    /// The largest body that is stored. Default: 64 MiB.
+    pub fn max_entry_bytes(self, bytes: u64) -> Self {
+        Self { max_entry_bytes: bytes, ..self }
+    }
+
+    /// How many bytes may be on their way to Redis. A response that has no room there is not stored,
+    /// and [counted](RedisManager::dropped). Default: 16 MiB.
+    pub fn max_unwritten_bytes(self, bytes: usize) -> Self {
+        Self { max_unwritten: bytes.clamp(1 << 20, 1 << 40), ..self }
+    }
+
+    /// How long a look-up may take. Late is a miss. Default: 50 milliseconds.
+    pub fn lookup_timeout(self, timeout: Duration) -> Self {
+        Self { budget: timeout, ..self }
+    }
+
+    /// How long it may take to connect, and to tell Redis of a purge. Default: one second.
+    pub fn connect_timeout(self, timeout: Duration) -> Self {
+        Self { connect_timeout: timeout, ..self }
+    }
+
+    /// How long a body that is being sent waits for a Redis that has gone away, until it fails.
+    /// Default: 10 seconds.
+    pub fn body_timeout(self, timeout: Duration) -> Self {
+        Self { body_timeout: timeout, ..self }
+    }
+
+    /// How long Redis keeps a response for its validators, after it can no longer be served without
+    /// asking the origin. Default: one hour.
+    pub fn keep_for_validation(self, time: Duration) -> Self {
+        Self { revalidation: time, ..self }
+    }
+
+    /// How long Redis keeps a response at most, however long it is fresh. Default: 30 days.
+    pub fn max_ttl(self, time: Duration) -> Self {
+        Self { max_ttl: time.max(Duration::from_secs(1)), ..self }
+    }
+
+    /// How long a faster tier serves what it has without hearing of purges. A node that is cut off
+    /// serves what others purge for as long, and not longer unless [`CutOff::Serve`] says so. Default:
+    /// 5 seconds.
+    pub fn max_purge_lag(self, lag: Duration) -> Self {
+        Self { max_purge_lag: lag, ..self }
+    }
+
+    /// What a faster tier does then. Default: [`CutOff::Revalidate`].
+    pub fn cut_off(self, cut_off: CutOff) -> Self {
+        Self { cut_off, ..self }
+    }
+
+    /// Opens the store at `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, or at the path of
+    /// `unix://PATH`. It connects in the background, and need not be there yet:
+    /// [`RedisManager::ready`] tells.
+    ///
+    /// # Errors
+    ///
+    /// If the URL or the namespace makes no sense ([`Error::is_invalid`]).
+    pub fn open(self, url: &str) -> Result<RedisManager, Error> {
+        let info: redis::ConnectionInfo =
+            redis::IntoConnectionInfo::into_connection_info(url).map_err(Error::invalid)?;
+        let tcp = info.tcp_settings().clone().set_nodelay(true);
+        let info = info.set_tcp_settings(tcp);
+        self.open_client(redis::Client::open(info).map_err(Error::invalid)?)
+    }
+
+    /// The same with a client of the crate `redis`, for what a URL does not say, such as certificates.
+    /// Its version is part of this crate's promise only as far as the feature `redis` is.
+    ///
+    /// # Errors
+    ///
+    /// If the namespace makes no sense ([`Error::is_invalid`]).
+    pub fn open_client(self, client: redis::Client) -> Result<RedisManager, Error> {
+        let names = Names::new(&self.namespace)?;
+        RedisManager::with_link(Link::new(client, names, self.connect_timeout), self)
+    }
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,282 @@
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use redis::Pipeline;
+use tokio::task::JoinHandle;
+
+use super::{
+    layout::{
+        CHUNK, INLINE, Place, Record, Resource, Stamp, decode_index, encode_index, field, field_of,
+        random, seal,
+    },
+    link::{Failure, run, send},
+    purges::is_comparable,
+    reply, scripts,
+    store::Store,
+};
+use crate::{
+    Error,
+    policy::{Index, Placement, StoredHead},
+    storage::EntryWriter,
+};
+
+/// What was begun, and not finished, goes after so long.
+const UNFINISHED: Duration = Duration::from_secs(30 * 60);
+/// What nobody can find any more goes after so long: somebody may be reading it.
+pub(super) const GRACE: Duration = Duration::from_secs(60);
+/// How long one piece may take.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// So many pieces of a body may be on their way.
+const BEHIND: usize = 4;
+/// The index changes under who commits as often as others commit.
+const MAX_TRIES: usize = 32;
+/// The most variants of one resource.
+const MAX_FIELDS: usize = 1 << 14;
+
+/// Writes one response into a [`RedisManager`](super::RedisManager).
+pub struct RedisWriter {
+    store: Arc<Store>,
+    placement: Placement,
+    head: StoredHead,
+    resource: Resource,
+    stamp: Stamp,
+    /// The resource has it as long as it is not deleted.
+    fence: String,
+    /// The index as it was, encoded.
+    index: Bytes,
+    /// The piece that is not full yet.
+    piece: Vec<u8>,
+    chunks: u64,
+    length: u64,
+    sent: VecDeque<Sent>,
+}
+
+/// A piece on its way. Dropped, it may not arrive.
+struct Sent(JoinHandle<Result<(), Error>>);
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl RedisWriter {
+    pub(super) async fn begin(
+        store: Arc<Store>,
+        placement: Placement,
+        head: StoredHead,
+    ) -> Result<Self, Error> {
+        if !is_comparable(head.began()) {
+            return Err(Error::refused());
+        }
+        let resource = store.link.names.resource(placement.key());
+        let entered = store.link.within(store.options.connect_timeout, async {
+            let lanes = store.link.lanes().await.map_err(Failure::Link)?;
+            let stamp = Stamp::new(store.mirror.position())?;
+            let new = Stamp::new(store.mirror.position())?;
+            let (ttl, floor) = (UNFINISHED.as_millis().to_string(), store.floor());
+            let arguments = [new.as_str(), &ttl, &floor].map(str::as_bytes);
+            let keys = [resource.record.as_str()];
+            let none = Pipeline::new();
+            let (found, _) = run(&lanes.quick, &scripts::ENTER, &keys, &arguments, &none).await?;
+            Ok((stamp, found))
+        });
+        let (stamp, found) = entered.await?;
+        let values = reply::array(&found).unwrap_or_default();
+        let fence = values.first().and_then(reply::text).ok_or_else(|| reply::failed(&found))?;
+        let index = values.get(1).and_then(reply::bytes).unwrap_or_default();
+        let (fence, index) = (fence.to_owned(), Bytes::copy_from_slice(index));
+        let (piece, sent) = (Vec::new(), VecDeque::new());
+        let (chunks, length) = (0, 0);
+        Ok(Self {
+            store,
+            placement,
+            head,
+            resource,
+            stamp,
+            fence,
+            index,
+            piece,
+            chunks,
+            length,
+            sent,
+        })
+    }
+
+    async fn send_piece(&mut self) -> Result<(), Error> {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return Err(Error::other("a store in Redis needs a tokio runtime"));
+        };
+        while self.sent.len() >= BEHIND {
+            self.wait_for_one().await?;
+        }
+        let mut piece = std::mem::take(&mut self.piece);
+        let number = self.chunks;
+        self.chunks += 1;
+        seal(&self.stamp, number, &mut piece);
+        let bytes = u32::try_from(piece.len()).map_err(|_| Error::too_large())?;
+        let room = loop {
+            match self.store.room.clone().try_acquire_many_owned(bytes) {
+                Ok(room) => break room,
+                Err(_) if !self.sent.is_empty() => self.wait_for_one().await?,
+                Err(_) => {
+                    self.store.is_dropped();
+                    return Err(Error::other("too much is on its way to Redis"));
+                }
+            }
+        };
+        let (store, key) = (self.store.clone(), self.resource.chunk(&self.stamp, number));
+        let write = async move {
+            let _room = room;
+            let written = store.link.within(WRITE_TIMEOUT, async {
+                let lanes = store.link.lanes().await.map_err(Failure::Link)?;
+                let mut commands = Pipeline::with_capacity(1);
+                commands
+                    .cmd("SET")
+                    .arg(key)
+                    .arg(&piece[..])
+                    .arg("PX")
+                    .arg(UNFINISHED.as_millis() as u64);
+                drop(piece);
+                let values = send(&lanes.bulk, &commands).await?;
+                match &values[0] {
+                    redis::Value::Okay => Ok(()),
+                    other => Err(Failure::Answer(reply::failed(other))),
+                }
+            });
+            written.await
+        };
+        self.sent.push_back(Sent(runtime.spawn(write)));
+        Ok(())
+    }
+
+    async fn wait_for_one(&mut self) -> Result<(), Error> {
+        let Some(mut sent) = self.sent.pop_front() else { return Ok(()) };
+        (&mut sent.0).await.map_err(Error::other)?
+    }
+
+    async fn commit(self, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        let Self { store, placement, head, resource, stamp, fence, index, piece, length, .. } =
+            self;
+        let body = match self.chunks {
+            0 => Place::Inline(piece.into()),
+            _ => Place::Chunks { length },
+        };
+        let (key, variant) = (placement.key().clone(), placement.variant().clone());
+        let ttl = store.time_to_live(&head);
+        let (revision, log) = (random()?.into(), store.mirror.name().unwrap_or_default());
+        let record = Record { stamp, revision, log, key, variant, head, trailers, body };
+        let encoded = record.encode()?;
+        let chunks = record.body.chunks();
+        let committing = store.link.within(store.options.connect_timeout, async {
+            let lanes = store.link.lanes().await.map_err(Failure::Link)?;
+            let mut before = index;
+            for _ in 0..MAX_TRIES {
+                if !store.vouches_for(&record) {
+                    return Err(Failure::Answer(Error::refused()));
+                }
+                let known = decode_index(&before, &record.key);
+                let mut index = match known {
+                    Some(index) => index,
+                    None => Index::new(getrandom::u64().map_err(Error::other)?),
+                };
+                let evicted = index.admit(&placement);
+                let own = field(&record.variant);
+                let evicted: Vec<Vec<u8>> =
+                    evicted.iter().map(field_of).filter(|field| *field != own).collect();
+                let after = encode_index(&record.key, &index)?;
+                let numbers = [
+                    ttl.as_millis().to_string(),
+                    GRACE.as_millis().to_string(),
+                    MAX_FIELDS.to_string(),
+                    chunks.to_string(),
+                ];
+                let [ttl, grace, most, count] = numbers.each_ref().map(String::as_bytes);
+                let (prefix, stamp) =
+                    (resource.chunks.as_bytes(), record.stamp.as_str().as_bytes());
+                let mut arguments: Vec<&[u8]> = vec![
+                    fence.as_bytes(),
+                    &before,
+                    &after,
+                    &own,
+                    &encoded,
+                    ttl,
+                    grace,
+                    most,
+                    prefix,
+                    stamp,
+                    count,
+                ];
+                arguments.extend(evicted.iter().map(Vec::as_slice));
+                let keys = [resource.record.as_str()];
+                let mut behind = Pipeline::with_capacity(1);
+                behind.add_command(store.news());
+                let asked = tokio::time::Instant::now();
+                let (answer, values) =
+                    run(&lanes.quick, &scripts::COMMIT, &keys, &arguments, &behind).await?;
+                let answer = reply::array(&answer).unwrap_or_default();
+                match answer.first().and_then(reply::text) {
+                    Some("done") => {
+                        store.hear(&lanes, asked, &values[0]).await?;
+                        let is_good = store.vouches_for(&record);
+                        return if is_good { Ok(()) } else { Err(Error::refused().into()) };
+                    }
+                    Some("changed") => {
+                        let now = answer.get(1).and_then(reply::bytes).unwrap_or_default();
+                        before = Bytes::copy_from_slice(now);
+                    }
+                    Some("lost") => {
+                        let text = "a piece of a body was evicted before all of it was there";
+                        return Err(Error::other(text).into());
+                    }
+                    _ => return Err(Error::refused().into()),
+                }
+            }
+            Err(Error::other("the resource changes all the time").into())
+        });
+        committing.await
+    }
+}
+
+impl EntryWriter for RedisWriter {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
+        self.length = self.length.saturating_add(chunk.len() as u64);
+        if self.length > self.store.options.max_entry_bytes {
+            return Err(Error::too_large());
+        }
+        let mut rest = &chunk[..];
+        while !rest.is_empty() {
+            let room = CHUNK - self.piece.len();
+            let (now, later) = rest.split_at(rest.len().min(room));
+            if self.piece.len() + now.len() > INLINE {
+                self.piece.reserve_exact(CHUNK + 4 * 4 - self.piece.len());
+            }
+            self.piece.extend_from_slice(now);
+            rest = later;
+            if self.piece.len() == CHUNK {
+                self.send_piece().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        if self.length > self.store.options.max_entry_bytes {
+            return Err(Error::too_large());
+        }
+        let _entered = self.store.pending.enter();
+        let is_inline = self.chunks == 0 && self.piece.len() <= INLINE;
+        if !is_inline && !self.piece.is_empty() {
+            self.send_piece().await?;
+        }
+        while !self.sent.is_empty() {
+            self.wait_for_one().await?;
+        }
+        self.commit(trailers).await
+    }
+
+    async fn finish_with(self, head: StoredHead, trailers: Option<HeaderMap>) -> Result<(), Error> {
+        Self { head, ..self }.finish(trailers).await
+    }
+}

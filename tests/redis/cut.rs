@@ -1,0 +1,55 @@
+//! A way to Redis that can be cut.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+/// Hands connections on to a server, as long as it is not cut.
+pub(crate) struct Way {
+    pub(crate) url: String,
+    is_cut: Arc<AtomicBool>,
+    cuts: watch::Sender<u32>,
+}
+
+impl Way {
+    pub(crate) async fn to(url: &str) -> Self {
+        let target = url.trim_start_matches("redis://").trim_end_matches('/').to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("redis://{}/", listener.local_addr().expect("its address"));
+        let (is_cut, cuts) = (Arc::<AtomicBool>::default(), watch::Sender::new(0));
+        let way = Self { url, is_cut: is_cut.clone(), cuts: cuts.clone() };
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                if is_cut.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let (target, mut cut) = (target.clone(), cuts.subscribe());
+                tokio::spawn(async move {
+                    let Ok(mut server) = TcpStream::connect(&target).await else { return };
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut client, &mut server) => {}
+                        _ = cut.changed() => {}
+                    }
+                });
+            }
+        });
+        way
+    }
+
+    /// Ends all connections, and takes no new ones.
+    pub(crate) fn cut(&self) {
+        self.is_cut.store(true, Ordering::SeqCst);
+        self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    pub(crate) fn mend(&self) {
+        self.is_cut.store(false, Ordering::SeqCst);
+    }
+}

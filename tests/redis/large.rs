@@ -1,0 +1,131 @@
+//! Bodies in many pieces.
+
+use std::fs;
+
+use bytes::Bytes;
+use larder::{CacheManager, storage::EntryWriter};
+
+use crate::{
+    page::{Ask, collect, next, noise},
+    server::{options, own, say, store},
+};
+
+const CHUNK: u64 = 64 << 10;
+
+/// The most memory that this process has had, in bytes.
+fn peak() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}
+
+/// A figure that the server tells of itself.
+fn figure(url: &str, name: &str) -> u64 {
+    let info = say(url, &[b"INFO", b"everything"]);
+    let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.expect("the server tells it").trim().parse().expect("a number")
+}
+
+/// A body goes in and out in pieces, and a range reads only what it needs. `LARDER_LARGE=1073741824`
+/// makes it as large; alone (`cargo test … -- large`) the memory is that of this test only.
+#[tokio::test]
+async fn a_large_body_needs_little_memory() {
+    let length = std::env::var("LARDER_LARGE").ok().and_then(|text| text.parse().ok());
+    let is_alone = length.is_some();
+    let chunks: u64 = length.unwrap_or(32 << 20) / CHUNK;
+    let length = chunks * CHUNK;
+    let Some(server) = own(&[]) else { return };
+    let url = server.url();
+    let store = options("site").max_entry_bytes(4 << 30).open(&url).unwrap();
+    let ask = Ask::new("/large");
+    let chunk = |n: u64| Bytes::from(noise(n, CHUNK as usize));
+    Ask::new("/").put(&store, "small").await.unwrap();
+    let before = peak();
+    let (placement, head) = ask.place(&store);
+    let mut writer = store.put(placement, head).await.unwrap();
+    for n in 0..chunks {
+        writer.write(chunk(n)).await.unwrap();
+    }
+    writer.finish(None).await.unwrap();
+    let entry = ask.find(&store).await.unwrap();
+    assert_eq!(entry.response().length(), length);
+    let mut body = store.read(&entry, 0..length);
+    let (mut at, mut buffer) = (0, Vec::new());
+    while let Some(data) = next(&mut body).await {
+        buffer.extend_from_slice(&data.unwrap());
+        while buffer.len() as u64 >= CHUNK {
+            assert!(buffer[..CHUNK as usize] == chunk(at), "chunk {at}");
+            buffer.drain(..CHUNK as usize);
+            at += 1;
+        }
+    }
+    assert_eq!((at, buffer.len()), (chunks, 0));
+    if let (Some(before), Some(after)) = (before, peak()) {
+        println!("{} MiB in and out: {} KiB more", length >> 20, (after - before) >> 10);
+        assert!(!is_alone || after - before <= 32 << 20, "{} MiB more", (after - before) >> 20);
+    }
+    let (sent, gets) = (figure(&url, "total_net_output_bytes"), commands(&url));
+    let read = collect(store.read(&entry, length - CHUNK..length)).await.unwrap();
+    assert!(read == chunk(chunks - 1));
+    let (sent, gets) = (figure(&url, "total_net_output_bytes") - sent, commands(&url) - gets);
+    println!("a range of {CHUNK} bytes: {gets} commands, {sent} bytes from the server");
+    assert_eq!(gets, 2, "the blocks, and their sums");
+    // What it tells of itself is among it.
+    assert!(sent < CHUNK + (24 << 10), "{sent} bytes");
+}
+
+/// How many commands have read from pieces.
+fn commands(url: &str) -> u64 {
+    let info = say(url, &[b"INFO", b"commandstats"]);
+    let counts = info.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        rest.split(',').next()?.parse::<u64>().ok().filter(|_| name == "getrange")
+    });
+    counts.sum()
+}
+
+/// Ranges with any ends, over the borders of blocks and pieces.
+#[tokio::test]
+async fn ranges_are_exact() {
+    let Some(store) = store() else { return };
+    for length in [16_384, 16_385, 200_000, 262_144, 262_145, 700_000] {
+        let (ask, body) = (Ask::new("/"), noise(7, length));
+        ask.put(&store, body.clone()).await.unwrap();
+        let entry = ask.find(&store).await.unwrap();
+        let edges = [0, 1, 65_535, 65_536, 65_537, 262_144, 300_000, 524_288, 699_999, length];
+        for (i, start) in edges.into_iter().enumerate() {
+            for end in edges[i..].iter().filter(|end| **end <= length && **end >= start) {
+                let read = store.read(&entry, start as u64..*end as u64);
+                assert!(collect(read).await.unwrap() == body[start..*end], "{start}..{end}");
+            }
+        }
+    }
+}
+
+/// A look-up of a small response is one `HMGET`, and of one that has `Vary` too, once it is known.
+#[tokio::test]
+async fn a_small_hit_is_one_command() {
+    let Some(server) = own(&[]) else { return };
+    let (url, ask) = (server.url(), Ask::new("/"));
+    let store = options("site").open(&url).unwrap();
+    ask.put(&store, "hello").await.unwrap();
+    let count = |name: &str| {
+        let info = say(&url, &[b"INFO", b"commandstats"]);
+        let line = info.lines().find_map(|line| {
+            line.strip_prefix(&format!("cmdstat_{name}:calls="))?.split(',').next()?.parse().ok()
+        });
+        line.unwrap_or(0_u64)
+    };
+    for (body, gets) in [(8 << 10, 0), (64 << 10, 1)] {
+        ask.put(&store, noise(1, body)).await.unwrap();
+        let before = (count("hmget"), count("get"), count("hgetall"));
+        for _ in 0..10 {
+            assert!(ask.body(&store).await.unwrap().unwrap() == noise(1, body));
+        }
+        let after = (count("hmget"), count("get"), count("hgetall"));
+        assert_eq!(after.0 - before.0, 10, "{body}");
+        // The node looks for the name of the log now and then.
+        assert!((10 * gets..10 * gets + 8).contains(&(after.1 - before.1)), "{body}");
+        assert_eq!(after.2, before.2);
+    }
+}
