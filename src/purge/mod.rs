@@ -21,7 +21,9 @@ mod tests;
 #[cfg(feature = "redis")]
 pub(crate) use self::log::Heard;
 #[cfg(any(feature = "disk", feature = "redis"))]
-pub(crate) use self::log::{Persist, Records};
+pub(crate) use self::log::Persist;
+#[cfg(feature = "disk")]
+pub(crate) use self::log::Records;
 pub(crate) use self::{
     events::Callback,
     sweeps::{Counting, Tally, Turn},
