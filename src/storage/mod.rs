@@ -72,7 +72,7 @@ pub use self::disk::{DiskManager, DiskOptions, Durability};
 #[cfg(feature = "memory")]
 pub use self::memory::{MemoryHandle, MemoryManager, MemoryWriter};
 #[cfg(feature = "redis")]
-pub use self::redis::{CutOff, RedisHandle, RedisManager, RedisOptions, RedisState, RedisWriter};
+pub use self::redis::{RedisHandle, RedisManager, RedisOptions, RedisState, RedisWriter};
 pub use self::{
     body::{BodyReader, StoredBody},
     buffered::BufferedWriter,

@@ -77,4 +77,8 @@ fn the_policy_agrees_with_the_text() {
         let count = tally.get(what).copied().unwrap_or(0);
         assert!(count * 1_000 >= cases, "only {count} times {what}");
     }
+    for what in ["part stored", "combined", "completed"] {
+        let count = tally.get(what).copied().unwrap_or(0);
+        assert!(count * 2_000 >= cases, "only {count} times {what}");
+    }
 }

@@ -7,7 +7,8 @@ use std::{
 
 use larder::{
     CacheManager, MemoryManager, Policy, Purge, PurgeEvent, RedisManager,
-    storage::{CutOff, RedisOptions, Tiered},
+    bus::WhenCutOff,
+    storage::{RedisOptions, Tiered},
 };
 
 use crate::{
@@ -147,17 +148,17 @@ async fn memory_hears_of_purges() {
 async fn a_node_that_was_cut_off_serves_nothing_purged() {
     let Some(url) = shared() else { return };
     for (cut_off, is_gap) in [
-        (CutOff::Revalidate, false),
-        (CutOff::Revalidate, true),
-        (CutOff::Bypass, false),
-        (CutOff::Serve, false),
+        (WhenCutOff::Revalidate, false),
+        (WhenCutOff::Revalidate, true),
+        (WhenCutOff::Bypass, false),
+        (WhenCutOff::Serve, false),
     ] {
         let (namespace, way) = (namespace(), Way::to(url).await);
         let a = tagged(tiers(url, options(&namespace)));
         let hasty = options(&namespace)
             .max_purge_lag(Duration::from_millis(400))
             .connect_timeout(Duration::from_secs(1))
-            .cut_off(cut_off);
+            .when_cut_off(cut_off);
         let b = tagged(tiers(&way.url, hasty));
         let paths = ["/1", "/2", "/3", "/kept"];
         for path in paths {
@@ -185,8 +186,8 @@ async fn a_node_that_was_cut_off_serves_nothing_purged() {
             let answer = b.get(path).await;
             assert_eq!(answer.status, 200);
             match cut_off {
-                CutOff::Serve => drop(answer.assert_hit()),
-                CutOff::Revalidate => {
+                WhenCutOff::Serve => drop(answer.assert_hit()),
+                WhenCutOff::Revalidate => {
                     assert!(!answer.cache.is_hit(), "{path}");
                     assert!(b.origin.last().field("if-none-match").is_some(), "it was validated");
                 }

@@ -55,11 +55,7 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-pub use self::{
-    entry::RedisHandle,
-    options::{CutOff, RedisOptions},
-    writer::RedisWriter,
-};
+pub use self::{entry::RedisHandle, options::RedisOptions, writer::RedisWriter};
 use self::{
     link::{Link, State},
     store::Store,
@@ -107,7 +103,7 @@ use crate::policy::Secret;
 ///
 /// - Of a node that is cut off, a memory tier serves what others purge for
 ///   [`max_purge_lag`](RedisOptions::max_purge_lag) at most, and then does what
-///   [`cut_off`](RedisOptions::cut_off) says.
+///   [`when_cut_off`](RedisOptions::when_cut_off) says.
 /// - A [predicate](crate::Purge::matching) is known to the node alone that it was given to: it takes
 ///   out what is in Redis, and in that node's own memory tier.
 /// - An invalidation by an unsafe method is in the log, too, for the memory tiers of other nodes. It

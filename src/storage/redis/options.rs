@@ -1,20 +1,7 @@
 use std::time::Duration;
 
 use super::{RedisManager, layout::Names, link::Link};
-use crate::{Error, policy::Secret};
-
-/// What becomes of responses in a faster tier while Redis cannot be asked for purges: for
-/// [`Tiered`](crate::storage::Tiered).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CutOff {
-    /// They are served: what other nodes purge meanwhile is served, too, until Redis is back.
-    Serve,
-    /// The origin is asked whether they are still good, and nothing of them is served without.
-    #[default]
-    Revalidate,
-    /// They are not looked at: every request goes to the origin.
-    Bypass,
-}
+use crate::{Error, bus::WhenCutOff, policy::Secret};
 
 /// How a [`RedisManager`] is opened.
 ///
@@ -41,7 +28,7 @@ pub struct RedisOptions {
     pub(super) revalidation: Duration,
     pub(super) max_ttl: Duration,
     pub(super) max_purge_lag: Duration,
-    pub(super) cut_off: CutOff,
+    pub(super) cut_off: WhenCutOff,
 }
 
 impl RedisOptions {
@@ -58,7 +45,7 @@ impl RedisOptions {
             revalidation: Duration::from_secs(60 * 60),
             max_ttl: Duration::from_secs(30 * 24 * 60 * 60),
             max_purge_lag: Duration::from_secs(5),
-            cut_off: CutOff::default(),
+            cut_off: WhenCutOff::default(),
         }
     }
 
@@ -113,14 +100,16 @@ impl RedisOptions {
     }
 
     /// How long a faster tier serves what it has without hearing of purges. A node that is cut off
-    /// serves what others purge for as long, and not longer unless [`CutOff::Serve`] says so. Default:
+    /// serves what others purge for as long, and not longer unless [`WhenCutOff::Serve`] says so. Default:
     /// 5 seconds.
     pub fn max_purge_lag(self, lag: Duration) -> Self {
         Self { max_purge_lag: lag, ..self }
     }
 
-    /// What a faster tier does then. Default: [`CutOff::Revalidate`].
-    pub fn cut_off(self, cut_off: CutOff) -> Self {
+    /// What becomes then of responses in a faster tier: [`Serve`](WhenCutOff::Serve) them,
+    /// [`Revalidate`](WhenCutOff::Revalidate), the default, or look past them, so that every request goes
+    /// to the origin, [`Bypass`](WhenCutOff::Bypass).
+    pub fn when_cut_off(self, cut_off: WhenCutOff) -> Self {
         Self { cut_off, ..self }
     }
 

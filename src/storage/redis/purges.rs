@@ -68,7 +68,7 @@ pub(super) struct Mirror {
     /// Rings when there is something to tell.
     pub(super) bell: Notify,
     pub(super) max_lag: Duration,
-    pub(super) cut_off: super::CutOff,
+    pub(super) cut_off: crate::bus::WhenCutOff,
 }
 
 #[derive(Default)]
@@ -88,7 +88,7 @@ struct Queue {
 }
 
 impl Mirror {
-    pub(super) fn new(node: String, max_lag: Duration, cut_off: super::CutOff) -> Self {
+    pub(super) fn new(node: String, max_lag: Duration, cut_off: crate::bus::WhenCutOff) -> Self {
         let (state, untold) = (Mutex::default(), Mutex::default());
         Self { node: node.into(), state, untold, bell: Notify::new(), max_lag, cut_off }
     }
@@ -297,7 +297,7 @@ mod tests {
 
     fn mirror() -> Mirror {
         let mirror =
-            Mirror::new("here".to_owned(), Duration::from_secs(5), super::super::CutOff::Serve);
+            Mirror::new("here".to_owned(), Duration::from_secs(5), crate::bus::WhenCutOff::Serve);
         mirror.open("log");
         mirror
     }

@@ -10,7 +10,7 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    CutOff, RedisOptions,
+    RedisOptions,
     keeper::Kept,
     known::Known,
     layout::random,
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     Error,
+    bus::WhenCutOff,
     clock::BoxFuture,
     pending::Pending,
     policy::StoredHead,
@@ -292,11 +293,11 @@ impl Persist for Keeper {
     }
 
     fn is_current(&self) -> bool {
-        self.mirror.cut_off == CutOff::Serve || self.mirror.is_heard()
+        self.mirror.cut_off == WhenCutOff::Serve || self.mirror.is_heard()
     }
 
     fn allows_validation(&self) -> bool {
-        self.mirror.cut_off == CutOff::Revalidate
+        self.mirror.cut_off == WhenCutOff::Revalidate
     }
 
     fn note(&self, purge: &Purge, at: std::time::SystemTime) {

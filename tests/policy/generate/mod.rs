@@ -67,6 +67,9 @@ pub fn case(tape: &mut Tape) -> Case {
         if !["GET", "HEAD"].contains(&request.method.as_str()) {
             name_places(tape, &mut response.fields);
         }
+        if ranged && !tape.one_of(3) {
+            ready_for_ranges(tape, &mut request, &mut response);
+        }
         let unchanged = (!tape.one_of(4)).then(|| unchanged(tape, &palette, now + delay));
         let fails = tape.one_of(if number == 0 { 12 } else { 6 });
         // Ranges come together.
@@ -175,6 +178,21 @@ fn options(tape: &mut Tape) -> Options {
         options.default_ttl = tape.pick(&[None, None, Some(10_000)]);
     }
     options
+}
+
+/// Without much else that could keep parts from coming together.
+fn ready_for_ranges(tape: &mut Tape, request: &mut Request, response: &mut Response) {
+    request.method = "GET".to_string();
+    for name in ["if-none-match", "if-modified-since", "if-match", "cache-control", "pragma"] {
+        request.fields.remove(name);
+    }
+    response.status = 200;
+    response.fields.set("etag", tape.pick(&["\"a\"", "\"a\"", "\"a\"", "\"a\"", "\"b\""]));
+    if !tape.one_of(3) {
+        response.fields.set("cache-control", "max-age=60");
+        response.fields.remove("vary");
+        response.fields.remove("age");
+    }
 }
 
 /// Round about the lifetimes that responses have here.
