@@ -4,111 +4,23 @@
 //! `cargo bench --bench hit`. All subjects run interleaved in one process; a figure is the median of
 //! the rounds. Making the request and collecting the body are inside of every figure.
 
+#[path = "support/subjects.rs"]
+mod subjects;
 mod support;
 
 use std::{
-    convert::Infallible,
-    future::{Future, Ready, ready},
     hint::black_box,
-    pin::pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
-use http_body_util::{BodyExt, Empty, Full};
+use http::Uri;
 use larder::{CacheLayer, MemoryManager, Policy};
-use tower::{Layer, Service};
+use tower::Layer;
+
+use self::subjects::{Floor, Handler, URI, call};
 
 const ROUNDS: usize = 31;
 const CALLS: u32 = 20_000;
-const URI: &str = "http://a.example/some/path?with=query";
-
-/// The inner service: a head of six fields and a body that is shared.
-#[derive(Clone)]
-struct Handler {
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-impl Handler {
-    fn new(size: usize) -> Self {
-        let headers = support::fields(size);
-        Self { headers, body: Bytes::from(vec![b'x'; size]) }
-    }
-
-    fn response(&self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.body.clone()));
-        *response.headers_mut() = self.headers.clone();
-        response
-    }
-}
-
-impl Service<Request<Empty<Bytes>>> for Handler {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<Empty<Bytes>>) -> Self::Future {
-        ready(Ok(self.response()))
-    }
-}
-
-/// What no cache can be faster than.
-#[derive(Clone)]
-struct Floor(Arc<quick_cache::sync::Cache<String, (HeaderMap, Bytes)>>);
-
-impl Service<Request<Empty<Bytes>>> for Floor {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Empty<Bytes>>) -> Self::Future {
-        let (headers, body) = self.0.get(request.uri().path()).expect("it was put there");
-        let mut response = Response::new(Full::new(body));
-        *response.headers_mut() = headers;
-        ready(Ok(response))
-    }
-}
-
-/// As a server makes it: the URI has been parsed, the fields are put into a new map.
-fn request(uri: &Uri) -> Request<Empty<Bytes>> {
-    Request::get(uri.clone())
-        .header(header::USER_AGENT, HeaderValue::from_static("bench"))
-        .header(header::ACCEPT, HeaderValue::from_static("*/*"))
-        .body(Empty::new())
-        .unwrap()
-}
-
-fn now<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => unreachable!("nothing here waits"),
-    }
-}
-
-fn call<S, B>(service: &mut S, uri: &Uri) -> usize
-where
-    S: Service<Request<Empty<Bytes>>, Response = Response<B>>,
-    S::Error: std::fmt::Debug,
-    B: http_body::Body<Data = Bytes>,
-    B::Error: std::fmt::Debug,
-{
-    let response = now(service.call(black_box(request(uri)))).unwrap();
-    let (head, body) = response.into_parts();
-    black_box(head);
-    now(body.collect()).unwrap().to_bytes().len()
-}
 
 struct Subject<'a> {
     name: &'static str,
@@ -169,10 +81,8 @@ fn beside_each_other() {
 
 fn compare(size: usize) {
     let handler = Handler::new(size);
-    let cache = quick_cache::sync::Cache::new(100);
     let uri = Uri::from_static(URI);
-    cache.insert(uri.path().to_owned(), (handler.headers.clone(), handler.body.clone()));
-    let mut floor = Floor(Arc::new(cache));
+    let mut floor = Floor::new(handler.clone(), &uri);
     let layer = || CacheLayer::new(MemoryManager::new(256 << 20)).policy(Policy::shared());
     let mut larder = layer().layer(handler.clone());
     let mut with_header = layer().cache_status_header("larder").layer(handler.clone());
