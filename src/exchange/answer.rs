@@ -5,7 +5,7 @@ use super::Ask;
 use crate::{
     CacheBody, Error,
     body::Parts,
-    policy::{CacheStatus, Content, Decision, Lookup, Refresh, Serve, Stored},
+    policy::{CacheStatus, Content, Decision, Lookup, Refresh, Serve, Served, Stored},
     shared::{Core, Emit},
     storage::{CacheManager, Found, StoredBody},
 };
@@ -19,26 +19,28 @@ pub(crate) enum Answer<H, ResB> {
 }
 
 /// Answers from what was found, or says what to ask. A store that fails is a miss.
+#[inline]
 pub(crate) fn answer<M: CacheManager, ResB>(
     core: &Core<M>,
     lookup: Lookup<'_>,
     request: &mut request::Parts,
-    found: Result<Found<M::Handle>, Error>,
+    mut found: Result<Found<M::Handle>, Error>,
 ) -> Answer<M::Handle, ResB> {
     let now = core.clock.now();
-    let (found, decision) = match found {
-        Ok(mut found) => {
-            let key = lookup.key();
-            found.judge(|response| core.purges.judge(key, response.head()));
-            let decision = lookup.decide(request, found.as_stored(), now);
-            (found, decision)
+    let served = match &mut found {
+        Ok(found) => {
+            found.judge(|response| core.purges.judge(lookup.key(), response.head()));
+            lookup.serve(&request.headers, found.as_stored(), now)
         }
-        Err(error) => {
-            let stored = if error.is_timed_out() { Stored::Late } else { Stored::Failed };
-            (Found::nothing(), lookup.decide(request, stored, now))
-        }
+        Err(error) if error.is_timed_out() => lookup.serve(&request.headers, Stored::Late, now),
+        Err(_) => lookup.serve(&request.headers, Stored::Failed, now),
     };
-    match decision {
+    let found = found.unwrap_or_else(|_| Found::nothing());
+    // By far the most are such, and have no need of the look-up any more.
+    if let Served::Fresh(serve) = served {
+        return Answer::Ready(send_stored(core, serve, found));
+    }
+    match lookup.conclude(request, served, now) {
         Decision::Serve(serve) => Answer::Ready(send_stored(core, serve, found)),
         // What a layer further outside asks for, to have it newer, is not answered with what it has.
         Decision::Refresh(_, refresh)
@@ -60,6 +62,7 @@ pub(crate) fn answer<M: CacheManager, ResB>(
     }
 }
 
+#[inline]
 pub(super) fn send_stored<M: CacheManager, ResB>(
     core: &Core<M>,
     serve: Serve,

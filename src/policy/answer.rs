@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response};
 
 use super::{
@@ -142,19 +143,42 @@ pub(super) fn answer(
 /// Exactly one `Age`, in its slot (RFC 9111 §5.1).
 fn set_age(headers: &mut HeaderMap, age: Duration) {
     const MAX: u64 = 1 << 31; // RFC 9111 §1.2.2
-    let mut digits = [0; 10];
-    let mut rest = age.as_secs().min(MAX);
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
+    let value = number(age.as_secs().min(MAX));
+    // The slot comes first, so that nothing is searched for.
+    match headers.iter_mut().next() {
+        Some((name, slot)) if *name == header::AGE => *slot = value,
+        _ => drop(headers.insert(header::AGE, value)),
+    }
+}
+
+/// A number as a value. The small ones are there already and cost nothing.
+fn number(number: u64) -> HeaderValue {
+    const EACH: usize = 4;
+    /// Four digits of each number below 10 000, one behind the other.
+    static DIGITS: [u8; 10_000 * EACH] = {
+        let mut digits = [b'0'; 10_000 * EACH];
+        let mut at = 0;
+        while at < digits.len() {
+            let mut rest = at / EACH;
+            let mut digit = EACH;
+            while digit > 0 {
+                digit -= 1;
+                digits[at + digit] += (rest % 10) as u8;
+                rest /= 10;
+            }
+            at += EACH;
         }
+        digits
+    };
+    let width = number.checked_ilog10().unwrap_or(0) as usize + 1;
+    let known = usize::try_from(number).ok().and_then(|number| {
+        let end = number.checked_add(1)?.checked_mul(EACH)?;
+        DIGITS.get(end.checked_sub(width)?..end).filter(|_| width <= EACH)
+    });
+    match known {
+        Some(digits) => HeaderValue::from_maybe_shared(Bytes::from_static(digits)),
+        None => HeaderValue::from_maybe_shared(Bytes::from(number.to_string())),
     }
-    // Digits are always a value; `from_bytes` allocates once where `From<u64>` does twice.
-    if let Ok(value) = HeaderValue::from_bytes(&digits[at..]) {
-        headers.insert(header::AGE, value);
-    }
+    // Digits are always a value.
+    .unwrap_or(HeaderValue::from_static("0"))
 }

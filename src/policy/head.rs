@@ -308,27 +308,33 @@ pub(super) fn storable_fields(
 
 /// The fields of a stored head: owned, with a slot for `Age`.
 fn pack(headers: HeaderMap) -> HeaderMap {
-    // Two more: `Age`, and a `Content-Length` that may come at commit.
-    let mut packed = owned_fields(&headers, 2);
+    // Two more: `Age`, which comes first to be found at once, and a `Content-Length` that may come at
+    // commit.
+    let mut packed = HeaderMap::try_with_capacity(headers.keys_len() + 2).unwrap_or_default();
     packed.insert(header::AGE, HeaderValue::from_static("0"));
+    own_fields(&headers, &mut packed);
     packed
 }
 
 /// Copies all values into one buffer of exact size: what came from a connection holds on to its
-/// read buffer, many times the size of the values. Leaves room for `more` fields.
-pub(crate) fn owned_fields(headers: &HeaderMap, more: usize) -> HeaderMap {
+/// read buffer, many times the size of the values.
+pub(crate) fn owned_fields(headers: &HeaderMap) -> HeaderMap {
+    let mut owned = HeaderMap::try_with_capacity(headers.keys_len()).unwrap_or_default();
+    own_fields(headers, &mut owned);
+    owned
+}
+
+fn own_fields(headers: &HeaderMap, owned: &mut HeaderMap) {
     let text = headers.values().map(HeaderValue::len).sum();
     let mut buffer = Vec::with_capacity(text);
     for value in headers.values() {
         buffer.extend_from_slice(value.as_bytes());
     }
     let mut buffer = Bytes::from(buffer);
-    let mut packed = HeaderMap::try_with_capacity(headers.keys_len() + more).unwrap_or_default();
     for (name, value) in headers {
         let shared = buffer.split_to(value.len());
         let mut own = HeaderValue::from_maybe_shared(shared).unwrap_or_else(|_| value.clone());
         own.set_sensitive(value.is_sensitive());
-        packed.append(name, own);
+        owned.append(name, own);
     }
-    packed
 }

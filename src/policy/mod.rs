@@ -85,7 +85,6 @@ mod targeted;
 mod validation;
 mod variants;
 
-pub(crate) use self::head::owned_fields;
 #[cfg(feature = "codec")]
 pub(crate) use self::labels::{Labels, Texts};
 #[cfg(feature = "reqwest")]
@@ -115,6 +114,7 @@ pub use self::{
     validation::{Fetch, Outcome, Store, Update},
     variants::{NameSet, Secret, VariantId, VariantKey},
 };
+pub(crate) use self::{head::owned_fields, reuse::Served};
 #[cfg(feature = "codec")]
 pub(crate) use self::{
     head::{Asked, Facts, Revalidate},

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, time::Duration};
+use std::{ops::Deref, time::Duration};
 
 use http::{HeaderMap, header, request, response};
 
@@ -73,27 +73,44 @@ impl Lookup<'_> {
         stored: Stored<'_>,
         now: Timestamp,
     ) -> Decision {
-        let chosen = self.choose(&request.headers, stored, now);
-        self.explain(&request.headers, &chosen);
-        let (reason, candidate, others) = match chosen {
+        let served = self.serve(&request.headers, stored, now);
+        self.conclude(request, served, now)
+    }
+
+    /// The part of [`decide`](Self::decide) that a hit is over with.
+    pub(crate) fn serve(&self, request: &HeaderMap, stored: Stored<'_>, now: Timestamp) -> Served {
+        let chosen = self.choose(request, stored, now);
+        self.explain(request, &chosen);
+        match chosen {
             Chosen::Use { index, response, age, lifetime, refresh } => {
                 let status = CacheStatus::hit(seconds(lifetime) - seconds(age));
-                let (head, content) = self.answer(
-                    &request.headers,
-                    response.head(),
-                    Some(response.length()),
-                    age,
-                    now,
-                );
+                let (head, content) =
+                    self.answer(request, response.head(), Some(response.length()), age, now);
                 let serve = Serve { index, head, content, status };
-                return match refresh {
-                    Some(candidate) => {
-                        Decision::Refresh(serve, Box::new(Refresh::new(self, *candidate)))
-                    }
-                    None => Decision::Serve(serve),
-                };
+                match refresh {
+                    None => Served::Fresh(serve),
+                    Some(candidate) => Served::Refreshing(serve, candidate),
+                }
             }
-            Chosen::Ask { reason, candidate, others } => (reason, candidate, others),
+            Chosen::Ask { reason, candidate, others } => {
+                Served::Not(Box::new(Unserved { reason, candidate, others }))
+            }
+        }
+    }
+
+    /// What [`decide`](Self::decide) makes of it.
+    pub(crate) fn conclude(
+        self,
+        request: &mut request::Parts,
+        served: Served,
+        now: Timestamp,
+    ) -> Decision {
+        let Unserved { reason, candidate, others } = match served {
+            Served::Fresh(serve) => return Decision::Serve(serve),
+            Served::Refreshing(serve, candidate) => {
+                return Decision::Refresh(serve, Box::new(Refresh::new(self, *candidate)));
+            }
+            Served::Not(unserved) => *unserved,
         };
         if self.mode == CacheMode::OnlyIfCached || self.directives.only_if_cached {
             let told =
@@ -129,15 +146,17 @@ impl Lookup<'_> {
     }
 
     /// What these rules read in a stored response: `None` if they would not have stored it.
-    pub(super) fn facts_of<'a>(&self, response: &'a StoredResponse) -> Option<Cow<'a, Facts>> {
+    pub(super) fn facts_of<'a>(&self, response: &'a StoredResponse) -> Option<Read<'a>> {
         let rules = &*self.policy.rules;
         let facts = response.head().facts();
         let facts = match facts.rules == rules.fingerprint {
-            true => Cow::Borrowed(facts),
-            false => Cow::Owned(storing::evaluate_again(rules, &self.key, response.head()).ok()?),
+            true => Read::Stored(facts),
+            false => Read::Again(Box::new(
+                storing::evaluate_again(rules, &self.key, response.head()).ok()?,
+            )),
         };
         Some(match response.softly_purged() {
-            Some(then) => Cow::Owned(stale_since(facts.into_owned(), response, then)),
+            Some(then) => Read::Again(Box::new(stale_since(facts.into_owned(), response, then))),
             None => facts,
         })
     }
@@ -149,7 +168,7 @@ impl Lookup<'_> {
         now: Timestamp,
     ) -> Option<Chosen<'a>> {
         let rules = &*self.policy.rules;
-        let mut best: Option<(usize, &StoredResponse, Cow<'_, Facts>)> = None;
+        let mut best: Option<(usize, &StoredResponse, Read<'_>)> = None;
         let mut count = 0;
         for (index, response) in responses {
             count += 1;
@@ -183,7 +202,7 @@ impl Lookup<'_> {
             let told = if lifetime > age { "fresh" } else { "stale" };
             (format!("lifetime {} s, age {} s", seconds(lifetime), seconds(age)), told.to_owned())
         });
-        let candidate = |facts: Cow<'_, Facts>| Candidate {
+        let candidate = |facts: Read<'_>| Candidate {
             index,
             response: response.clone(),
             facts: facts.into_owned(),
@@ -295,6 +314,34 @@ impl Lookup<'_> {
     }
 }
 
+/// What the rules that decide read in a stored response: what was stored with it where they are those
+/// that stored it.
+pub(super) enum Read<'a> {
+    Stored(&'a Facts),
+    // Rare, and every hit moves one of these.
+    Again(Box<Facts>),
+}
+
+impl Read<'_> {
+    pub(super) fn into_owned(self) -> Facts {
+        match self {
+            Read::Stored(facts) => facts.clone(),
+            Read::Again(facts) => *facts,
+        }
+    }
+}
+
+impl Deref for Read<'_> {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        match self {
+            Read::Stored(facts) => facts,
+            Read::Again(facts) => facts,
+        }
+    }
+}
+
 /// The facts of a response that a soft purge made stale: its lifetime ended then, so that the
 /// windows for stale use begin there.
 fn stale_since(facts: Facts, response: &StoredResponse, then: Timestamp) -> Facts {
@@ -328,6 +375,22 @@ pub(super) enum Chosen<'a> {
     },
 }
 
+/// What the store's responses are good for.
+pub(crate) enum Served {
+    /// One is the answer.
+    Fresh(Serve),
+    /// One is the answer, and to be refreshed.
+    Refreshing(Serve, Box<Candidate>),
+    Not(Box<Unserved>),
+}
+
+/// Why nothing is served, and what the origin may be asked about instead.
+pub(crate) struct Unserved {
+    reason: Reason,
+    candidate: Option<Candidate>,
+    others: Vec<Candidate>,
+}
+
 impl Chosen<'_> {
     fn ask(reason: Reason) -> Self {
         Chosen::Ask { reason, candidate: None, others: Vec::new() }
@@ -340,7 +403,7 @@ impl Chosen<'_> {
 
 /// A stored response that the request selects and that may not be used as it is.
 #[derive(Debug)]
-pub(super) struct Candidate {
+pub(crate) struct Candidate {
     pub(super) index: usize,
     pub(super) response: StoredResponse,
     /// Read by the rules that decide.

@@ -76,6 +76,18 @@ impl<H> Found<H> {
         found
     }
 
+    /// This entry is all that the request selects.
+    #[cfg(feature = "memory")]
+    pub(super) fn one(entry: Entry<H>) -> Self {
+        let Entry { response, handle } = entry;
+        Self {
+            responses: Few::One(response),
+            handles: Few::One(handle),
+            instead: Instead::OtherVariants,
+            selected: Selected::Yes,
+        }
+    }
+
     /// There is an index, and the request selects nothing; these entries are those of
     /// [`Wanted::others`](crate::policy::Wanted::others) that are there, perhaps none.
     pub fn others(entries: impl IntoIterator<Item = Entry<H>>) -> Self {

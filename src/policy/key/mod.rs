@@ -24,21 +24,19 @@ impl CacheKey {
         let uri = target.as_ref().unwrap_or(&head.uri);
         let scheme = uri.scheme_str().or(head.uri.scheme_str()).unwrap_or(&rules.default_scheme);
         // All that name the authority must agree, also where the target is taken from a hook.
-        let own = target.as_ref().and_then(|_| head.uri.authority());
-        let named = [uri.authority().map(Authority::as_str), own.map(Authority::as_str)];
-        let mut authority = None;
-        for text in named.into_iter().chain([single_host(&head.headers)?]).flatten() {
-            let next = Normal::of(text, scheme)?;
-            if authority.as_ref().is_some_and(|before| *before != next) {
+        let own = target.as_ref().and_then(|_| head.uri.authority()).map(Authority::as_str);
+        let host = single_host(&head.headers)?;
+        let named = uri.authority().map(Authority::as_str).or(own).or(host);
+        let Some(named) = named.or(rules.default_authority.as_deref()) else {
+            return Err(Reason::NoAuthority);
+        };
+        let authority = Normal::of(named, scheme)?;
+        for other in [own, host].into_iter().flatten() {
+            // The very same text needs no second look.
+            if other != named && Normal::of(other, scheme)? != authority {
                 return Err(Reason::Authority);
             }
-            authority = Some(next);
         }
-        let authority = match (authority, rules.default_authority.as_deref()) {
-            (Some(authority), _) => authority,
-            (None, Some(default)) => Normal::of(default, scheme)?,
-            (None, None) => return Err(Reason::NoAuthority),
-        };
         let partition = rules.partition.as_ref().and_then(|partition| partition(head));
         let (namespace, partition) = (rules.namespace.as_deref(), partition.as_deref());
         let query = rules.query.apply(uri.query());
@@ -112,7 +110,12 @@ impl CacheKey {
 
     /// The partition, if the policy gave one.
     pub fn partition(&self) -> Option<&str> {
-        optional(self.text(1))
+        // Asked at each hit, and most keys have none: its length is the second.
+        let (namespace, rest) = read_length(self.0.get(1..)?)?;
+        match rest.get(namespace)? {
+            0 => None,
+            _ => optional(self.text(1)),
+        }
     }
 
     /// The scheme in lower case.
@@ -211,9 +214,7 @@ fn optional(text: &str) -> Option<&str> {
 }
 
 fn write_lower(out: &mut Vec<u8>, text: &str) {
-    let start = out.len();
-    out.extend_from_slice(text.as_bytes());
-    out[start..].make_ascii_lowercase();
+    out.extend(text.bytes().map(|byte| byte.to_ascii_lowercase()));
 }
 
 /// The one `Host` of a request; more than one, or one that cannot be read, is a conflict
@@ -250,12 +251,12 @@ impl<'a> Normal<'a> {
         if host.is_empty() || !host.bytes().all(fits) {
             return Err(Reason::Authority);
         }
-        let usual = match scheme {
-            _ if scheme.eq_ignore_ascii_case("http") => Some(80),
-            _ if scheme.eq_ignore_ascii_case("https") => Some(443),
-            _ => None,
+        let is_usual = |port: &u16| match port {
+            80 => scheme.eq_ignore_ascii_case("http"),
+            443 => scheme.eq_ignore_ascii_case("https"),
+            _ => false,
         };
-        Ok(Self { host, port: port.filter(|port| Some(*port) != usual) })
+        Ok(Self { host, port: port.filter(|port| !is_usual(port)) })
     }
 
     fn length(&self) -> usize {

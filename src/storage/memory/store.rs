@@ -135,7 +135,7 @@ impl Store {
         let found = |stored: Arc<Body>| Entry::new(stored.response.clone(), MemoryHandle(stored));
         let index = resource.siblings.index();
         if let (Some(plain), [_], true) = (&resource.plain, index.sets(), wanted.takes_plain()) {
-            return Found::entries([found(plain.clone())]);
+            return Found::one(found(plain.clone()));
         }
         let find = |variant: VariantKey| {
             if variant.is_plain() {
