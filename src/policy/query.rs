@@ -59,6 +59,11 @@ impl QueryKey {
         self
     }
 
+    /// Whether every query is keyed as it is.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.keep, Keep::All) && !self.sorted
+    }
+
     /// The query to key and to ask for.
     pub(super) fn apply<'a>(&self, query: Option<&'a str>) -> Option<Cow<'a, str>> {
         let query = query?;
@@ -68,7 +73,7 @@ impl QueryKey {
             Keep::Only(names) => names.iter().any(|pattern| matches(pattern, name(pair))),
             Keep::Without(names) => !names.iter().any(|pattern| matches(pattern, name(pair))),
         };
-        if matches!(self.keep, Keep::All) && !self.sorted {
+        if self.is_whole() {
             return Some(Cow::Borrowed(query));
         }
         let mut pairs: Vec<&str> = query.split('&').filter(keeps).collect();

@@ -1,7 +1,10 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, Uri, header, request, uri::Authority};
+use http::{
+    HeaderMap, Uri, header, request,
+    uri::{Authority, PathAndQuery},
+};
 
 use super::{Reason, options::Rules};
 
@@ -39,9 +42,13 @@ impl CacheKey {
         }
         let partition = rules.partition.as_ref().and_then(|partition| partition(head));
         let (namespace, partition) = (rules.namespace.as_deref(), partition.as_deref());
-        let query = rules.query.apply(uri.query());
-        let (path, query) =
-            (if uri.path().is_empty() { "/" } else { uri.path() }, query.as_deref());
+        // By far the most are keyed by what the client sent, which is one text.
+        let whole = uri.path_and_query().filter(|_| rules.query.is_whole());
+        let (path, query) = match whole.map(PathAndQuery::as_str) {
+            Some(whole) if whole.starts_with('/') => (whole, None),
+            _ => (uri.path(), rules.query.apply(uri.query())),
+        };
+        let (path, query) = (if path.is_empty() { "/" } else { path }, query.as_deref());
         let marked = |text: Option<&str>| text.map_or(0, |text| 1 + text.len());
         let lengths = [
             marked(namespace),
@@ -214,12 +221,20 @@ fn optional(text: &str) -> Option<&str> {
 }
 
 fn write_lower(out: &mut Vec<u8>, text: &str) {
-    out.extend(text.bytes().map(|byte| byte.to_ascii_lowercase()));
+    let start = out.len();
+    out.extend_from_slice(text.as_bytes());
+    // Most are in lower case already.
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        out[start..].make_ascii_lowercase();
+    }
 }
 
 /// The one `Host` of a request; more than one, or one that cannot be read, is a conflict
 /// (RFC 9112 §3.2).
 fn single_host(headers: &HeaderMap) -> Result<Option<&str>, Reason> {
+    if !headers.contains_key(header::HOST) {
+        return Ok(None);
+    }
     let mut lines = headers.get_all(header::HOST).iter();
     let Some(line) = lines.next() else { return Ok(None) };
     if lines.next().is_some() {
@@ -238,7 +253,8 @@ struct Normal<'a> {
 impl<'a> Normal<'a> {
     fn of(text: &'a str, scheme: &str) -> Result<Self, Reason> {
         // From the end: digits behind a colon are the port, also behind an IPv6 literal.
-        let digits = text.bytes().rev().take_while(u8::is_ascii_digit).count();
+        let digits = text.bytes().rev().position(|byte| !byte.is_ascii_digit());
+        let digits = digits.unwrap_or(text.len());
         let (before, digits) = text.split_at(text.len() - digits);
         let (host, port) = match before.strip_suffix(':') {
             Some(host) if digits.is_empty() => (host, None),
