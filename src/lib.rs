@@ -180,6 +180,7 @@ mod service;
 mod shared;
 mod stats;
 pub mod storage;
+mod stripe;
 mod sweep;
 mod sync;
 mod task;

@@ -9,6 +9,8 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+#[cfg(feature = "memory")]
+use super::packed::Packed;
 use super::{
     age::{Timestamp, current_age},
     directives::{Reach, ResponseDirectives},
@@ -26,17 +28,49 @@ pub struct StoredHead(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    status: StatusCode,
     /// As they came, but those of RFC 9111 §3.1, with a `Date` and a slot for `Age`.
     headers: HeaderMap,
+    rest: Arc<Rest>,
+}
+
+/// What is known of a head beside its fields. Where there are several maps of the fields, it is one.
+#[derive(Debug)]
+struct Rest {
+    status: StatusCode,
     asked: Asked,
     facts: Facts,
-    /// What the handler said beside the fields, kept for other rules than those that stored it.
-    cached: Option<Cached>,
-    labels: Labels,
+    /// `None` where there is nothing of it, as in most.
+    more: Option<Box<More>>,
     good_at: AtomicU64,
     spared_at: AtomicU64,
 }
+
+/// What few heads have.
+#[derive(Debug)]
+struct More {
+    /// What the handler said beside the fields, kept for other rules than those that stored it.
+    cached: Option<Cached>,
+    labels: Labels,
+}
+
+impl More {
+    fn of(cached: Option<Cached>, labels: Labels) -> Option<Box<Self>> {
+        let is_some = cached.is_some() || labels != Labels::none();
+        is_some.then(|| Box::new(Self { cached, labels }))
+    }
+}
+
+impl Rest {
+    fn weight(&self) -> usize {
+        let more = self.more.as_ref();
+        let more = more.map_or(0, |more| size_of::<More>() + more.labels.weight());
+        let withheld = self.facts.withheld.len() * size_of::<HeaderName>();
+        size_of::<Self>() + COUNTS + more + withheld
+    }
+}
+
+/// The reference counts of an allocation.
+const COUNTS: usize = 2 * size_of::<usize>();
 
 /// The exchange that a stored response came from.
 #[derive(Clone, Copy, Debug)]
@@ -100,12 +134,14 @@ impl StoredHead {
         labels: Labels,
     ) -> Self {
         let (good_at, spared_at) = (AtomicU64::new(asked.began), AtomicU64::new(asked.began));
-        Self(Arc::new(Inner { status, headers, asked, facts, cached, labels, good_at, spared_at }))
+        let more = More::of(cached, labels);
+        let rest = Rest { status, asked, facts, more, good_at, spared_at };
+        Self(Arc::new(Inner { headers, rest: Arc::new(rest) }))
     }
 
     /// The status code.
     pub fn status(&self) -> StatusCode {
-        self.0.status
+        self.0.rest.status
     }
 
     /// The fields as they are stored. `Age` is a slot whose value means nothing.
@@ -116,61 +152,62 @@ impl StoredHead {
     /// The tags that it can be [purged](crate::Purge::tag) by: those of its fields and those that the
     /// handler gave.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
-        self.0.labels.tags.iter().chain(self.0.labels.own.iter())
+        self.labels().tags.iter().chain(self.labels().own.iter())
     }
 
     /// The cache groups that it belongs to (RFC 9875 §2).
     pub fn groups(&self) -> impl Iterator<Item = &str> {
-        self.0.labels.groups.iter()
+        self.labels().groups.iter()
     }
 
     /// How old it is at `now` (RFC 9111 §4.2.3).
     pub fn age(&self, now: Timestamp) -> Duration {
-        current_age(&self.0.facts, now.since(self.0.asked.received))
+        current_age(&self.0.rest.facts, now.since(self.0.rest.asked.received))
     }
 
     /// How long it is fresh, by the rules that stored it (RFC 9111 §4.2.1).
     pub fn lifetime(&self) -> Duration {
-        self.0.facts.lifetime
+        self.0.rest.facts.lifetime
     }
 
     /// The position of the purge log at which the fill of this response began.
     pub fn began(&self) -> u64 {
-        self.0.asked.began
+        self.0.rest.asked.began
     }
 
     /// The position of the purge log at which this head was last found good.
     pub(crate) fn good_at(&self) -> u64 {
-        self.0.good_at.load(Ordering::Acquire)
+        self.0.rest.good_at.load(Ordering::Acquire)
     }
 
     pub(crate) fn found_good_at(&self, seq: u64) {
-        self.0.good_at.fetch_max(seq, Ordering::AcqRel);
+        self.0.rest.good_at.fetch_max(seq, Ordering::AcqRel);
     }
 
     /// The position of the purge log at which it was last found not to be gone.
     pub(crate) fn spared_at(&self) -> u64 {
-        self.0.spared_at.load(Ordering::Acquire)
+        self.0.rest.spared_at.load(Ordering::Acquire)
     }
 
     pub(crate) fn was_spared_at(&self, seq: u64) {
-        self.0.spared_at.fetch_max(seq, Ordering::AcqRel);
+        self.0.rest.spared_at.fetch_max(seq, Ordering::AcqRel);
     }
 
     pub(crate) fn asked(&self) -> Asked {
-        self.0.asked
+        self.0.rest.asked
     }
 
     pub(crate) fn facts(&self) -> &Facts {
-        &self.0.facts
+        &self.0.rest.facts
     }
 
     pub(crate) fn labels(&self) -> &Labels {
-        &self.0.labels
+        static NONE: Labels = Labels::none();
+        self.0.rest.more.as_ref().map_or(&NONE, |more| &more.labels)
     }
 
     pub(crate) fn cached(&self) -> Option<&Cached> {
-        self.0.cached.as_ref()
+        self.0.rest.more.as_ref()?.cached.as_ref()
     }
 
     /// Whether it may ever be used without asking the origin first.
@@ -183,48 +220,78 @@ impl StoredHead {
     pub fn weight(&self) -> usize {
         const BUCKET: usize = 104; // of `HeaderMap`: hash, name, value, links
         const POSITION: usize = 4; // of its table of hashes
-        const ALLOCATIONS: usize = 96; // headers of the allocations and of the shared buffer
+        const BUFFER: usize = 64; // what the shared text of the values needs beside itself
         let headers = &self.0.headers;
         let capacity = headers.capacity();
         let text: usize =
             headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let repeated = headers.len() - headers.keys_len();
         size_of::<Inner>()
+            + COUNTS
             + capacity * BUCKET
             + (capacity * 4 / 3).next_power_of_two() * POSITION
             + repeated * BUCKET
             + text
-            + self.0.labels.weight()
-            + ALLOCATIONS
+            + BUFFER
+            + self.0.rest.weight()
+    }
+
+    /// Whether both are one and the same, not only alike.
+    #[cfg(all(test, feature = "memory"))]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     fn with_length(mut self, length: u64) -> Self {
-        let has_no_content = self.0.status == StatusCode::NO_CONTENT;
-        if has_no_content || self.0.headers.contains_key(header::CONTENT_LENGTH) {
+        let headers = &self.0.headers;
+        let has_no_content = self.0.rest.status == StatusCode::NO_CONTENT;
+        if has_no_content || headers.contains_key(header::CONTENT_LENGTH) {
             return self;
         }
-        let with = |headers: &mut HeaderMap| {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        };
-        match Arc::get_mut(&mut self.0) {
-            Some(inner) => with(&mut inner.headers),
-            None => {
-                let mut headers = self.0.headers.clone();
-                with(&mut headers);
-                let inner = &*self.0;
-                self = Self(Arc::new(Inner {
-                    status: inner.status,
-                    headers,
-                    asked: inner.asked,
-                    facts: inner.facts.clone(),
-                    cached: inner.cached.clone(),
-                    labels: inner.labels.clone(),
-                    good_at: AtomicU64::new(inner.good_at.load(Ordering::Acquire)),
-                    spared_at: AtomicU64::new(inner.spared_at.load(Ordering::Acquire)),
-                }));
-            }
+        let value = HeaderValue::from(length);
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.headers.insert(header::CONTENT_LENGTH, value);
+            return self;
         }
-        self
+        let (mut headers, rest) = (self.0.headers.clone(), self.0.rest.clone());
+        headers.insert(header::CONTENT_LENGTH, value);
+        Self(Arc::new(Inner { headers, rest }))
+    }
+}
+
+/// A head in the least memory, for a store that keeps many of them: its fields are no map.
+#[cfg(feature = "memory")]
+#[derive(Debug)]
+pub(crate) struct PackedHead {
+    fields: Packed,
+    rest: Arc<Rest>,
+}
+
+#[cfg(feature = "memory")]
+impl PackedHead {
+    pub(crate) fn of(head: &StoredHead) -> Self {
+        let Inner { headers, rest } = &*head.0;
+        Self { fields: Packed::of(headers), rest: rest.clone() }
+    }
+
+    /// The head, in memory of its own: whoever copies its fields meets nobody else.
+    pub(crate) fn unpack(&self) -> StoredHead {
+        StoredHead(Arc::new(Inner { headers: self.fields.unpack(), rest: self.rest.clone() }))
+    }
+
+    /// Whether `head` was unpacked from this.
+    pub(crate) fn is_of(&self, head: &StoredHead) -> bool {
+        Arc::ptr_eq(&self.rest, &head.0.rest)
+    }
+
+    /// Tells it from all others that are there.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.rest).addr()
+    }
+
+    /// What it takes of a store's memory beside its own size, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        self.fields.weight() + self.rest.weight()
     }
 }
 
@@ -241,6 +308,12 @@ impl StoredResponse {
     /// `Content-Length` gets one.
     pub fn new(head: StoredHead, length: u64) -> Self {
         Self { head: head.with_length(length), length, stale_since: None }
+    }
+
+    /// A response that was made with [`new`](Self::new).
+    #[cfg(feature = "memory")]
+    pub(crate) fn restored(head: StoredHead, length: u64) -> Self {
+        Self { head, length, stale_since: None }
     }
 
     /// The same response, softly purged: whatever its lifetime says, it is stale from `then` on.

@@ -94,6 +94,7 @@ impl Index {
         let names = &placement.names;
         if self.sets.first() != Some(names) {
             self.sets.retain(|set| set != names);
+            self.sets.reserve_exact(1);
             self.sets.insert(0, names.clone());
             self.sets.truncate(MAX_SETS);
         }

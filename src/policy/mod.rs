@@ -70,6 +70,8 @@ mod multipart;
 mod normal;
 mod options;
 mod others;
+#[cfg(feature = "memory")]
+mod packed;
 mod precondition;
 mod query;
 mod range;
@@ -85,6 +87,8 @@ mod targeted;
 mod validation;
 mod variants;
 
+#[cfg(feature = "memory")]
+pub(crate) use self::head::PackedHead;
 #[cfg(feature = "codec")]
 pub(crate) use self::labels::{Labels, Texts};
 #[cfg(feature = "reqwest")]

@@ -56,6 +56,10 @@ impl NameSet {
                 names.push(name);
             }
         }
+        if names.is_empty() {
+            // As most are, and each stored response has one.
+            return Ok(Self(Arc::default()));
+        }
         names.sort_unstable_by(|a: &HeaderName, b| a.as_str().cmp(b.as_str()));
         Ok(Self(names.into()))
     }
@@ -184,7 +188,7 @@ impl VariantKey {
     }
 
     /// A key that was kept.
-    #[cfg(feature = "codec")]
+    #[cfg(any(feature = "codec", feature = "memory"))]
     pub(crate) fn restored(bytes: Vec<u8>) -> Self {
         Self(bytes.into())
     }

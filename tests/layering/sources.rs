@@ -108,10 +108,11 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 31] = [
+const ORDER: [&str; 32] = [
     "policy",
     "error",
     "sync",
+    "stripe",
     "clock",
     "executor",
     "pending",

@@ -105,6 +105,12 @@ impl CacheKey {
         rest.is_empty().then_some(Self(bytes))
     }
 
+    /// A key that [`as_bytes`](Self::as_bytes) gave.
+    #[cfg(feature = "memory")]
+    pub(crate) fn kept(bytes: &[u8]) -> Self {
+        Self(Bytes::copy_from_slice(bytes))
+    }
+
     /// The encoding.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -9,14 +9,15 @@ use crate::policy::{Index, Placement, VariantBound, VariantId, VariantKey};
 #[derive(Clone)]
 pub(super) struct Siblings {
     index: Index,
-    budget: Budget,
+    /// Made when the first response counts there.
+    budget: Option<Budget>,
     /// The variants that the index counts.
     counted: Vec<(VariantId, VariantKey)>,
 }
 
 impl Siblings {
     pub(super) fn new(generation: u64) -> Self {
-        Self { index: Index::new(generation), budget: Budget::default(), counted: Vec::new() }
+        Self { index: Index::new(generation), budget: None, counted: Vec::new() }
     }
 
     pub(super) fn index(&self) -> &Index {
@@ -24,10 +25,10 @@ impl Siblings {
     }
 
     /// Where the bytes of a response at `placement` count, if they do.
-    pub(super) fn budget(&self, placement: &Placement) -> Option<Budget> {
+    pub(super) fn budget(&mut self, placement: &Placement) -> Option<Budget> {
         let is_counted =
             placement.bound() == VariantBound::Share && !placement.variant().is_plain();
-        is_counted.then(|| self.budget.clone())
+        is_counted.then(|| self.budget.get_or_insert_default().clone())
     }
 
     /// Enters the response that is being stored, and names the variants that have to go for it.
@@ -49,8 +50,9 @@ impl Siblings {
             .iter()
             .map(|(_, key)| size_of::<(VariantId, VariantKey)>() + key.as_bytes().len())
             .sum();
-        // What the index says of itself contains its own size.
-        size_of::<Self>() - size_of::<Index>() + self.index.weight() + Budget::WEIGHT + counted
+        let budget = self.budget.as_ref().map_or(0, |_| Budget::WEIGHT);
+        // What the index says of itself contains its own size, as whoever owns this has counted it.
+        self.index.weight() - size_of::<Index>() + budget + counted
     }
 
     fn remember(&mut self, placement: &Placement) {
