@@ -99,6 +99,7 @@ pub(crate) struct Emit {
 }
 
 impl Emit {
+    #[inline]
     pub(crate) fn emit(&self, head: &mut response::Parts, status: CacheStatus) {
         self.counters.count(status);
         if let Some(member) = self.header.as_deref().and_then(|name| status.to_member(name)) {

@@ -18,6 +18,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    #[inline]
     pub(crate) fn count(&self, status: CacheStatus) {
         let counter = match status.forward() {
             None if !status.is_hit() => &self.generated,

@@ -9,12 +9,14 @@ use std::{
 /// More threads than this share places with others.
 const MAX: usize = 16;
 
-/// How many places are worth having: one for each thread that can run.
+/// How many places are worth having: one for each thread that can run, to a power of two.
 pub(crate) fn count() -> usize {
-    thread::available_parallelism().map_or(1, |threads| threads.get().min(MAX))
+    let threads = thread::available_parallelism().map_or(1, |threads| threads.get().min(MAX));
+    threads.next_power_of_two()
 }
 
-/// Which of `places` is this thread's. Threads take turns.
+/// Which of `places`, a power of two of them, is this thread's. Threads take turns.
+#[inline]
 pub(crate) fn of(places: usize) -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
@@ -29,5 +31,5 @@ pub(crate) fn of(places: usize) -> usize {
             next
         }
     });
-    own.unwrap_or(0) % places.max(1)
+    own.unwrap_or(0) & places.wrapping_sub(1)
 }

@@ -62,7 +62,7 @@ pub(crate) fn answer<M: CacheManager, ResB>(
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn send_stored<M: CacheManager, ResB>(
     core: &Core<M>,
     serve: Serve,

@@ -35,6 +35,7 @@ pub enum Content {
 
 impl Lookup<'_> {
     /// The head of an answer made of a stored response that may be used as it is.
+    #[inline]
     pub(super) fn answer(
         &self,
         request: &HeaderMap,
@@ -43,12 +44,17 @@ impl Lookup<'_> {
         age: Duration,
         now: Timestamp,
     ) -> (response::Parts, Content) {
-        let fields = Cow::Borrowed(stored.headers());
+        // Who has conditions looks at them first, and may get few of them.
+        let fields = match self.is_conditional || self.ranges.is_some() {
+            true => Cow::Borrowed(stored.headers()),
+            false => Cow::Owned(stored.fields()),
+        };
         let withheld = &stored.facts().withheld;
         answer(self, request, stored.status(), fields, length, age, now, withheld)
     }
 
     /// What the client sees of a response that is stored, or comes from the store.
+    #[inline]
     pub(super) fn rewrite(&self, headers: &mut HeaderMap) {
         let rules = &*self.policy.rules;
         rules.downstream.rewrite(headers);
@@ -141,6 +147,7 @@ pub(super) fn answer(
 }
 
 /// Exactly one `Age`, in its slot (RFC 9111 §5.1).
+#[inline]
 fn set_age(headers: &mut HeaderMap, age: Duration) {
     const MAX: u64 = 1 << 31; // RFC 9111 §1.2.2
     let value = number(age.as_secs().min(MAX));
@@ -152,6 +159,7 @@ fn set_age(headers: &mut HeaderMap, age: Duration) {
 }
 
 /// A number as a value. The small ones are there already and cost nothing.
+#[inline]
 fn number(number: u64) -> HeaderValue {
     const EACH: usize = 4;
     /// Four digits of each number below 10 000, one behind the other.

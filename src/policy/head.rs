@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -29,7 +29,10 @@ pub struct StoredHead(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     /// As they came, but those of RFC 9111 §3.1, with a `Date` and a slot for `Age`.
-    headers: HeaderMap,
+    headers: OnceLock<HeaderMap>,
+    /// What they are made of when somebody looks, if they are not there yet.
+    #[cfg(feature = "memory")]
+    packed: Option<Packed>,
     rest: Arc<Rest>,
 }
 
@@ -136,17 +139,36 @@ impl StoredHead {
         let (good_at, spared_at) = (AtomicU64::new(asked.began), AtomicU64::new(asked.began));
         let more = More::of(cached, labels);
         let rest = Rest { status, asked, facts, more, good_at, spared_at };
-        Self(Arc::new(Inner { headers, rest: Arc::new(rest) }))
+        Self::live(headers, Arc::new(rest))
+    }
+
+    fn live(headers: HeaderMap, rest: Arc<Rest>) -> Self {
+        let headers = OnceLock::from(headers);
+        Self(Arc::new(Inner {
+            headers,
+            #[cfg(feature = "memory")]
+            packed: None,
+            rest,
+        }))
     }
 
     /// The status code.
+    #[inline]
     pub fn status(&self) -> StatusCode {
         self.0.rest.status
     }
 
     /// The fields as they are stored. `Age` is a slot whose value means nothing.
+    #[inline]
     pub fn headers(&self) -> &HeaderMap {
-        &self.0.headers
+        self.0.headers.get_or_init(|| self.0.unpack())
+    }
+
+    /// The fields, to be sent.
+    #[inline]
+    pub(super) fn fields(&self) -> HeaderMap {
+        // The first to ask for a packed head is often the last, and needs no second map.
+        self.0.headers.get().cloned().unwrap_or_else(|| self.0.unpack())
     }
 
     /// The tags that it can be [purged](crate::Purge::tag) by: those of its fields and those that the
@@ -176,6 +198,7 @@ impl StoredHead {
     }
 
     /// The position of the purge log at which this head was last found good.
+    #[inline]
     pub(crate) fn good_at(&self) -> u64 {
         self.0.rest.good_at.load(Ordering::Acquire)
     }
@@ -193,10 +216,12 @@ impl StoredHead {
         self.0.rest.spared_at.fetch_max(seq, Ordering::AcqRel);
     }
 
+    #[inline]
     pub(crate) fn asked(&self) -> Asked {
         self.0.rest.asked
     }
 
+    #[inline]
     pub(crate) fn facts(&self) -> &Facts {
         &self.0.rest.facts
     }
@@ -221,7 +246,7 @@ impl StoredHead {
         const BUCKET: usize = 104; // of `HeaderMap`: hash, name, value, links
         const POSITION: usize = 4; // of its table of hashes
         const BUFFER: usize = 64; // what the shared text of the values needs beside itself
-        let headers = &self.0.headers;
+        let headers = self.headers();
         let capacity = headers.capacity();
         let text: usize =
             headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
@@ -243,19 +268,32 @@ impl StoredHead {
     }
 
     fn with_length(mut self, length: u64) -> Self {
-        let headers = &self.0.headers;
+        let headers = self.headers();
         let has_no_content = self.0.rest.status == StatusCode::NO_CONTENT;
         if has_no_content || headers.contains_key(header::CONTENT_LENGTH) {
             return self;
         }
         let value = HeaderValue::from(length);
-        if let Some(inner) = Arc::get_mut(&mut self.0) {
-            inner.headers.insert(header::CONTENT_LENGTH, value);
+        if let Some(headers) = Arc::get_mut(&mut self.0).and_then(|inner| inner.headers.get_mut()) {
+            headers.insert(header::CONTENT_LENGTH, value);
             return self;
         }
-        let (mut headers, rest) = (self.0.headers.clone(), self.0.rest.clone());
+        let mut headers = self.fields();
         headers.insert(header::CONTENT_LENGTH, value);
-        Self(Arc::new(Inner { headers, rest }))
+        Self::live(headers, self.0.rest.clone())
+    }
+}
+
+impl Inner {
+    #[cfg(feature = "memory")]
+    fn unpack(&self) -> HeaderMap {
+        self.packed.as_ref().map(Packed::unpack).unwrap_or_default()
+    }
+
+    /// Nothing is packed that would not be there.
+    #[cfg(not(feature = "memory"))]
+    fn unpack(&self) -> HeaderMap {
+        HeaderMap::new()
     }
 }
 
@@ -270,28 +308,31 @@ pub(crate) struct PackedHead {
 #[cfg(feature = "memory")]
 impl PackedHead {
     pub(crate) fn of(head: &StoredHead) -> Self {
-        let Inner { headers, rest } = &*head.0;
-        Self { fields: Packed::of(headers), rest: rest.clone() }
+        Self { fields: Packed::of(head.headers()), rest: head.0.rest.clone() }
     }
 
-    /// The head, in memory of its own: whoever copies its fields meets nobody else.
+    /// The head, whose fields become a map when somebody looks at them.
+    #[inline]
     pub(crate) fn unpack(&self) -> StoredHead {
-        StoredHead(Arc::new(Inner { headers: self.fields.unpack(), rest: self.rest.clone() }))
+        let (headers, packed) = (OnceLock::new(), Some(self.fields.clone()));
+        StoredHead(Arc::new(Inner { headers, packed, rest: self.rest.clone() }))
     }
 
     /// Whether `head` was unpacked from this.
+    #[inline]
     pub(crate) fn is_of(&self, head: &StoredHead) -> bool {
         Arc::ptr_eq(&self.rest, &head.0.rest)
     }
 
     /// Tells it from all others that are there.
+    #[inline]
     pub(crate) fn address(&self) -> usize {
         Arc::as_ptr(&self.rest).addr()
     }
 
     /// What it takes of a store's memory beside its own size, in bytes.
     pub(crate) fn weight(&self) -> usize {
-        self.fields.weight() + self.rest.weight()
+        COUNTS + self.fields.weight() + self.rest.weight()
     }
 }
 
@@ -312,6 +353,7 @@ impl StoredResponse {
 
     /// A response that was made with [`new`](Self::new).
     #[cfg(feature = "memory")]
+    #[inline]
     pub(crate) fn restored(head: StoredHead, length: u64) -> Self {
         Self { head, length, stale_since: None }
     }
@@ -322,16 +364,19 @@ impl StoredResponse {
     }
 
     /// When a soft purge made it stale, if one did.
+    #[inline]
     pub fn softly_purged(&self) -> Option<Timestamp> {
         self.stale_since
     }
 
     /// The head.
+    #[inline]
     pub fn head(&self) -> &StoredHead {
         &self.head
     }
 
     /// The number of bytes in the body.
+    #[inline]
     pub fn length(&self) -> u64 {
         self.length
     }

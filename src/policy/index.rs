@@ -73,6 +73,7 @@ impl Index {
     }
 
     /// The name sets, newest first, at most four.
+    #[inline]
     pub fn sets(&self) -> &[NameSet] {
         &self.sets
     }
@@ -141,6 +142,7 @@ pub(super) enum By<'a> {
 
 impl<'a> Wanted<'a> {
     /// The resource.
+    #[inline]
     pub fn key(&self) -> &'a CacheKey {
         self.key
     }
@@ -176,6 +178,7 @@ impl<'a> Wanted<'a> {
     /// Whether a response that is the only one of its resource, and has no `Vary`, is selected
     /// without looking at the request.
     #[cfg(feature = "memory")]
+    #[inline]
     pub(crate) fn takes_plain(&self) -> bool {
         match self.by {
             By::Request(selecting, _) => selecting.apart.is_none(),

@@ -1,12 +1,16 @@
 //! Fields in one allocation, as a store keeps them that has many.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// The fields of a stored head but for the slot for `Age`: a line behind the other, each with what it
 /// needs to become a field again. A map of them is more than four times as large.
-#[derive(Debug)]
-pub(super) struct Packed(Box<[u8]>);
+///
+/// Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Packed(Arc<[u8]>);
 
 /// The usual names, which take one byte. Their order is of no meaning outside of a process.
 const NAMES: [HeaderName; 40] = [

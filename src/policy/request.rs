@@ -55,6 +55,7 @@ pub(super) enum Borrowed<'p> {
 impl Deref for Borrowed<'_> {
     type Target = Policy;
 
+    #[inline]
     fn deref(&self) -> &Policy {
         match self {
             Borrowed::Policy(policy) => policy,
@@ -65,6 +66,7 @@ impl Deref for Borrowed<'_> {
 
 impl Policy {
     /// The first question. `body` is the size hint of the request's body.
+    #[inline]
     pub fn begin(&self, head: &request::Parts, body: &SizeHint) -> Begin<'_> {
         let trail = &self.rules.trail;
         let begun = self.begin_by_method(head, body);
@@ -79,6 +81,7 @@ impl Policy {
         begun
     }
 
+    #[inline]
     fn begin_by_method(&self, head: &request::Parts, body: &SizeHint) -> Begin<'_> {
         let method = |told: &str| {
             self.rules.trail.note(Rule::Method, || (head.method.to_string(), told.to_owned()));
@@ -99,7 +102,7 @@ impl Policy {
             // A method that nobody has registered may be unsafe, and is taken to be.
             _ => {
                 method("unsafe");
-                let key = match self.key_of(head) {
+                let key = match self.key_of(head, true) {
                     Ok(key) => key,
                     Err(reason) => return Begin::Bypass(reason),
                 };
@@ -112,8 +115,11 @@ impl Policy {
         }
     }
 
-    fn key_of(&self, head: &request::Parts) -> Result<CacheKey, Reason> {
-        let key = CacheKey::of(&self.rules, head);
+    fn key_of(&self, head: &request::Parts, has_host: bool) -> Result<CacheKey, Reason> {
+        let key = match has_host {
+            true => CacheKey::of(&self.rules, head),
+            false => CacheKey::without_host(&self.rules, head),
+        };
         self.rules.trail.note(Rule::Key, || {
             let told = match &key {
                 Ok(key) => format!("{key:?}"),
@@ -124,6 +130,7 @@ impl Policy {
         key
     }
 
+    #[inline]
     fn lookup(&self, head: &request::Parts, body: &SizeHint) -> Result<Lookup<'_>, Reason> {
         let headers = &head.headers;
         let rules = &*self.rules;
@@ -144,7 +151,7 @@ impl Policy {
         }
         Ok(Lookup {
             policy: Borrowed::Policy(self),
-            key: self.key_of(head)?,
+            key: self.key_of(head, fields.host)?,
             apart: Apart::all(&rules.apart, head)?,
             mode,
             is_head: head.method == Method::HEAD,
@@ -174,6 +181,7 @@ impl Policy {
     }
 
     /// Whether the cache has a part in requests like this one, whatever their method.
+    #[inline]
     fn admit(&self, head: &request::Parts, fields: &Fields) -> Result<(), Reason> {
         let rules = &*self.rules;
         if CacheMode::of(&head.extensions) == CacheMode::NoStore {
@@ -214,16 +222,19 @@ impl Lookup<'_> {
     }
 
     /// The resource that is asked for.
+    #[inline]
     pub fn key(&self) -> &CacheKey {
         &self.key
     }
 
     /// What to get from the store, for the request with these `headers`.
+    #[inline]
     pub fn wanted<'a>(&'a self, headers: &'a HeaderMap, secret: &'a Secret) -> Wanted<'a> {
         Wanted { key: &self.key, by: By::Request(self.selecting(headers, secret), self.bound()) }
     }
 
     /// How many variants of the resource may be kept.
+    #[inline]
     pub(super) fn bound(&self) -> VariantBound {
         if self.policy.scope() == Scope::Shared && self.key.partition().is_none() {
             VariantBound::Count(self.policy.rules.max_variants)
@@ -233,6 +244,7 @@ impl Lookup<'_> {
     }
 
     /// What of the request with these `headers` selects among variants.
+    #[inline]
     pub(super) fn selecting<'a>(
         &'a self,
         request: &'a HeaderMap,
@@ -252,12 +264,14 @@ struct Fields {
     connection: bool,
     cookie: bool,
     directives: bool,
+    host: bool,
     precondition: bool,
     range: bool,
     upgrade: bool,
 }
 
 impl Fields {
+    #[inline]
     fn scan(headers: &HeaderMap) -> Self {
         let mut fields = Self::default();
         for name in headers.keys() {
@@ -265,6 +279,7 @@ impl Fields {
                 _ if name == header::CACHE_CONTROL || name == header::PRAGMA => {
                     &mut fields.directives
                 }
+                _ if name == header::HOST => &mut fields.host,
                 _ if name == header::COOKIE => &mut fields.cookie,
                 _ if name == header::CONNECTION => &mut fields.connection,
                 _ if name == header::IF_NONE_MATCH || name == header::IF_MODIFIED_SINCE => {
@@ -283,6 +298,7 @@ impl Fields {
         fields
     }
 
+    #[inline]
     fn directives(&self, headers: &HeaderMap) -> RequestDirectives {
         if self.directives {
             RequestDirectives::parse(headers)

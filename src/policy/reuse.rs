@@ -78,9 +78,12 @@ impl Lookup<'_> {
     }
 
     /// The part of [`decide`](Self::decide) that a hit is over with.
+    #[inline]
     pub(crate) fn serve(&self, request: &HeaderMap, stored: Stored<'_>, now: Timestamp) -> Served {
         let chosen = self.choose(request, stored, now);
-        self.explain(request, &chosen);
+        if self.policy.rules.trail.is_kept() {
+            self.explain(request, &chosen);
+        }
         match chosen {
             Chosen::Use { index, response, age, lifetime, refresh } => {
                 let status = CacheStatus::hit(seconds(lifetime) - seconds(age));
@@ -125,6 +128,7 @@ impl Lookup<'_> {
     }
 
     /// The most recent of the responses (RFC 9111 §4), and whether it may be used as it is.
+    #[inline]
     fn choose<'a>(&self, request: &HeaderMap, stored: Stored<'a>, now: Timestamp) -> Chosen<'a> {
         match stored {
             Stored::Responses(responses) => self
@@ -146,6 +150,7 @@ impl Lookup<'_> {
     }
 
     /// What these rules read in a stored response: `None` if they would not have stored it.
+    #[inline]
     pub(super) fn facts_of<'a>(&self, response: &'a StoredResponse) -> Option<Read<'a>> {
         let rules = &*self.policy.rules;
         let facts = response.head().facts();
@@ -162,6 +167,7 @@ impl Lookup<'_> {
     }
 
     /// The same of these. `None`: there is none that these rules would have stored.
+    #[inline]
     pub(super) fn choose_best<'a>(
         &self,
         responses: impl Iterator<Item = (usize, &'a StoredResponse)>,
@@ -256,6 +262,7 @@ impl Lookup<'_> {
     }
 
     /// RFC 9111 §4.2, §4.2.4, §5.2.1.
+    #[inline]
     pub(super) fn may_use(
         &self,
         facts: &Facts,
@@ -295,6 +302,7 @@ impl Lookup<'_> {
     }
 
     /// Whether the request asks for a newer response than this one (RFC 9111 §5.2.1).
+    #[inline]
     pub(super) fn wants_newer(&self, facts: &Facts, age: Duration) -> bool {
         let left = facts.lifetime.saturating_sub(age);
         self.directives.no_cache
@@ -334,6 +342,7 @@ impl Read<'_> {
 impl Deref for Read<'_> {
     type Target = Facts;
 
+    #[inline]
     fn deref(&self) -> &Facts {
         match self {
             Read::Stored(facts) => facts,
@@ -427,6 +436,7 @@ impl Candidate {
     }
 }
 
+#[inline]
 pub(super) fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

@@ -37,6 +37,7 @@ enum How {
 
 impl CacheStatus {
     /// Answered from the store; `ttl` is the freshness left in seconds, negative when stale.
+    #[inline]
     pub(crate) fn hit(ttl: i64) -> Self {
         Self { ttl: Some(ttl), ..Self::new(How::Hit) }
     }
@@ -51,6 +52,7 @@ impl CacheStatus {
         Self { detail: Some(reason), ..Self::new(How::Generated) }
     }
 
+    #[inline]
     fn new(how: How) -> Self {
         Self { how, ttl: None, forward_status: None, stored: false, collapsed: false, detail: None }
     }
@@ -85,11 +87,13 @@ impl CacheStatus {
     }
 
     /// Whether the response came from the store without asking the origin.
+    #[inline]
     pub fn is_hit(&self) -> bool {
         self.how == How::Hit
     }
 
     /// Why the request was forwarded, `None` for a hit (RFC 9211 §2.2).
+    #[inline]
     pub fn forward(&self) -> Option<Forward> {
         match self.how {
             How::Forwarded(reason) => Some(reason.forward()),
@@ -98,11 +102,13 @@ impl CacheStatus {
     }
 
     /// The status that the origin answered with, if it is not the response's (RFC 9211 §2.3).
+    #[inline]
     pub fn forward_status(&self) -> Option<StatusCode> {
         self.forward_status
     }
 
     /// The freshness left in seconds, negative when stale (RFC 9211 §2.4).
+    #[inline]
     pub fn ttl(&self) -> Option<i64> {
         self.ttl
     }

@@ -23,12 +23,20 @@ const COMPONENTS: usize = 5;
 impl CacheKey {
     /// The key of a request; the method is not part of it, since only GET and HEAD look.
     pub(super) fn of(rules: &Rules, head: &request::Parts) -> Result<Self, Reason> {
+        Self::of_host(rules, head, single_host(&head.headers)?)
+    }
+
+    /// The same, of a request that is known to have no `Host`.
+    pub(super) fn without_host(rules: &Rules, head: &request::Parts) -> Result<Self, Reason> {
+        Self::of_host(rules, head, None)
+    }
+
+    fn of_host(rules: &Rules, head: &request::Parts, host: Option<&str>) -> Result<Self, Reason> {
         let target = rules.target.as_ref().and_then(|target| target(head));
         let uri = target.as_ref().unwrap_or(&head.uri);
         let scheme = uri.scheme_str().or(head.uri.scheme_str()).unwrap_or(&rules.default_scheme);
         // All that name the authority must agree, also where the target is taken from a hook.
         let own = target.as_ref().and_then(|_| head.uri.authority()).map(Authority::as_str);
-        let host = single_host(&head.headers)?;
         let named = uri.authority().map(Authority::as_str).or(own).or(host);
         let Some(named) = named.or(rules.default_authority.as_deref()) else {
             return Err(Reason::NoAuthority);
@@ -112,6 +120,7 @@ impl CacheKey {
     }
 
     /// The encoding.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -122,6 +131,7 @@ impl CacheKey {
     }
 
     /// The partition, if the policy gave one.
+    #[inline]
     pub fn partition(&self) -> Option<&str> {
         // Asked at each hit, and most keys have none: its length is the second.
         let (namespace, rest) = read_length(self.0.get(1..)?)?;
@@ -238,9 +248,6 @@ fn write_lower(out: &mut Vec<u8>, text: &str) {
 /// The one `Host` of a request; more than one, or one that cannot be read, is a conflict
 /// (RFC 9112 §3.2).
 fn single_host(headers: &HeaderMap) -> Result<Option<&str>, Reason> {
-    if !headers.contains_key(header::HOST) {
-        return Ok(None);
-    }
     let mut lines = headers.get_all(header::HOST).iter();
     let Some(line) = lines.next() else { return Ok(None) };
     if lines.next().is_some() {

@@ -40,16 +40,17 @@ impl Hot {
         let places = usize::try_from(bytes).unwrap_or(usize::MAX) / (stripes * MAX_HEAD);
         Self {
             stripes: (0..stripes).map(|_| OnceLock::new()).collect(),
-            places: places.clamp(1, 1 << 14),
+            places: 1 << places.clamp(1, 1 << 14).ilog2(),
         }
     }
 
     /// The head that was packed, to be read by this thread.
+    #[inline]
     pub(super) fn unpack(&self, packed: &PackedHead) -> StoredHead {
         let address = packed.address();
         let own = &self.stripes[stripe::of(self.stripes.len())];
         let places = own.get_or_init(|| (0..self.places).map(|_| Place::default()).collect());
-        let at = spread(address) % places.len();
+        let at = spread(address) & (self.places - 1);
         let mut held = match places[at].try_lock() {
             Ok(held) => held,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -82,6 +83,7 @@ impl Held {
         } else if self.defence > 0 {
             self.defence -= 1;
         } else if head.weight() <= MAX_HEAD {
+            // Weighing it has made the map.
             self.head = Some(head.clone());
         }
         head

@@ -28,8 +28,8 @@ use crate::{
 /// response is whole; nothing holds on to a connection's buffers.
 ///
 /// The fields of a stored response are packed, in a quarter of the memory that a `HeaderMap` takes. Those
-/// that are asked for again and again are kept as maps, too, for each thread by itself: up to a sixteenth
-/// of the capacity is for them.
+/// that are asked for again and again are kept as maps, too, for each thread by itself: one byte in
+/// 32 of the capacity is for them.
 ///
 /// ```
 /// use larder::{CacheLayer, MemoryManager};
@@ -107,6 +107,7 @@ impl CacheManager for MemoryManager {
         self.store.limits().body
     }
 
+    #[inline]
     fn get_now(&self, wanted: &Wanted<'_>) -> Option<Result<Found<MemoryHandle>, Error>> {
         Some(Ok(self.store.get(wanted)))
     }
@@ -120,6 +121,7 @@ impl CacheManager for MemoryManager {
         Some((record.cache_key(), record.variant_key()))
     }
 
+    #[inline]
     fn read(&self, entry: &Entry<MemoryHandle>, range: Range<u64>) -> StoredBody {
         let MemoryHandle(stored) = entry.handle();
         StoredBody::from_range(&stored.bytes, range, stored.trailers.as_deref())

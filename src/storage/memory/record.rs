@@ -124,6 +124,7 @@ impl RecordKey {
         self.text.len() + COUNTS
     }
 
+    #[inline]
     pub(super) fn as_ref(&self) -> RecordRef<'_> {
         let Some((length, rest)) = self.text.split_first_chunk::<BEFORE>() else {
             return RecordRef { generation: self.generation, resource: &[], variant: &[] };
@@ -158,6 +159,7 @@ pub(super) struct RecordRef<'a> {
 
 impl<'a> RecordRef<'a> {
     /// No index has the generation 0, so that a resource is never taken for one of its variants.
+    #[inline]
     pub(super) fn resource(key: &'a CacheKey) -> Self {
         Self { generation: 0, resource: key.as_bytes(), variant: &[] }
     }
@@ -175,6 +177,7 @@ impl PartialEq for RecordRef<'_> {
 }
 
 impl Equivalent<RecordKey> for RecordRef<'_> {
+    #[inline]
     fn equivalent(&self, key: &RecordKey) -> bool {
         *self == key.as_ref()
     }

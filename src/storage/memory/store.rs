@@ -101,7 +101,7 @@ impl Limits {
 /// fit into it.
 const HOT: f64 = 0.97;
 /// One part in so many of the capacity is for heads that are not packed.
-const HOT_HEADS: u64 = 16;
+const HOT_HEADS: u64 = 32;
 
 impl Store {
     pub(super) fn new(limits: Limits) -> Self {
@@ -135,6 +135,7 @@ impl Store {
         }
     }
 
+    #[inline]
     pub(super) fn get(&self, wanted: &Wanted<'_>) -> Found<MemoryHandle> {
         let key = RecordRef::resource(wanted.key());
         let Some(Record::Resource(resource)) = self.cache.get(&key) else {
