@@ -2,8 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response};
+use http::{HeaderMap, Response, StatusCode, header, response};
 
 use super::{
     Lookup, Rule, StoredHead,
@@ -12,6 +11,7 @@ use super::{
     multipart::{self, Piece},
     precondition,
     range::{self, Part},
+    usual,
 };
 
 /// What of a stored body is sent.
@@ -150,43 +150,10 @@ pub(super) fn answer(
 #[inline]
 fn set_age(headers: &mut HeaderMap, age: Duration) {
     const MAX: u64 = 1 << 31; // RFC 9111 §1.2.2
-    let value = number(age.as_secs().min(MAX));
+    let value = usual::number(age.as_secs().min(MAX));
     // The slot comes first, so that nothing is searched for.
     match headers.iter_mut().next() {
         Some((name, slot)) if *name == header::AGE => *slot = value,
         _ => drop(headers.insert(header::AGE, value)),
     }
-}
-
-/// A number as a value. The small ones are there already and cost nothing.
-#[inline]
-fn number(number: u64) -> HeaderValue {
-    const EACH: usize = 4;
-    /// Four digits of each number below 10 000, one behind the other.
-    static DIGITS: [u8; 10_000 * EACH] = {
-        let mut digits = [b'0'; 10_000 * EACH];
-        let mut at = 0;
-        while at < digits.len() {
-            let mut rest = at / EACH;
-            let mut digit = EACH;
-            while digit > 0 {
-                digit -= 1;
-                digits[at + digit] += (rest % 10) as u8;
-                rest /= 10;
-            }
-            at += EACH;
-        }
-        digits
-    };
-    let width = number.checked_ilog10().unwrap_or(0) as usize + 1;
-    let known = usize::try_from(number).ok().and_then(|number| {
-        let end = number.checked_add(1)?.checked_mul(EACH)?;
-        DIGITS.get(end.checked_sub(width)?..end).filter(|_| width <= EACH)
-    });
-    match known {
-        Some(digits) => HeaderValue::from_maybe_shared(Bytes::from_static(digits)),
-        None => HeaderValue::from_maybe_shared(Bytes::from(number.to_string())),
-    }
-    // Digits are always a value.
-    .unwrap_or(HeaderValue::from_static("0"))
 }

@@ -84,6 +84,7 @@ mod status;
 mod storing;
 mod structured;
 mod targeted;
+mod usual;
 mod validation;
 mod variants;
 

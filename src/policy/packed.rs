@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::usual;
+
 /// The fields of a stored head but for the slot for `Age`: a line behind the other, each with what it
 /// needs to become a field again. A map of them is more than four times as large.
 ///
@@ -133,9 +135,10 @@ impl Input<'_> {
         };
         let length = self.number(VALUE)?;
         let start = self.at;
-        self.take(length)?;
-        let value = self.bytes.slice(start..self.at);
-        let mut value = HeaderValue::from_maybe_shared(value).ok()?;
+        let mut value = match usual::value(self.take(length)?) {
+            Some(value) => value,
+            None => HeaderValue::from_maybe_shared(self.bytes.slice(start..self.at)).ok()?,
+        };
         value.set_sensitive(mark & SENSITIVE != 0);
         Some((name, value))
     }

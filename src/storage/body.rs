@@ -61,6 +61,20 @@ impl StoredBody {
         Self::from_bytes(bytes.slice(start..end), trailers.cloned())
     }
 
+    /// The next frame, where it is known at once; within it `None` at the end.
+    #[inline]
+    pub(crate) fn take_now(&mut self) -> Option<Option<Frame<Bytes>>> {
+        let Source::Bytes { bytes, trailers } = &mut self.source else {
+            return matches!(self.source, Source::Done).then_some(None);
+        };
+        let data = std::mem::take(bytes);
+        self.remaining = 0;
+        if !data.is_empty() {
+            return Some(Some(Frame::data(data)));
+        }
+        Some(trailers.take().map(|trailers| Frame::trailers(*trailers)))
+    }
+
     /// All of it, if it is in memory, and its trailers.
     pub(super) fn as_bytes(&self) -> Option<(&Bytes, Option<&HeaderMap>)> {
         match &self.source {
@@ -128,22 +142,9 @@ impl Body for StoredBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
-        match &mut this.source {
-            Source::Done => Poll::Ready(None),
-            Source::Bytes { bytes, trailers } => {
-                let data = std::mem::take(bytes);
-                this.remaining = 0;
-                if !data.is_empty() {
-                    if trailers.is_none() {
-                        this.source = Source::Done;
-                    }
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                let trailers = trailers.take();
-                this.source = Source::Done;
-                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(*trailers))))
-            }
-            Source::Reader(_) => this.poll_reader(cx),
+        match this.take_now() {
+            Some(frame) => Poll::Ready(frame.map(Ok)),
+            None => this.poll_reader(cx),
         }
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use self::{
-    record::Body,
+    record::{Body, Resource},
     store::{Limits, Store, Taken},
 };
 use super::{CacheManager, Entry, EntryWriter, Error, Found, StoredBody, Ticket, Usage, Visitor};
@@ -117,14 +117,17 @@ impl CacheManager for MemoryManager {
     }
 
     fn locate(&self, entry: &Entry<MemoryHandle>) -> Option<(CacheKey, VariantKey)> {
-        let record = &entry.handle().0.record;
+        let record = &entry.handle().body()?.record;
         Some((record.cache_key(), record.variant_key()))
     }
 
     #[inline]
     fn read(&self, entry: &Entry<MemoryHandle>, range: Range<u64>) -> StoredBody {
-        let MemoryHandle(stored) = entry.handle();
-        StoredBody::from_range(&stored.bytes, range, stored.trailers.as_deref())
+        match entry.handle().body() {
+            Some(body) => StoredBody::from_range(&body.bytes, range, body.trailers.as_deref()),
+            // Nobody is given a handle to no body.
+            None => StoredBody::failed(range, Error::corrupt("no response")),
+        }
     }
 
     async fn put(&self, placement: Placement, head: StoredHead) -> Result<MemoryWriter, Error> {
@@ -134,7 +137,7 @@ impl CacheManager for MemoryManager {
     }
 
     async fn update(&self, entry: &Entry<MemoryHandle>, head: StoredHead) -> Result<bool, Error> {
-        let MemoryHandle(old) = entry.handle();
+        let Some(old) = entry.handle().body() else { return Ok(false) };
         self.store.replace(old, || {
             let response = StoredResponse::new(head, old.length());
             let (bytes, trailers) = (old.bytes.clone(), old.trailers.clone());
@@ -144,7 +147,8 @@ impl CacheManager for MemoryManager {
     }
 
     async fn remove(&self, entry: &Entry<MemoryHandle>) -> Result<bool, Error> {
-        self.store.replace(&entry.handle().0, || None)
+        let Some(old) = entry.handle().body() else { return Ok(false) };
+        self.store.replace(old, || None)
     }
 
     async fn delete(&self, key: &CacheKey) -> Result<(), Error> {
@@ -173,7 +177,25 @@ impl CacheManager for MemoryManager {
 
 /// Finds a body in a [`MemoryManager`].
 #[derive(Clone)]
-pub struct MemoryHandle(Arc<Body>);
+pub struct MemoryHandle(Holder);
+
+/// What holds the body. A look-up gets hold of it once.
+#[derive(Clone)]
+enum Holder {
+    /// Its resource, of which it is the response without `Vary`.
+    Resource(Arc<Resource>),
+    Itself(Arc<Body>),
+}
+
+impl MemoryHandle {
+    #[inline]
+    fn body(&self) -> Option<&Arc<Body>> {
+        match &self.0 {
+            Holder::Resource(resource) => resource.plain.as_ref(),
+            Holder::Itself(body) => Some(body),
+        }
+    }
+}
 
 /// Writes one response into a [`MemoryManager`].
 pub struct MemoryWriter {

@@ -1,7 +1,7 @@
 use std::{future::poll_fn, ops::ControlFlow, sync::Arc, task::Poll};
 
 use super::{
-    MemoryHandle,
+    Holder, MemoryHandle,
     record::{Body, Record},
     store::Store,
 };
@@ -38,7 +38,7 @@ impl Store {
         };
         let (key, variant) = (body.record.cache_key(), body.record.variant_key());
         let response = StoredResponse::restored(body.head.unpack(), body.length());
-        Some(Scanned::new(key, variant, Entry::new(response, MemoryHandle(body))))
+        Some(Scanned::new(key, variant, Entry::new(response, MemoryHandle(Holder::Itself(body)))))
     }
 
     /// Whether an index leads to it: a variant outlives its resource until the cache evicts it.

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use quick_cache::{OptionsBuilder, Weighter, sync::Cache};
 
 use super::{
-    MemoryHandle,
+    Holder, MemoryHandle,
     hot::Hot,
     record::{Body, ByWeight, Record, RecordKey, RecordRef, Resource},
     siblings::Siblings,
@@ -141,14 +141,14 @@ impl Store {
         let Some(Record::Resource(resource)) = self.cache.get(&key) else {
             return Found::nothing();
         };
-        let found = |stored: Arc<Body>| {
-            let head = self.hot.unpack(&stored.head);
-            Entry::new(StoredResponse::restored(head, stored.length()), MemoryHandle(stored))
-        };
+        let unpack =
+            |body: &Body| StoredResponse::restored(self.hot.unpack(&body.head), body.length());
         let index = resource.siblings.index();
         if let (Some(plain), [_], true) = (&resource.plain, index.sets(), wanted.takes_plain()) {
-            return Found::one(found(plain.clone()));
+            let response = unpack(plain);
+            return Found::one(Entry::new(response, MemoryHandle(Holder::Resource(resource))));
         }
+        let found = |body: Arc<Body>| Entry::new(unpack(&body), MemoryHandle(Holder::Itself(body)));
         let find = |variant: VariantKey| {
             if variant.is_plain() {
                 return resource.plain.clone().map(found);
