@@ -14,7 +14,7 @@ use crate::{
     body::size_of_body,
     exchange::{self, Answer, Exchange, Known, Refreshment, Since},
     future::ResponseFuture,
-    policy::{Begin, CacheStatus},
+    policy::{Begin, CacheStatus, Served},
     shared::Core,
     storage::CacheManager,
 };
@@ -89,21 +89,30 @@ where
         let since = Since::now(core);
         let found = core.manager.get_now(&lookup.wanted(&head.headers, core.manager.secret()));
         let known = match found {
-            Some(found) => match exchange::answer(core, lookup, &mut head, found) {
-                Answer::Ready(response) => return ResponseFuture::ready(response),
-                Answer::Refresh(stale, refresh) => {
-                    let request = Request::from_parts(head, body);
-                    let (core, inner) = (core.clone(), self.inner.clone());
-                    let refresh = Refreshment { core, inner, request, since, refresh };
-                    return match refresh.begin() {
-                        Some(foreground) => {
-                            ResponseFuture::boxed(async { Ok(foreground.run(stale).await) })
-                        }
-                        None => ResponseFuture::ready(stale),
-                    };
+            Some(mut found) => {
+                let now = core.clock.now();
+                let served = exchange::look(core, &lookup, &head, &mut found, now);
+                if let (Served::Fresh(fit), Ok(found)) = (&served, &found)
+                    && let Some(response) = exchange::send_whole(core, &lookup, found, fit)
+                {
+                    return ResponseFuture::ready(response);
                 }
-                Answer::Ask(ask) => Known::Miss(ask),
-            },
+                match exchange::conclude(core, lookup, &mut head, found, served, now) {
+                    Answer::Ready(response) => return ResponseFuture::ready(response),
+                    Answer::Refresh(stale, refresh) => {
+                        let request = Request::from_parts(head, body);
+                        let (core, inner) = (core.clone(), self.inner.clone());
+                        let refresh = Refreshment { core, inner, request, since, refresh };
+                        return match refresh.begin() {
+                            Some(foreground) => {
+                                ResponseFuture::boxed(async { Ok(foreground.run(stale).await) })
+                            }
+                            None => ResponseFuture::ready(stale),
+                        };
+                    }
+                    Answer::Ask(ask) => Known::Miss(ask),
+                }
+            }
             None => Known::Nothing(lookup.detach()),
         };
         let request = Request::from_parts(head, body);

@@ -5,7 +5,9 @@ use super::Ask;
 use crate::{
     CacheBody, Error,
     body::Parts,
-    policy::{CacheStatus, Content, Decision, Lookup, Refresh, Serve, Served, Stored},
+    policy::{
+        CacheStatus, Content, Decision, Fit, Lookup, Refresh, Serve, Served, Stored, Timestamp,
+    },
     shared::{Core, Emit},
     storage::{CacheManager, Found, StoredBody},
 };
@@ -18,8 +20,49 @@ pub(crate) enum Answer<H, ResB> {
     Ask(Ask<H>),
 }
 
-/// Answers from what was found, or says what to ask. A store that fails is a miss.
+/// Looks whether what was found is the answer. A store that fails is a miss.
 #[inline]
+pub(crate) fn look<M: CacheManager>(
+    core: &Core<M>,
+    lookup: &Lookup<'_>,
+    request: &request::Parts,
+    found: &mut Result<Found<M::Handle>, Error>,
+    now: Timestamp,
+) -> Served {
+    if let Ok(found) = found {
+        found.judge(|response| core.purges.judge(lookup.key(), response.head()));
+    }
+    lookup.serve(&request.headers, as_stored(found), now)
+}
+
+fn as_stored<H>(found: &Result<Found<H>, Error>) -> Stored<'_> {
+    match found {
+        Ok(found) => found.as_stored(),
+        Err(error) if error.is_timed_out() => Stored::Late,
+        Err(_) => Stored::Failed,
+    }
+}
+
+/// The answer to one who asks for all of what was found, as most do.
+#[inline]
+pub(crate) fn send_whole<M: CacheManager, ResB>(
+    core: &Core<M>,
+    lookup: &Lookup<'_>,
+    found: &Found<M::Handle>,
+    fit: &Fit,
+) -> Option<Response<CacheBody<ResB>>> {
+    let entry = found.entry(fit.index)?;
+    let stored = entry.response();
+    let headers = lookup.whole(stored.head(), fit.age)?;
+    let body = core.manager.read(&entry, 0..stored.length());
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.status = stored.head().status();
+    head.headers = headers;
+    core.emit.emit(&mut head, fit.status);
+    Some(Response::from_parts(head, CacheBody::stored(body, fit.status)))
+}
+
+/// Answers from what was found, or says what to ask.
 pub(crate) fn answer<M: CacheManager, ResB>(
     core: &Core<M>,
     lookup: Lookup<'_>,
@@ -27,20 +70,22 @@ pub(crate) fn answer<M: CacheManager, ResB>(
     mut found: Result<Found<M::Handle>, Error>,
 ) -> Answer<M::Handle, ResB> {
     let now = core.clock.now();
-    let served = match &mut found {
-        Ok(found) => {
-            found.judge(|response| core.purges.judge(lookup.key(), response.head()));
-            lookup.serve(&request.headers, found.as_stored(), now)
-        }
-        Err(error) if error.is_timed_out() => lookup.serve(&request.headers, Stored::Late, now),
-        Err(_) => lookup.serve(&request.headers, Stored::Failed, now),
-    };
+    let served = look(core, &lookup, request, &mut found, now);
+    conclude(core, lookup, request, found, served, now)
+}
+
+/// The same, of what [`look`] said.
+pub(crate) fn conclude<M: CacheManager, ResB>(
+    core: &Core<M>,
+    lookup: Lookup<'_>,
+    request: &mut request::Parts,
+    found: Result<Found<M::Handle>, Error>,
+    served: Served,
+    now: Timestamp,
+) -> Answer<M::Handle, ResB> {
+    let decision = lookup.conclude(request, as_stored(&found), served, now);
     let found = found.unwrap_or_else(|_| Found::nothing());
-    // By far the most are such, and have no need of the look-up any more.
-    if let Served::Fresh(serve) = served {
-        return Answer::Ready(send_stored(core, serve, found));
-    }
-    match lookup.conclude(request, served, now) {
+    match decision {
         Decision::Serve(serve) => Answer::Ready(send_stored(core, serve, found)),
         // What a layer further outside asks for, to have it newer, is not answered with what it has.
         Decision::Refresh(_, refresh)
@@ -62,7 +107,6 @@ pub(crate) fn answer<M: CacheManager, ResB>(
     }
 }
 
-#[inline(always)]
 pub(super) fn send_stored<M: CacheManager, ResB>(
     core: &Core<M>,
     serve: Serve,

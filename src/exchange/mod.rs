@@ -12,7 +12,7 @@ use std::sync::Arc;
 use http::{Request, Response, request};
 
 pub(crate) use self::{
-    answer::{Answer, answer, pass},
+    answer::{Answer, answer, conclude, look, pass, send_whole},
     refresh::Refreshment,
     write::write_through,
 };

@@ -53,6 +53,19 @@ impl Lookup<'_> {
         answer(self, request, stored.status(), fields, length, age, now, withheld)
     }
 
+    /// The fields of the answer to one who asks for all of a stored response, and without conditions.
+    #[inline]
+    pub(crate) fn whole(&self, stored: &StoredHead, age: Duration) -> Option<HeaderMap> {
+        let is_plain = !self.is_conditional && !self.is_head && self.ranges.is_none();
+        if !is_plain || !stored.facts().withheld.is_empty() {
+            return None;
+        }
+        let mut headers = stored.fields();
+        self.rewrite(&mut headers);
+        set_age(&mut headers, age);
+        Some(headers)
+    }
+
     /// What the client sees of a response that is stored, or comes from the store.
     #[inline]
     pub(super) fn rewrite(&self, headers: &mut HeaderMap) {

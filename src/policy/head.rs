@@ -341,7 +341,8 @@ impl PackedHead {
 pub struct StoredResponse {
     head: StoredHead,
     length: u64,
-    stale_since: Option<Timestamp>,
+    // Rare, and every hit moves one of these.
+    stale_since: Option<Box<Timestamp>>,
 }
 
 impl StoredResponse {
@@ -360,13 +361,13 @@ impl StoredResponse {
 
     /// The same response, softly purged: whatever its lifetime says, it is stale from `then` on.
     pub fn stale_since(self, then: Timestamp) -> Self {
-        Self { stale_since: Some(then), ..self }
+        Self { stale_since: Some(Box::new(then)), ..self }
     }
 
     /// When a soft purge made it stale, if one did.
     #[inline]
     pub fn softly_purged(&self) -> Option<Timestamp> {
-        self.stale_since
+        self.stale_since.as_deref().copied()
     }
 
     /// The head.

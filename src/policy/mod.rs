@@ -119,7 +119,10 @@ pub use self::{
     validation::{Fetch, Outcome, Store, Update},
     variants::{NameSet, Secret, VariantId, VariantKey},
 };
-pub(crate) use self::{head::owned_fields, reuse::Served};
+pub(crate) use self::{
+    head::owned_fields,
+    reuse::{Fit, Served},
+};
 #[cfg(feature = "codec")]
 pub(crate) use self::{
     head::{Asked, Facts, Revalidate},

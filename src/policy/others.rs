@@ -20,7 +20,7 @@ impl Lookup<'_> {
         request: &HeaderMap,
         others: &'a [StoredResponse],
         now: Timestamp,
-    ) -> Option<Chosen<'a>> {
+    ) -> Option<Chosen> {
         if self.policy.rules.languages != Languages::ByWeight {
             return None;
         }

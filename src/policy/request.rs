@@ -89,10 +89,7 @@ impl Policy {
         match head.method {
             Method::GET | Method::HEAD => {
                 method("may be answered from the store");
-                match self.lookup(head, body) {
-                    Ok(lookup) => Begin::Lookup(lookup),
-                    Err(reason) => Begin::Bypass(reason),
-                }
+                self.lookup(head, body)
             }
             Method::CONNECT => Begin::Bypass(Reason::Upgrade),
             Method::OPTIONS | Method::TRACE => {
@@ -130,36 +127,54 @@ impl Policy {
         key
     }
 
+    /// In one place to the end: a hit feels each time that its look-up is moved.
     #[inline]
-    fn lookup(&self, head: &request::Parts, body: &SizeHint) -> Result<Lookup<'_>, Reason> {
-        let headers = &head.headers;
-        let rules = &*self.rules;
-        let mode = CacheMode::of(&head.extensions);
-        let fields = Fields::scan(headers);
-        self.admit(head, &fields)?;
+    fn lookup(&self, head: &request::Parts, body: &SizeHint) -> Begin<'_> {
+        let fields = Fields::scan(&head.headers);
+        let ranges = match self.may_look(head, &fields, body) {
+            Ok(ranges) => ranges,
+            Err(reason) => return Begin::Bypass(reason),
+        };
+        let key = match self.key_of(head, fields.host) {
+            Ok(key) => key,
+            Err(reason) => return Begin::Bypass(reason),
+        };
+        let apart = match Apart::all(&self.rules.apart, head) {
+            Ok(apart) => apart,
+            Err(bypass) => return Begin::Bypass(bypass.into()),
+        };
+        Begin::Lookup(Lookup {
+            policy: Borrowed::Policy(self),
+            key,
+            apart,
+            mode: CacheMode::of(&head.extensions),
+            is_head: head.method == Method::HEAD,
+            authorization: fields.authorization,
+            is_conditional: fields.conditional,
+            ranges,
+            directives: fields.directives(&head.headers),
+        })
+    }
+
+    /// What of it a request asks for, if it may be answered from the store.
+    #[inline]
+    fn may_look(
+        &self,
+        head: &request::Parts,
+        fields: &Fields,
+        body: &SizeHint,
+    ) -> Result<Option<Ranges>, Reason> {
+        self.admit(head, fields)?;
         // A cache that ignores the body of a GET answers with what another body brought.
         if body.exact() != Some(0) {
             return Err(Reason::RequestBody);
         }
         // RFC 9110 §14.2: of no meaning but with GET.
         let ranges = match fields.range && head.method == Method::GET {
-            true => Some(Ranges::parse(headers).ok_or(Reason::Range)?),
+            true => Some(Ranges::parse(&head.headers).ok_or(Reason::Range)?),
             false => None,
         };
-        if fields.precondition {
-            return Err(Reason::Precondition);
-        }
-        Ok(Lookup {
-            policy: Borrowed::Policy(self),
-            key: self.key_of(head, fields.host)?,
-            apart: Apart::all(&rules.apart, head)?,
-            mode,
-            is_head: head.method == Method::HEAD,
-            authorization: fields.authorization,
-            is_conditional: fields.conditional,
-            ranges,
-            directives: fields.directives(headers),
-        })
+        if fields.precondition { Err(Reason::Precondition) } else { Ok(ranges) }
     }
 
     /// What is kept of a POST whose response may be kept (RFC 9110 §9.3.3).

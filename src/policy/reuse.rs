@@ -74,7 +74,7 @@ impl Lookup<'_> {
         now: Timestamp,
     ) -> Decision {
         let served = self.serve(&request.headers, stored, now);
-        self.conclude(request, served, now)
+        self.conclude(request, stored, served, now)
     }
 
     /// The part of [`decide`](Self::decide) that a hit is over with.
@@ -85,14 +85,12 @@ impl Lookup<'_> {
             self.explain(request, &chosen);
         }
         match chosen {
-            Chosen::Use { index, response, age, lifetime, refresh } => {
+            Chosen::Use { index, age, lifetime, refresh } => {
                 let status = CacheStatus::hit(seconds(lifetime) - seconds(age));
-                let (head, content) =
-                    self.answer(request, response.head(), Some(response.length()), age, now);
-                let serve = Serve { index, head, content, status };
+                let fit = Fit { index, age, status };
                 match refresh {
-                    None => Served::Fresh(serve),
-                    Some(candidate) => Served::Refreshing(serve, candidate),
+                    None => Served::Fresh(fit),
+                    Some(candidate) => Served::Refreshing(fit, candidate),
                 }
             }
             Chosen::Ask { reason, candidate, others } => {
@@ -101,20 +99,50 @@ impl Lookup<'_> {
         }
     }
 
+    /// The answer that is made of one of the stored responses.
+    fn make(
+        &self,
+        request: &HeaderMap,
+        stored: Stored<'_>,
+        fit: Fit,
+        now: Timestamp,
+    ) -> Option<Serve> {
+        let (Stored::Responses(responses) | Stored::Others(responses)) = stored else {
+            return None;
+        };
+        let Fit { index, age, status } = fit;
+        let response = responses.get(index)?;
+        let (head, content) =
+            self.answer(request, response.head(), Some(response.length()), age, now);
+        Some(Serve { index, head, content, status })
+    }
+
     /// What [`decide`](Self::decide) makes of it.
     pub(crate) fn conclude(
         self,
         request: &mut request::Parts,
+        stored: Stored<'_>,
         served: Served,
         now: Timestamp,
     ) -> Decision {
-        let Unserved { reason, candidate, others } = match served {
-            Served::Fresh(serve) => return Decision::Serve(serve),
-            Served::Refreshing(serve, candidate) => {
-                return Decision::Refresh(serve, Box::new(Refresh::new(self, *candidate)));
-            }
-            Served::Not(unserved) => *unserved,
+        let (fit, candidate) = match served {
+            Served::Fresh(fit) => (Some(fit), None),
+            Served::Refreshing(fit, candidate) => (Some(fit), Some(candidate)),
+            Served::Not(unserved) => return self.ask(request, *unserved, now),
         };
+        let serve = fit.and_then(|fit| self.make(&request.headers, stored, fit, now));
+        match (serve, candidate) {
+            (Some(serve), None) => Decision::Serve(serve),
+            (Some(serve), Some(candidate)) => {
+                Decision::Refresh(serve, Box::new(Refresh::new(self, *candidate)))
+            }
+            // What fits is one of those that are stored.
+            (None, _) => self.ask(request, Unserved::nothing(), now),
+        }
+    }
+
+    fn ask(self, request: &mut request::Parts, unserved: Unserved, now: Timestamp) -> Decision {
+        let Unserved { reason, candidate, others } = unserved;
         if self.mode == CacheMode::OnlyIfCached || self.directives.only_if_cached {
             let told =
                 || (explain::show(&request.headers, &[header::CACHE_CONTROL]), "504".to_owned());
@@ -129,7 +157,7 @@ impl Lookup<'_> {
 
     /// The most recent of the responses (RFC 9111 §4), and whether it may be used as it is.
     #[inline]
-    fn choose<'a>(&self, request: &HeaderMap, stored: Stored<'a>, now: Timestamp) -> Chosen<'a> {
+    fn choose<'a>(&self, request: &HeaderMap, stored: Stored<'a>, now: Timestamp) -> Chosen {
         match stored {
             Stored::Responses(responses) => self
                 .choose_best(responses.iter().enumerate(), now)
@@ -172,7 +200,7 @@ impl Lookup<'_> {
         &self,
         responses: impl Iterator<Item = (usize, &'a StoredResponse)>,
         now: Timestamp,
-    ) -> Option<Chosen<'a>> {
+    ) -> Option<Chosen> {
         let rules = &*self.policy.rules;
         let mut best: Option<(usize, &StoredResponse, Read<'_>)> = None;
         let mut count = 0;
@@ -217,7 +245,7 @@ impl Lookup<'_> {
         };
         Some(match self.may_use(&facts, age, resident) {
             _ if self.mode == CacheMode::Reload => Chosen::ask(Reason::Reload),
-            Ok(Use::AsItIs) => Chosen::Use { index, response, age, lifetime, refresh: None },
+            Ok(Use::AsItIs) => Chosen::Use { index, age, lifetime, refresh: None },
             // Another user's credentials are not ours to ask with (RFC 9111 §3.5), and without what
             // tells this request apart another answer would come.
             Ok(Use::Refreshing)
@@ -229,14 +257,14 @@ impl Lookup<'_> {
             }
             Ok(Use::Refreshing) => {
                 let refresh = Some(Box::new(candidate(facts)));
-                Chosen::Use { index, response, age, lifetime, refresh }
+                Chosen::Use { index, age, lifetime, refresh }
             }
             Err(reason) => Chosen::about(reason, candidate(facts)),
         })
     }
 
     /// Why what is stored is used, or is not.
-    fn explain(&self, request: &HeaderMap, chosen: &Chosen<'_>) {
+    fn explain(&self, request: &HeaderMap, chosen: &Chosen) {
         const ASKED: [header::HeaderName; 2] = [header::CACHE_CONTROL, header::PRAGMA];
         let trail = &self.policy.rules.trail;
         let (rule, told) = match chosen {
@@ -367,10 +395,9 @@ pub(super) enum Use {
     Refreshing,
 }
 
-pub(super) enum Chosen<'a> {
+pub(super) enum Chosen {
     Use {
         index: usize,
-        response: &'a StoredResponse,
         age: Duration,
         lifetime: Duration,
         // Rare, and every hit moves one of these.
@@ -387,10 +414,17 @@ pub(super) enum Chosen<'a> {
 /// What the store's responses are good for.
 pub(crate) enum Served {
     /// One is the answer.
-    Fresh(Serve),
+    Fresh(Fit),
     /// One is the answer, and to be refreshed.
-    Refreshing(Serve, Box<Candidate>),
+    Refreshing(Fit, Box<Candidate>),
     Not(Box<Unserved>),
+}
+
+/// A stored response that may be used as it is.
+pub(crate) struct Fit {
+    pub(crate) index: usize,
+    pub(crate) age: Duration,
+    pub(crate) status: CacheStatus,
 }
 
 /// Why nothing is served, and what the origin may be asked about instead.
@@ -400,7 +434,13 @@ pub(crate) struct Unserved {
     others: Vec<Candidate>,
 }
 
-impl Chosen<'_> {
+impl Unserved {
+    fn nothing() -> Self {
+        Self { reason: Reason::UriMiss, candidate: None, others: Vec::new() }
+    }
+}
+
+impl Chosen {
     fn ask(reason: Reason) -> Self {
         Chosen::Ask { reason, candidate: None, others: Vec::new() }
     }
