@@ -93,7 +93,8 @@ where
                 let now = core.clock.now();
                 let served = exchange::look(core, &lookup, &head, &mut found, now);
                 if let (Served::Fresh(fit), Ok(found)) = (&served, &found)
-                    && let Some(response) = exchange::send_whole(core, &lookup, found, fit)
+                    && let Some(response) =
+                        exchange::send_usual(core, &lookup, &head, found, fit, now)
                 {
                     return ResponseFuture::ready(response);
                 }

@@ -43,23 +43,31 @@ fn as_stored<H>(found: &Result<Found<H>, Error>) -> Stored<'_> {
     }
 }
 
-/// The answer to one who asks for all of what was found, as most do.
+/// The answer made of what was found, where it is one of the two that nearly all are.
 #[inline]
-pub(crate) fn send_whole<M: CacheManager, ResB>(
+pub(crate) fn send_usual<M: CacheManager, ResB>(
     core: &Core<M>,
     lookup: &Lookup<'_>,
+    request: &request::Parts,
     found: &Found<M::Handle>,
     fit: &Fit,
+    now: Timestamp,
 ) -> Option<Response<CacheBody<ResB>>> {
     let entry = found.entry(fit.index)?;
     let stored = entry.response();
-    let headers = lookup.whole(stored.head(), fit.age)?;
-    let body = core.manager.read(&entry, 0..stored.length());
+    let (status, headers, content) =
+        lookup.usual_answer(&request.headers, stored.head(), fit.age, now)?;
+    let body = match content {
+        Content::Whole => {
+            CacheBody::stored(core.manager.read(&entry, 0..stored.length()), fit.status)
+        }
+        _ => CacheBody::empty(SizeHint::default(), fit.status),
+    };
     let (mut head, ()) = Response::new(()).into_parts();
-    head.status = stored.head().status();
+    head.status = status;
     head.headers = headers;
     core.emit.emit(&mut head, fit.status);
-    Some(Response::from_parts(head, CacheBody::stored(body, fit.status)))
+    Some(Response::from_parts(head, body))
 }
 
 /// Answers from what was found, or says what to ask.

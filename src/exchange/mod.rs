@@ -12,7 +12,7 @@ use std::sync::Arc;
 use http::{Request, Response, request};
 
 pub(crate) use self::{
-    answer::{Answer, answer, conclude, look, pass, send_whole},
+    answer::{Answer, answer, conclude, look, pass, send_usual},
     refresh::Refreshment,
     write::write_through,
 };

@@ -53,17 +53,28 @@ impl Lookup<'_> {
         answer(self, request, stored.status(), fields, length, age, now, withheld)
     }
 
-    /// The fields of the answer to one who asks for all of a stored response, and without conditions.
+    /// The same where the answer is one of the two that nearly all are: all of it, or a 304.
     #[inline]
-    pub(crate) fn whole(&self, stored: &StoredHead, age: Duration) -> Option<HeaderMap> {
-        let is_plain = !self.is_conditional && !self.is_head && self.ranges.is_none();
-        if !is_plain || !stored.facts().withheld.is_empty() {
+    pub(crate) fn usual_answer(
+        &self,
+        request: &HeaderMap,
+        stored: &StoredHead,
+        age: Duration,
+        now: Timestamp,
+    ) -> Option<(StatusCode, HeaderMap, Content)> {
+        if self.is_head || self.ranges.is_some() || !stored.facts().withheld.is_empty() {
             return None;
         }
-        let mut headers = stored.fields();
+        let status = stored.status();
+        let is_not_modified = self.is_conditional
+            && precondition::is_not_modified(request, status, stored.headers(), now.wall());
+        let (status, mut headers, content) = match is_not_modified {
+            true => (StatusCode::NOT_MODIFIED, stored.not_modified_fields(), Content::Nothing),
+            false => (status, stored.fields(), Content::Whole),
+        };
         self.rewrite(&mut headers);
         set_age(&mut headers, age);
-        Some(headers)
+        Some((status, headers, content))
     }
 
     /// What the client sees of a response that is stored, or comes from the store.

@@ -16,6 +16,7 @@ use super::{
     directives::{Reach, ResponseDirectives},
     labels::Labels,
     mode::Cached,
+    precondition::not_modified_fields,
     stale::Windows,
 };
 
@@ -30,6 +31,8 @@ pub struct StoredHead(Arc<Inner>);
 struct Inner {
     /// As they came, but those of RFC 9111 §3.1, with a `Date` and a slot for `Age`.
     headers: OnceLock<HeaderMap>,
+    /// Those of a 304, if there was one.
+    not_modified: OnceLock<HeaderMap>,
     /// What they are made of when somebody looks, if they are not there yet.
     #[cfg(feature = "memory")]
     packed: Option<Packed>,
@@ -146,6 +149,7 @@ impl StoredHead {
         let headers = OnceLock::from(headers);
         Self(Arc::new(Inner {
             headers,
+            not_modified: OnceLock::new(),
             #[cfg(feature = "memory")]
             packed: None,
             rest,
@@ -162,6 +166,13 @@ impl StoredHead {
     #[inline]
     pub fn headers(&self) -> &HeaderMap {
         self.0.headers.get_or_init(|| self.0.unpack())
+    }
+
+    /// Those that a 304 repeats, to be sent.
+    pub(super) fn not_modified_fields(&self) -> HeaderMap {
+        // Whoever asks whether a copy is good asks again.
+        let make = || not_modified_fields(self.headers());
+        self.0.not_modified.get_or_init(make).clone()
     }
 
     /// The fields, to be sent.
@@ -315,7 +326,8 @@ impl PackedHead {
     #[inline]
     pub(crate) fn unpack(&self) -> StoredHead {
         let (headers, packed) = (OnceLock::new(), Some(self.fields.clone()));
-        StoredHead(Arc::new(Inner { headers, packed, rest: self.rest.clone() }))
+        let (not_modified, rest) = (OnceLock::new(), self.rest.clone());
+        StoredHead(Arc::new(Inner { headers, not_modified, packed, rest }))
     }
 
     /// Whether `head` was unpacked from this.

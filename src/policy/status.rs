@@ -137,10 +137,46 @@ impl CacheStatus {
     /// A name that is not a token is written as a string (RFC 9211 §2); `None` if it has bytes that
     /// neither can hold.
     pub fn to_member(&self, name: &str) -> Option<HeaderValue> {
+        if let Some(member) = self.hit_member(name) {
+            return Some(member);
+        }
         if name.chars().any(|c| !matches!(c, ' '..='~')) {
             return None;
         }
         HeaderValue::try_from(format!("{}; {self}", Item(name))).ok()
+    }
+}
+
+impl CacheStatus {
+    /// The member for a hit, which costs no more than its digits.
+    fn hit_member(&self, name: &str) -> Option<HeaderValue> {
+        const SAYS: &[u8] = b"; hit; ttl=";
+        let is_plain = *self == Self::hit(self.ttl?);
+        if !is_plain || !is_token(name) {
+            return None;
+        }
+        let mut out = [0; 96];
+        let (mut at, mut rest) = (out.len(), self.ttl?.unsigned_abs());
+        let mut put = |bytes: &[u8]| {
+            let start = at.checked_sub(bytes.len())?;
+            out.get_mut(start..at)?.copy_from_slice(bytes);
+            at = start;
+            Some(())
+        };
+        // From the end, as digits come.
+        loop {
+            put(&[b'0' + (rest % 10) as u8])?;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if self.ttl? < 0 {
+            put(b"-")?;
+        }
+        put(SAYS)?;
+        put(name.as_bytes())?;
+        HeaderValue::from_bytes(out.get(at..)?).ok()
     }
 }
 
@@ -182,6 +218,12 @@ impl fmt::Display for CacheStatus {
     }
 }
 
+/// RFC 9651 §3.3.4.
+fn is_token(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*')
+        && text.bytes().all(|b| fields::is_tchar(b) || b":/".contains(&b))
+}
+
 /// A text as a Token, or else as a String (RFC 9651 §4.1.6, §4.1.7). What a String cannot hold shows as
 /// `?`.
 struct Item<'a>(&'a str);
@@ -189,9 +231,7 @@ struct Item<'a>(&'a str);
 impl fmt::Display for Item<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(text) = self;
-        let is_token = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*')
-            && text.bytes().all(|b| fields::is_tchar(b) || b":/".contains(&b));
-        if is_token {
+        if is_token(text) {
             return f.write_str(text);
         }
         f.write_str("\"")?;
@@ -213,7 +253,15 @@ mod tests {
     /// RFC 9211 §2.
     #[test]
     fn members_are_items_with_parameters() {
-        let table: [(CacheStatus, &str, &str); 8] = [
+        let table: [(CacheStatus, &str, &str); 12] = [
+            (CacheStatus::hit(0), "larder", "larder; hit; ttl=0"),
+            (CacheStatus::hit(7), "a b", "\"a b\"; hit; ttl=7"),
+            (CacheStatus::hit(7).collapsed(), "larder", "larder; hit; ttl=7; collapsed"),
+            (
+                CacheStatus::hit(i64::MIN),
+                "a-cache/of.some:length",
+                "a-cache/of.some:length; hit; ttl=-9223372036854775808",
+            ),
             (CacheStatus::hit(30), "larder", "larder; hit; ttl=30"),
             (CacheStatus::hit(-3), "larder", "larder; hit; ttl=-3"),
             (
@@ -247,5 +295,8 @@ mod tests {
             assert_eq!(status.to_member(name).unwrap(), member);
         }
         assert_eq!(CacheStatus::hit(1).to_member("a\nb"), None);
+        let long = "a".repeat(100);
+        let member = CacheStatus::hit(1).to_member(&long).unwrap();
+        assert_eq!(member, format!("{long}; hit; ttl=1"));
     }
 }
