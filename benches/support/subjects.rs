@@ -21,17 +21,35 @@ pub const URI: &str = "http://a.example/some/path?with=query";
 pub struct Handler {
     pub headers: HeaderMap,
     pub body: Bytes,
+    is_shared: bool,
+}
+
+/// The same, in memory of their own.
+fn own(headers: &HeaderMap, body: &Bytes) -> (HeaderMap, Bytes) {
+    let copy = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).unwrap();
+    let headers = headers.iter().map(|(name, value)| (name.clone(), copy(value))).collect();
+    (headers, Bytes::copy_from_slice(body))
 }
 
 impl Handler {
     pub fn new(size: usize) -> Self {
         let headers = crate::support::fields(size);
-        Self { headers, body: Bytes::from(vec![b'x'; size]) }
+        Self { headers, is_shared: true, body: Bytes::from(vec![b'x'; size]) }
+    }
+
+    /// One whose values and body are made anew for each response, as those from a connection are.
+    #[allow(dead_code)]
+    pub fn owning(size: usize) -> Self {
+        Self { is_shared: false, ..Self::new(size) }
     }
 
     fn response(&self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.body.clone()));
-        *response.headers_mut() = self.headers.clone();
+        let (headers, body) = match self.is_shared {
+            true => (self.headers.clone(), self.body.clone()),
+            false => own(&self.headers, &self.body),
+        };
+        let mut response = Response::new(Full::new(body));
+        *response.headers_mut() = headers;
         response
     }
 }
@@ -56,8 +74,15 @@ pub struct Floor(pub Arc<quick_cache::sync::Cache<String, (HeaderMap, Bytes)>>);
 
 impl Floor {
     pub fn new(handler: Handler, uri: &Uri) -> Self {
-        let cache = quick_cache::sync::Cache::new(100);
-        cache.insert(uri.path().to_owned(), (handler.headers, handler.body));
+        Self::of(&handler, std::slice::from_ref(uri))
+    }
+
+    /// One entry for each URI, that shares nothing with the others.
+    pub fn of(handler: &Handler, uris: &[Uri]) -> Self {
+        let cache = quick_cache::sync::Cache::new(2 * uris.len() + 100);
+        for uri in uris {
+            cache.insert(uri.path().to_owned(), own(&handler.headers, &handler.body));
+        }
         Self(Arc::new(cache))
     }
 }
