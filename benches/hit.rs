@@ -26,20 +26,20 @@ use tower::Layer;
 
 use self::subjects::{Floor, Handler, URI, call, call_with, request};
 
-const ROUNDS: usize = 31;
+const ROUNDS: usize = 301;
 const KIB: usize = 1 << 10;
 
 type Service = CacheService<Handler, MemoryManager>;
 
 fn main() {
     for size in [KIB, 64 * KIB, 1024 * KIB] {
-        Table::new(&format!("fresh hit, {} KiB, one thread", size / KIB), 20_000).bodies(size);
+        Table::new(&format!("fresh hit, {} KiB, one thread", size / KIB), 2_000).bodies(size);
     }
-    Table::new("not modified: the request has a condition", 20_000).conditions();
-    Table::new("one of 10 000 variants", 20_000).variants(10_000);
-    Table::new("after 10 000 swept purges", 20_000).purges(10_000);
+    Table::new("not modified: the request has a condition", 2_000).conditions();
+    Table::new("one of 10 000 variants", 2_000).variants(10_000);
+    Table::new("after 10 000 swept purges", 2_000).purges(10_000);
     let entries = env::var("LARDER_ENTRIES").map_or(100_000, |n| n.parse().expect("a number"));
-    Table::new(&format!("among {entries} entries"), 20_000).entries(entries);
+    Table::new(&format!("among {entries} entries"), 2_000).entries(entries);
     two_threads("two threads, one key", 1);
     two_threads("two threads, 10 000 zipf keys", 10_000);
     beside_each_other();
@@ -280,6 +280,7 @@ fn zipf(count: usize, seed: u64) -> Vec<usize> {
 /// Two threads that ask at the same time, each with a service of its own over the same store.
 fn two_threads(title: &str, keys: usize) {
     const CALLS: u32 = 20_000;
+    const ROUNDS: usize = 51;
     let (uris, handler) = (uris(keys), Handler::new(KIB));
     let floor = Floor::of(&handler, &uris);
     let service = layer().layer(Handler::owning(KIB));
@@ -337,7 +338,7 @@ fn beside_each_other() {
         service
     });
     let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
+    for _ in 0..ROUNDS / 10 {
         for (service, times) in services.iter().zip(&mut times) {
             let start = Instant::now();
             let tasks: Vec<_> = (0..TASKS)
