@@ -46,12 +46,27 @@ texts! {
 /// The digits of a number that is there.
 const EACH: usize = 4;
 
-/// A number as a value. The small ones are there already and cost nothing.
+/// A number as a value.
 #[inline]
 pub(super) fn number(number: u64) -> HeaderValue {
-    /// Four digits of each number below 10 000, one behind the other.
-    static DIGITS: [u8; 10_000 * EACH] = {
-        let mut digits = [b'0'; 10_000 * EACH];
+    let width = number.checked_ilog10().unwrap_or(0) as usize + 1;
+    let known = || {
+        let end = usize::try_from(number).ok()?.checked_add(1)?.checked_mul(EACH)?;
+        DIGITS.get(end.checked_sub(width)?..end).filter(|_| width <= EACH)
+    };
+    match known() {
+        Some(digits) => HeaderValue::from_static(digits),
+        None => HeaderValue::from_maybe_shared(Bytes::from(number.to_string()))
+            // Digits are always a value.
+            .unwrap_or(HeaderValue::from_static("0")),
+    }
+}
+
+/// All digits of each number that has no more than [`EACH`], one number behind the other.
+static DIGITS: &str = {
+    const LENGTH: usize = 10_000 * EACH;
+    const BYTES: [u8; LENGTH] = {
+        let mut digits = [b'0'; LENGTH];
         let mut at = 0;
         while at < digits.len() {
             let mut rest = at / EACH;
@@ -65,18 +80,11 @@ pub(super) fn number(number: u64) -> HeaderValue {
         }
         digits
     };
-    let width = number.checked_ilog10().unwrap_or(0) as usize + 1;
-    let known = usize::try_from(number).ok().and_then(|number| {
-        let end = number.checked_add(1)?.checked_mul(EACH)?;
-        DIGITS.get(end.checked_sub(width)?..end).filter(|_| width <= EACH)
-    });
-    match known {
-        Some(digits) => HeaderValue::from_maybe_shared(Bytes::from_static(digits)),
-        None => HeaderValue::from_maybe_shared(Bytes::from(number.to_string())),
+    match std::str::from_utf8(&BYTES) {
+        Ok(digits) => digits,
+        Err(_) => "",
     }
-    // Digits are always a value.
-    .unwrap_or(HeaderValue::from_static("0"))
-}
+};
 
 #[cfg(test)]
 mod tests {

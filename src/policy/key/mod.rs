@@ -67,12 +67,19 @@ impl CacheKey {
         ];
 
         let mut out = with_room_for(lengths);
-        write_length(&mut out, lengths[0]);
-        write_marked(&mut out, MARK, namespace);
-        write_length(&mut out, lengths[1]);
-        write_marked(&mut out, MARK, partition);
-        write_length(&mut out, lengths[2]);
-        write_lower(&mut out, scheme);
+        match (namespace, partition, scheme) {
+            // What by far the most keys begin with.
+            (None, None, "http") => out.extend_from_slice(b"\0\0\x04http"),
+            (None, None, "https") => out.extend_from_slice(b"\0\0\x05https"),
+            _ => {
+                write_length(&mut out, lengths[0]);
+                write_marked(&mut out, MARK, namespace);
+                write_length(&mut out, lengths[1]);
+                write_marked(&mut out, MARK, partition);
+                write_length(&mut out, lengths[2]);
+                write_lower(&mut out, scheme);
+            }
+        }
         write_length(&mut out, lengths[3]);
         authority.write(&mut out);
         write_length(&mut out, lengths[4]);
