@@ -4,7 +4,7 @@
 //! `cargo bench --bench instructions` counts, and compares with `benches/instructions.txt`;
 //! `cargo bench --bench instructions -- --record` writes that file. Where there is no valgrind it says so
 //! and does nothing. Another compiler or C library gives other figures, so that only a count that has grown
-//! by more than a quarter is an error.
+//! by more than a quarter is an error, or an allocation more.
 
 #[path = "support/subjects.rs"]
 mod subjects;
@@ -28,6 +28,8 @@ use tower::Layer;
 use self::subjects::{Floor, Handler, URI, call, call_with, request};
 
 const CALLS: u32 = 500;
+/// Calls before, that store what is then asked for.
+const WARM: u32 = 10;
 /// So much more than was recorded is an error.
 const MARGIN: f64 = 1.25;
 const SUBJECTS: [&str; 10] = [
@@ -42,6 +44,8 @@ const SUBJECTS: [&str; 10] = [
     "bypass",
     "inner service alone",
 ];
+
+const FLOOR: usize = 1;
 
 type Call = Box<dyn FnMut() -> usize>;
 
@@ -139,9 +143,7 @@ fn main() -> ExitCode {
         && run == "--run"
     {
         let mut call = subject(name);
-        for _ in 0..10 {
-            call();
-        }
+        (0..WARM).for_each(|_| drop(black_box(call())));
         measured(&mut call);
         // More of them to see its time: the fastest round is the one that nobody disturbed.
         let rounds = rounds.first().map_or(0, |rounds| rounds.parse().expect("a number"));
@@ -158,51 +160,64 @@ fn main() -> ExitCode {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt");
     let text = fs::read_to_string(&path).unwrap_or_default();
     let recorded = read(&text);
-    let mut lines = String::new();
-    let mut floor = None;
-    let mut is_good = true;
+    let Some(counts) = SUBJECTS.map(Counts::of).into_iter().collect::<Option<Vec<_>>>() else {
+        println!("SKIPPED, no valgrind");
+        return ExitCode::SUCCESS;
+    };
     println!(
-        "{:<24} {:>12} {:>9} {:>10} {:>8}",
-        "subject", "instructions", "x floor", "recorded", "change"
+        "{:<24} {:>12} {:>8} {:>9} {:>12}",
+        "", "instructions", "x floor", "change", "allocations"
     );
-    let mut counts = Vec::new();
-    for name in SUBJECTS {
-        let Some(counted) = count(name) else {
-            println!("SKIPPED, no valgrind");
-            return ExitCode::SUCCESS;
-        };
-        if name == "floor" {
-            floor = Some(counted);
-        }
-        counts.push((name, counted));
-    }
-    for (name, counted) in counts {
-        let ratio = counted as f64 / floor.unwrap_or(1) as f64;
-        let (before, change) = match recorded.get(name) {
-            Some(before) => {
-                let change = counted as f64 / *before as f64;
-                is_good &= change <= MARGIN;
-                (before.to_string(), format!("{:+.1} %", (change - 1.0) * 100.0))
-            }
-            None => ("-".to_owned(), "-".to_owned()),
-        };
-        println!("{name:<24} {counted:>12} {ratio:>9.2} {before:>10} {change:>8}");
-        lines += &format!("{counted:>8}  {name}\n");
+    let floor = counts[FLOOR].instructions as f64;
+    let mut is_good = true;
+    for (name, counts) in SUBJECTS.iter().zip(&counts) {
+        let ratio = counts.instructions as f64 / floor;
+        let change = recorded.get(name).map(|before| {
+            is_good &= counts.allocations <= before.allocations;
+            counts.instructions as f64 / before.instructions as f64
+        });
+        is_good &= change.is_none_or(|change| change <= MARGIN);
+        let change = change.map(|change| format!("{:+.1} %", (change - 1.0) * 100.0));
+        let Counts { instructions, allocations } = counts;
+        let change = change.as_deref().unwrap_or("new");
+        println!("{name:<24} {instructions:>12} {ratio:>8.2} {change:>9} {allocations:>12}");
     }
     if arguments.iter().any(|argument| argument == "--record") {
+        let line = |(name, counts): (&&str, &Counts)| {
+            format!("{:>7} {:>3}  {name}\n", counts.instructions, counts.allocations)
+        };
+        let lines: String = SUBJECTS.iter().zip(&counts).map(line).collect();
         fs::write(&path, lines).expect("the file can be written");
     } else if !is_good {
-        println!("more than {MARGIN} times what was recorded");
+        println!("more allocations than were recorded, or {MARGIN} times the instructions");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
 
-fn read(text: &str) -> BTreeMap<&str, u64> {
-    text.lines()
-        .filter_map(|line| {
-            let (count, name) = line.trim().split_once("  ")?;
-            Some((name, count.parse().ok()?))
-        })
-        .collect()
+/// What one call takes.
+struct Counts {
+    instructions: u64,
+    allocations: u64,
+}
+
+impl Counts {
+    /// `None` if there is no valgrind.
+    fn of(name: &str) -> Option<Self> {
+        let mut call = subject(name);
+        (0..WARM).for_each(|_| drop(black_box(call())));
+        let (allocations, _) = support::allocations(|| drop(black_box(call())));
+        Some(Self { instructions: count(name)?, allocations })
+    }
+}
+
+fn read(text: &str) -> BTreeMap<&str, Counts> {
+    let line = |line| -> Option<(&str, Counts)> {
+        let (counts, name) = str::trim(line).split_once("  ")?;
+        let (instructions, allocations) = counts.split_once(' ')?;
+        let instructions = instructions.parse().ok()?;
+        let allocations = allocations.trim().parse().ok()?;
+        Some((name, Counts { instructions, allocations }))
+    };
+    text.lines().filter_map(line).collect()
 }
