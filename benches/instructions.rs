@@ -143,7 +143,9 @@ fn main() -> ExitCode {
         && run == "--run"
     {
         let mut call = subject(name);
-        (0..WARM).for_each(|_| drop(black_box(call())));
+        for _ in 0..WARM {
+            call();
+        }
         measured(&mut call);
         // More of them to see its time: the fastest round is the one that nobody disturbed.
         let rounds = rounds.first().map_or(0, |rounds| rounds.parse().expect("a number"));
@@ -205,8 +207,12 @@ impl Counts {
     /// `None` if there is no valgrind.
     fn of(name: &str) -> Option<Self> {
         let mut call = subject(name);
-        (0..WARM).for_each(|_| drop(black_box(call())));
-        let (allocations, _) = support::allocations(|| drop(black_box(call())));
+        for _ in 0..WARM {
+            call();
+        }
+        let (allocations, _) = support::allocations(|| {
+            call();
+        });
         Some(Self { instructions: count(name)?, allocations })
     }
 }

@@ -65,6 +65,7 @@ impl QueryKey {
     }
 
     /// The query to key and to ask for.
+    #[inline]
     pub(super) fn apply<'a>(&self, query: Option<&'a str>) -> Option<Cow<'a, str>> {
         let query = query?;
         let keeps = |pair: &&str| match &self.keep {

@@ -112,6 +112,7 @@ impl Policy {
         }
     }
 
+    #[inline]
     fn key_of(&self, head: &request::Parts, has_host: bool) -> Result<CacheKey, Reason> {
         let key = match has_host {
             true => CacheKey::of(&self.rules, head),

@@ -121,6 +121,7 @@ impl<H> Found<H> {
     }
 
     /// Drops the entries that have been purged, and marks those that have been softly.
+    #[inline]
     pub(crate) fn judge(&mut self, judge: impl Fn(&StoredResponse) -> Verdict) {
         let mut index = 0;
         while let Some(response) = self.entries.responses_mut().get_mut(index) {

@@ -27,10 +27,12 @@ impl CacheKey {
     }
 
     /// The same, of a request that is known to have no `Host`.
+    #[inline]
     pub(super) fn without_host(rules: &Rules, head: &request::Parts) -> Result<Self, Reason> {
         Self::of_host(rules, head, None)
     }
 
+    #[inline]
     fn of_host(rules: &Rules, head: &request::Parts, host: Option<&str>) -> Result<Self, Reason> {
         let target = rules.target.as_ref().and_then(|target| target(head));
         let uri = target.as_ref().unwrap_or(&head.uri);
@@ -203,6 +205,7 @@ impl fmt::Debug for CacheKey {
 const MARK: u8 = b'=';
 
 /// Of exact size: then the bytes need no second allocation to be shared.
+#[inline]
 fn with_room_for(lengths: [usize; COMPONENTS]) -> Vec<u8> {
     let long = lengths.iter().filter(|length| **length >= usize::from(LONG)).count();
     let mut out = Vec::with_capacity(1 + COMPONENTS + 4 * long + lengths.iter().sum::<usize>());
@@ -210,6 +213,7 @@ fn with_room_for(lengths: [usize; COMPONENTS]) -> Vec<u8> {
     out
 }
 
+#[inline]
 fn write_length(out: &mut Vec<u8>, length: usize) {
     match u8::try_from(length) {
         Ok(length) if length < LONG => out.push(length),
@@ -220,6 +224,7 @@ fn write_length(out: &mut Vec<u8>, length: usize) {
     }
 }
 
+#[inline]
 fn write_marked(out: &mut Vec<u8>, mark: u8, text: Option<&str>) {
     if let Some(text) = text {
         out.push(mark);
@@ -243,6 +248,7 @@ fn optional(text: &str) -> Option<&str> {
     text.strip_prefix(char::from(MARK))
 }
 
+#[inline]
 fn write_lower(out: &mut Vec<u8>, text: &str) {
     let start = out.len();
     out.extend_from_slice(text.as_bytes());
@@ -271,6 +277,7 @@ struct Normal<'a> {
 }
 
 impl<'a> Normal<'a> {
+    #[inline]
     fn of(text: &'a str, scheme: &str) -> Result<Self, Reason> {
         // From the end: digits behind a colon are the port, also behind an IPv6 literal.
         let digits = text.bytes().rev().position(|byte| !byte.is_ascii_digit());
@@ -295,11 +302,13 @@ impl<'a> Normal<'a> {
         Ok(Self { host, port: port.filter(|port| !is_usual(port)) })
     }
 
+    #[inline]
     fn length(&self) -> usize {
         self.host.len()
             + self.port.map_or(0, |port| 2 + port.checked_ilog10().unwrap_or(0) as usize)
     }
 
+    #[inline]
     fn write(&self, out: &mut Vec<u8>) {
         write_lower(out, self.host);
         if let Some(port) = self.port {

@@ -150,7 +150,6 @@ impl Hash for RecordKey {
 }
 
 /// A [`RecordKey`] to look up by, without owning its parts.
-#[derive(Hash)]
 pub(super) struct RecordRef<'a> {
     pub(super) generation: u64,
     pub(super) resource: &'a [u8],
@@ -165,7 +164,20 @@ impl<'a> RecordRef<'a> {
     }
 }
 
+impl Hash for RecordRef<'_> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.generation);
+        state.write_usize(self.resource.len());
+        state.write(self.resource);
+        if !self.variant.is_empty() {
+            state.write(self.variant);
+        }
+    }
+}
+
 impl PartialEq for RecordRef<'_> {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         // An empty slice is a dangling pointer, and comparing nothing there is a slow path of
         // `memcmp`: a seventh of a whole hit.
