@@ -219,11 +219,11 @@ impl Counts {
 
 fn read(text: &str) -> BTreeMap<&str, Counts> {
     let line = |line| -> Option<(&str, Counts)> {
-        let (counts, name) = str::trim(line).split_once("  ")?;
-        let (instructions, allocations) = counts.split_once(' ')?;
+        let (instructions, rest) = str::trim(line).split_once(' ')?;
+        let (allocations, name) = rest.trim_start().split_once(' ')?;
         let instructions = instructions.parse().ok()?;
-        let allocations = allocations.trim().parse().ok()?;
-        Some((name, Counts { instructions, allocations }))
+        let allocations = allocations.parse().ok()?;
+        Some((name.trim_start(), Counts { instructions, allocations }))
     };
     text.lines().filter_map(line).collect()
 }

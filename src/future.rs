@@ -35,15 +35,16 @@ pin_project! {
         S: Service<Request<ReqB>>,
     {
         Ready { response: Option<Response<CacheBody<ResB>>> },
-        // A request that passes by the cache costs no allocation.
-        Readying { inner: Option<(S, Request<ReqB>)>, passing: Passing },
-        Passing { #[pin] future: S::Future, passing: Passing },
+        // A hit moves one of these, and what passes by is larger than what it needs.
+        Readying { passing: Option<Box<Passing<S, ReqB>>> },
+        Passing { #[pin] future: S::Future, passing: Box<Passing<S, ReqB>> },
         Boxed { future: Boxed<ResB, S::Error> },
     }
 }
 
-#[derive(Clone)]
-struct Passing {
+struct Passing<S, ReqB> {
+    /// Until it is called.
+    inner: Option<(S, Request<ReqB>)>,
     is_head: bool,
     status: CacheStatus,
     emit: Emit,
@@ -58,9 +59,9 @@ where
     }
 
     pub(crate) fn pass(inner: S, request: Request<ReqB>, status: CacheStatus, emit: &Emit) -> Self {
-        let passing =
-            Passing { is_head: request.method() == http::Method::HEAD, status, emit: emit.clone() };
-        Self { state: State::Readying { inner: Some((inner, request)), passing } }
+        let (is_head, emit) = (request.method() == http::Method::HEAD, emit.clone());
+        let passing = Passing { inner: Some((inner, request)), is_head, status, emit };
+        Self { state: State::Readying { passing: Some(Box::new(passing)) } }
     }
 
     pub(crate) fn boxed(
@@ -85,16 +86,22 @@ where
                     let response = response.take().expect("polled after it was ready");
                     return Poll::Ready(Ok(response));
                 }
-                StateProjection::Readying { inner, passing } => {
-                    let (service, _) = inner.as_mut().expect("taken only when it is replaced");
-                    ready!(service.poll_ready(cx))?;
-                    let (mut service, request) = inner.take().expect("just seen");
-                    let (future, passing) = (service.call(request), passing.clone());
+                StateProjection::Readying { passing: slot } => {
+                    let mut passing = slot.take().expect("taken only when it is replaced");
+                    let (service, _) =
+                        passing.inner.as_mut().expect("taken only when it is called");
+                    let Poll::Ready(readied) = service.poll_ready(cx) else {
+                        *slot = Some(passing);
+                        return Poll::Pending;
+                    };
+                    readied?;
+                    let (mut service, request) = passing.inner.take().expect("just seen");
+                    let future = service.call(request);
                     state.set(State::Passing { future, passing });
                 }
                 StateProjection::Passing { future, passing } => {
                     let response = ready!(future.poll(cx))?;
-                    let Passing { is_head, status, emit } = passing;
+                    let Passing { is_head, status, emit, .. } = &**passing;
                     return Poll::Ready(Ok(exchange::pass(emit, response, *is_head, *status)));
                 }
                 StateProjection::Boxed { future } => return future.as_mut().poll(cx),
