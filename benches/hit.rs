@@ -158,7 +158,8 @@ impl Table {
             call_with(service, request)
         };
         let mut handler = Handler::new(KIB);
-        handler.headers.insert(header::VARY, HeaderValue::from_static("accept-language"));
+        Arc::make_mut(&mut handler.headers)
+            .insert(header::VARY, HeaderValue::from_static("accept-language"));
         for (name, count) in [("larder, the only variant", 1), ("larder, one of many", count)] {
             let policy = Policy::shared().max_variants(count);
             let mut service = layer().policy(policy).layer(handler.clone());

@@ -32,7 +32,7 @@ const CALLS: u32 = 500;
 const WARM: u32 = 10;
 /// So much more than was recorded is an error.
 const MARGIN: f64 = 1.25;
-const SUBJECTS: [&str; 10] = [
+const SUBJECTS: [&str; 11] = [
     "request alone",
     "floor",
     "hit",
@@ -41,8 +41,9 @@ const SUBJECTS: [&str; 10] = [
     "hit, 304",
     "hit, variant",
     "hit, first of an entry",
-    "bypass",
     "inner service alone",
+    "bypass",
+    "bypass, without a cache",
 ];
 
 const FLOOR: usize = 1;
@@ -86,7 +87,8 @@ fn subject(name: &str) -> Call {
         }
         "hit, variant" => {
             let mut varying = handler.clone();
-            varying.headers.insert(header::VARY, HeaderValue::from_static("accept-language"));
+            Arc::make_mut(&mut varying.headers)
+                .insert(header::VARY, HeaderValue::from_static("accept-language"));
             with(header::ACCEPT_LANGUAGE, "en".to_owned(), varying)
         }
         "hit, first of an entry" => {
@@ -104,6 +106,15 @@ fn subject(name: &str) -> Call {
             })
         }
         "bypass" => with(header::UPGRADE, "websocket".to_owned(), handler.clone()),
+        "bypass, without a cache" => {
+            let mut handler = handler;
+            let value = HeaderValue::from_static("websocket");
+            Box::new(move || {
+                let mut request = request(&uri);
+                request.headers_mut().insert(header::UPGRADE, value.clone());
+                call_with(&mut handler, request)
+            })
+        }
         _ => panic!("no such subject: {name}"),
     }
 }

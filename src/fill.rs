@@ -212,7 +212,7 @@ impl Fill {
         let trailers = trailers.and_then(|frame| frame.into_trailers().ok());
         if let Some(recorder) = self.recorder {
             let Means { clock, executor, store_timeout, pending, .. } = &self.means;
-            let owned = trailers.as_ref().map(|trailers| owned_fields(trailers));
+            let owned = trailers.as_ref().map(owned_fields);
             recorder.finish(owned, clock, &**executor, *store_timeout, pending).await;
         }
         if let Some(last) = last {

@@ -5,11 +5,17 @@ use std::{
 
 use http::StatusCode;
 
-use crate::{policy::CacheStatus, purge::PurgeLog, storage::Usage};
+use crate::{policy::CacheStatus, purge::PurgeLog, storage::Usage, stripe};
 
 /// What has become of the requests of one layer and its clones.
-#[derive(Default)]
 pub(crate) struct Counters {
+    /// One for each thread, so that no two of them write to the same place.
+    stripes: Box<[Counts]>,
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Counts {
     hits: AtomicU64,
     stale: AtomicU64,
     validated: AtomicU64,
@@ -17,28 +23,37 @@ pub(crate) struct Counters {
     generated: AtomicU64,
 }
 
+impl Default for Counters {
+    fn default() -> Self {
+        Self { stripes: (0..stripe::count()).map(|_| Counts::default()).collect() }
+    }
+}
+
 impl Counters {
     #[inline]
     pub(crate) fn count(&self, status: CacheStatus) {
+        let own = &self.stripes[stripe::of(self.stripes.len())];
         let counter = match status.forward() {
-            None if !status.is_hit() => &self.generated,
-            None if status.ttl().is_some_and(|ttl| ttl <= 0) => &self.stale,
-            None => &self.hits,
-            Some(_) if status.forward_status() == Some(StatusCode::NOT_MODIFIED) => &self.validated,
-            Some(_) => &self.forwarded,
+            None if !status.is_hit() => &own.generated,
+            None if status.ttl().is_some_and(|ttl| ttl <= 0) => &own.stale,
+            None => &own.hits,
+            Some(_) if status.forward_status() == Some(StatusCode::NOT_MODIFIED) => &own.validated,
+            Some(_) => &own.forwarded,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn stats(&self, usage: Option<Usage>, log: &PurgeLog) -> Stats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let read = |counter: fn(&Counts) -> &AtomicU64| {
+            self.stripes.iter().map(|counts| counter(counts).load(Ordering::Relaxed)).sum()
+        };
         Stats {
             usage,
-            hits: read(&self.hits),
-            stale: read(&self.stale),
-            validated: read(&self.validated),
-            forwarded: read(&self.forwarded),
-            generated: read(&self.generated),
+            hits: read(|counts| &counts.hits),
+            stale: read(|counts| &counts.stale),
+            validated: read(|counts| &counts.validated),
+            forwarded: read(|counts| &counts.forwarded),
+            generated: read(|counts| &counts.generated),
             purges: log.position(),
             selectors: log.len(),
         }

@@ -19,7 +19,7 @@ pub const URI: &str = "http://a.example/some/path?with=query";
 /// The inner service: a head of six fields and a body that is shared.
 #[derive(Clone)]
 pub struct Handler {
-    pub headers: HeaderMap,
+    pub headers: Arc<HeaderMap>,
     pub body: Bytes,
     is_shared: bool,
 }
@@ -34,7 +34,7 @@ fn own(headers: &HeaderMap, body: &Bytes) -> (HeaderMap, Bytes) {
 impl Handler {
     pub fn new(size: usize) -> Self {
         let headers = crate::support::fields(size);
-        Self { headers, is_shared: true, body: Bytes::from(vec![b'x'; size]) }
+        Self { headers: Arc::new(headers), is_shared: true, body: Bytes::from(vec![b'x'; size]) }
     }
 
     /// One whose values and body are made anew for each response, as those from a connection are.
@@ -45,7 +45,7 @@ impl Handler {
 
     fn response(&self) -> Response<Full<Bytes>> {
         let (headers, body) = match self.is_shared {
-            true => (self.headers.clone(), self.body.clone()),
+            true => ((*self.headers).clone(), self.body.clone()),
             false => own(&self.headers, &self.body),
         };
         let mut response = Response::new(Full::new(body));

@@ -15,10 +15,10 @@ use super::{
 impl Lookup<'_> {
     /// What of the other variants may be used as it is: one in the language that the request rates
     /// best, where languages are normalised.
-    pub(super) fn choose_other<'a>(
+    pub(super) fn choose_other(
         &self,
         request: &HeaderMap,
-        others: &'a [StoredResponse],
+        others: &[StoredResponse],
         now: Timestamp,
     ) -> Option<Chosen> {
         if self.policy.rules.languages != Languages::ByWeight {

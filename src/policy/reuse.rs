@@ -157,7 +157,7 @@ impl Lookup<'_> {
 
     /// The most recent of the responses (RFC 9111 §4), and whether it may be used as it is.
     #[inline]
-    fn choose<'a>(&self, request: &HeaderMap, stored: Stored<'a>, now: Timestamp) -> Chosen {
+    fn choose(&self, request: &HeaderMap, stored: Stored<'_>, now: Timestamp) -> Chosen {
         match stored {
             Stored::Responses(responses) => self
                 .choose_best(responses.iter().enumerate(), now)

@@ -65,7 +65,7 @@ pub(super) fn number(number: u64) -> HeaderValue {
 /// All digits of each number that has no more than [`EACH`], one number behind the other.
 static DIGITS: &str = {
     const LENGTH: usize = 10_000 * EACH;
-    const BYTES: [u8; LENGTH] = {
+    static BYTES: [u8; LENGTH] = {
         let mut digits = [b'0'; LENGTH];
         let mut at = 0;
         while at < digits.len() {
