@@ -6,14 +6,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 #[cfg(feature = "memory")]
 use super::packed::Packed;
 use super::{
     age::{Timestamp, current_age},
-    directives::{Reach, ResponseDirectives},
+    kept,
     labels::Labels,
     mode::Cached,
     precondition::not_modified_fields,
@@ -127,7 +126,7 @@ impl StoredHead {
         cached: Option<Cached>,
         labels: Labels,
     ) -> Self {
-        Self::restored(status, pack(headers), asked, facts, cached, labels)
+        Self::restored(status, kept::with_age(&headers), asked, facts, cached, labels)
     }
 
     /// A head that was kept. `headers` own their memory and have a slot for `Age`.
@@ -278,7 +277,7 @@ impl StoredHead {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    fn with_length(mut self, length: u64) -> Self {
+    pub(super) fn with_length(mut self, length: u64) -> Self {
         let headers = self.headers();
         let has_no_content = self.0.rest.status == StatusCode::NO_CONTENT;
         if has_no_content || headers.contains_key(header::CONTENT_LENGTH) {
@@ -345,127 +344,5 @@ impl PackedHead {
     /// What it takes of a store's memory beside its own size, in bytes.
     pub(crate) fn weight(&self) -> usize {
         COUNTS + self.fields.weight() + self.rest.weight()
-    }
-}
-
-/// A stored response but for the bytes of its body: the head, and how long the body is.
-#[derive(Clone, Debug)]
-pub struct StoredResponse {
-    head: StoredHead,
-    length: u64,
-    // Rare, and every hit moves one of these.
-    stale_since: Option<Box<Timestamp>>,
-}
-
-impl StoredResponse {
-    /// A head whose body is whole and has `length` bytes. A head that came without
-    /// `Content-Length` gets one.
-    pub fn new(head: StoredHead, length: u64) -> Self {
-        Self { head: head.with_length(length), length, stale_since: None }
-    }
-
-    /// A response that was made with [`new`](Self::new).
-    #[cfg(feature = "memory")]
-    #[inline]
-    pub(crate) fn restored(head: StoredHead, length: u64) -> Self {
-        Self { head, length, stale_since: None }
-    }
-
-    /// The same response, softly purged: whatever its lifetime says, it is stale from `then` on.
-    pub fn stale_since(self, then: Timestamp) -> Self {
-        Self { stale_since: Some(Box::new(then)), ..self }
-    }
-
-    /// When a soft purge made it stale, if one did.
-    #[inline]
-    pub fn softly_purged(&self) -> Option<Timestamp> {
-        self.stale_since.as_deref().copied()
-    }
-
-    /// The head.
-    #[inline]
-    pub fn head(&self) -> &StoredHead {
-        &self.head
-    }
-
-    /// The number of bytes in the body.
-    #[inline]
-    pub fn length(&self) -> u64 {
-        self.length
-    }
-}
-
-/// Fields that belong to one connection or one hop and are never stored (RFC 9111 §3.1).
-pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    [
-        header::CONNECTION,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ]
-    .contains(name)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "proxy-authentication-info")
-}
-
-/// The fields to store of those that came (RFC 9111 §3.1): not those of the connection, not those
-/// that it nominates, not those that `directives` keep from this cache.
-pub(super) fn storable_fields(
-    headers: &HeaderMap,
-    directives: &ResponseDirectives,
-    without: impl Fn(&HeaderName) -> bool,
-) -> HeaderMap {
-    let nominated: Vec<HeaderName> = super::fields::list(headers, &header::CONNECTION)
-        .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .collect();
-    let private = match &directives.private {
-        Some(Reach::Fields(names)) => names.as_slice(),
-        _ => &[],
-    };
-    let mut kept = HeaderMap::try_with_capacity(headers.keys_len() + 3).unwrap_or_default();
-    for (name, value) in headers {
-        let dropped = is_hop_by_hop(name)
-            || nominated.contains(name)
-            || private.contains(name)
-            || *name == header::AGE
-            || without(name);
-        if !dropped {
-            kept.append(name.clone(), value.clone());
-        }
-    }
-    kept
-}
-
-/// The fields of a stored head: owned, with a slot for `Age`.
-fn pack(headers: HeaderMap) -> HeaderMap {
-    // Two more: `Age`, which comes first to be found at once, and a `Content-Length` that may come at
-    // commit.
-    let mut packed = HeaderMap::try_with_capacity(headers.keys_len() + 2).unwrap_or_default();
-    packed.insert(header::AGE, HeaderValue::from_static("0"));
-    own_fields(&headers, &mut packed);
-    packed
-}
-
-/// Copies all values into one buffer of exact size: what came from a connection holds on to its
-/// read buffer, many times the size of the values.
-pub(crate) fn owned_fields(headers: &HeaderMap) -> HeaderMap {
-    let mut owned = HeaderMap::try_with_capacity(headers.keys_len()).unwrap_or_default();
-    own_fields(headers, &mut owned);
-    owned
-}
-
-fn own_fields(headers: &HeaderMap, owned: &mut HeaderMap) {
-    let text = headers.values().map(HeaderValue::len).sum();
-    let mut buffer = Vec::with_capacity(text);
-    for value in headers.values() {
-        buffer.extend_from_slice(value.as_bytes());
-    }
-    let mut buffer = Bytes::from(buffer);
-    for (name, value) in headers {
-        let shared = buffer.split_to(value.len());
-        let mut own = HeaderValue::from_maybe_shared(shared).unwrap_or_else(|_| value.clone());
-        own.set_sensitive(value.is_sensitive());
-        owned.append(name, own);
     }
 }

@@ -5,8 +5,8 @@ use http::{Extensions, HeaderMap, response};
 use super::{
     CacheMode, CacheStatus, ClientReload, Content, Lookup, Reason, StoredHead,
     age::{self, Timestamp},
+    chosen::Use,
     range::Ranges,
-    reuse::Use,
     storing,
     validation::Store,
     variants::{NameSet, Secret, VariantKey},

@@ -49,6 +49,7 @@
 
 mod age;
 mod answer;
+mod chosen;
 mod date;
 mod directives;
 mod downstream;
@@ -62,6 +63,7 @@ mod hooks;
 mod index;
 mod invalidation;
 mod join;
+mod kept;
 mod key;
 mod labels;
 mod lifetimes;
@@ -78,7 +80,9 @@ mod range;
 mod reason;
 mod refresh;
 mod request;
+mod response;
 mod reuse;
+mod seen;
 mod stale;
 mod status;
 mod storing;
@@ -99,7 +103,7 @@ pub use self::{
     answer::Content,
     downstream::Downstream,
     explain::{Explanation, Rule, Step, explain},
-    head::{StoredHead, StoredResponse},
+    head::StoredHead,
     hooks::{Bypass, Keep, ResponseMeta},
     index::{Index, Placement, VariantBound, Wanted},
     invalidation::{Invalidated, Unsafe},
@@ -114,14 +118,15 @@ pub use self::{
     reason::{Forward, Reason},
     refresh::{Failure, Refresh},
     request::{Begin, Lookup},
+    response::StoredResponse,
     reuse::{Decision, Serve, Stored},
     status::CacheStatus,
     validation::{Fetch, Outcome, Store, Update},
     variants::{NameSet, Secret, VariantId, VariantKey},
 };
 pub(crate) use self::{
-    head::owned_fields,
-    reuse::{Fit, Served},
+    chosen::{Fit, Served},
+    kept::owned_fields,
 };
 #[cfg(feature = "codec")]
 pub(crate) use self::{

@@ -5,10 +5,10 @@ use http::{HeaderMap, HeaderValue, header, request};
 use super::{
     CacheMode, Lookup, StoredResponse,
     age::Timestamp,
+    chosen::{Candidate, Chosen},
     etag::EntityTag,
     fields,
     normal::{self, Languages},
-    reuse::{Candidate, Chosen},
     variants::NameSet,
 };
 

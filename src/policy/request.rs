@@ -11,6 +11,7 @@ use super::{
     index::{By, VariantBound, Wanted},
     invalidation::Post,
     range::Ranges,
+    seen::Fields,
     variants::{Secret, Selecting},
 };
 
@@ -268,59 +269,6 @@ impl Lookup<'_> {
     ) -> Selecting<'a> {
         let (languages, apart) = (self.policy.rules.languages, self.apart.as_deref());
         Selecting { request, secret, languages, apart }
-    }
-}
-
-/// Which of the fields that matter a request has: found in one pass, since most requests have few
-/// fields and none of these.
-#[derive(Default)]
-struct Fields {
-    authorization: bool,
-    conditional: bool,
-    connection: bool,
-    cookie: bool,
-    directives: bool,
-    host: bool,
-    precondition: bool,
-    range: bool,
-    upgrade: bool,
-}
-
-impl Fields {
-    #[inline]
-    fn scan(headers: &HeaderMap) -> Self {
-        let mut fields = Self::default();
-        for name in headers.keys() {
-            let mark = match *name {
-                _ if name == header::CACHE_CONTROL || name == header::PRAGMA => {
-                    &mut fields.directives
-                }
-                _ if name == header::HOST => &mut fields.host,
-                _ if name == header::COOKIE => &mut fields.cookie,
-                _ if name == header::CONNECTION => &mut fields.connection,
-                _ if name == header::IF_NONE_MATCH || name == header::IF_MODIFIED_SINCE => {
-                    &mut fields.conditional
-                }
-                _ if name == header::AUTHORIZATION => &mut fields.authorization,
-                _ if name == header::RANGE => &mut fields.range,
-                _ if name == header::IF_MATCH || name == header::IF_UNMODIFIED_SINCE => {
-                    &mut fields.precondition
-                }
-                _ if name == header::UPGRADE => &mut fields.upgrade,
-                _ => continue,
-            };
-            *mark = true;
-        }
-        fields
-    }
-
-    #[inline]
-    fn directives(&self, headers: &HeaderMap) -> RequestDirectives {
-        if self.directives {
-            RequestDirectives::parse(headers)
-        } else {
-            RequestDirectives::default()
-        }
     }
 }
 
