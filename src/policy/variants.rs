@@ -56,12 +56,9 @@ impl NameSet {
                 names.push(name);
             }
         }
-        if names.is_empty() {
-            // As most are, and each stored response has one.
-            return Ok(Self(Arc::default()));
-        }
         names.sort_unstable_by(|a: &HeaderName, b| a.as_str().cmp(b.as_str()));
-        Ok(Self(names.into()))
+        // Most are empty, each stored response has one, and the default takes no memory.
+        Ok(Self(if names.is_empty() { Arc::default() } else { names.into() }))
     }
 
     /// A set that was kept: `None` if it is not in the form that [`of`](Self::of) gives it.
