@@ -203,6 +203,7 @@ mod shared;
 mod splice;
 mod stats;
 pub mod storage;
+mod stripe;
 mod sweep;
 mod sync;
 mod task;
