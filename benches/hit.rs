@@ -1,130 +1,329 @@
 //! What a fresh hit costs beside the inner service alone and beside the floor: a quick_cache lookup,
 //! the clone of a header map of six fields, the clone of a `Bytes`.
 //!
-//! `cargo bench --bench hit`. All subjects run interleaved in one process; a figure is the median of
-//! the rounds. Making the request and collecting the body are inside of every figure.
+//! `cargo bench --bench hit`. All subjects of a table run interleaved in one process; a figure is the median
+//! of the rounds, and beside it stands the fastest, which nothing else on the machine has disturbed. Making
+//! the request and collecting the body are inside of every figure.
+//!
+//! `LARDER_ENTRIES` is the number of entries in the row of many; default: 100 000. A million takes some two
+//! gigabytes, and as much for the floor's.
 
+#[path = "support/subjects.rs"]
+mod subjects;
 mod support;
 
 use std::{
-    convert::Infallible,
-    future::{Future, Ready, ready},
+    env,
     hint::black_box,
-    pin::pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    sync::{Arc, Barrier},
+    thread,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
-use http_body_util::{BodyExt, Empty, Full};
-use larder::{CacheLayer, MemoryManager, Policy};
-use tower::{Layer, Service};
+use http::{HeaderName, HeaderValue, Uri, header};
+use larder::{CacheLayer, CacheService, MemoryManager, NoExecutor, Policy, Purge};
+use tower::Layer;
 
-const ROUNDS: usize = 31;
-const CALLS: u32 = 20_000;
-const URI: &str = "http://a.example/some/path?with=query";
+use self::subjects::{Floor, Handler, URI, call, call_with, request};
 
-/// The inner service: a head of six fields and a body that is shared.
-#[derive(Clone)]
-struct Handler {
-    headers: HeaderMap,
-    body: Bytes,
-}
+const ROUNDS: usize = 301;
+const KIB: usize = 1 << 10;
 
-impl Handler {
-    fn new(size: usize) -> Self {
-        let headers = support::fields(size);
-        Self { headers, body: Bytes::from(vec![b'x'; size]) }
-    }
-
-    fn response(&self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.body.clone()));
-        *response.headers_mut() = self.headers.clone();
-        response
-    }
-}
-
-impl Service<Request<Empty<Bytes>>> for Handler {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<Empty<Bytes>>) -> Self::Future {
-        ready(Ok(self.response()))
-    }
-}
-
-/// What no cache can be faster than.
-#[derive(Clone)]
-struct Floor(Arc<quick_cache::sync::Cache<String, (HeaderMap, Bytes)>>);
-
-impl Service<Request<Empty<Bytes>>> for Floor {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Empty<Bytes>>) -> Self::Future {
-        let (headers, body) = self.0.get(request.uri().path()).expect("it was put there");
-        let mut response = Response::new(Full::new(body));
-        *response.headers_mut() = headers;
-        ready(Ok(response))
-    }
-}
-
-/// As a server makes it: the URI has been parsed, the fields are put into a new map.
-fn request(uri: &Uri) -> Request<Empty<Bytes>> {
-    Request::get(uri.clone())
-        .header(header::USER_AGENT, HeaderValue::from_static("bench"))
-        .header(header::ACCEPT, HeaderValue::from_static("*/*"))
-        .body(Empty::new())
-        .unwrap()
-}
-
-fn now<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => unreachable!("nothing here waits"),
-    }
-}
-
-fn call<S, B>(service: &mut S, uri: &Uri) -> usize
-where
-    S: Service<Request<Empty<Bytes>>, Response = Response<B>>,
-    S::Error: std::fmt::Debug,
-    B: http_body::Body<Data = Bytes>,
-    B::Error: std::fmt::Debug,
-{
-    let response = now(service.call(black_box(request(uri)))).unwrap();
-    let (head, body) = response.into_parts();
-    black_box(head);
-    now(body.collect()).unwrap().to_bytes().len()
-}
-
-struct Subject<'a> {
-    name: &'static str,
-    call: Box<dyn FnMut() -> usize + 'a>,
-    times: Vec<Duration>,
-    allocations: (u64, u64),
-}
+type Service = CacheService<Handler, MemoryManager>;
 
 fn main() {
-    println!("fresh hit, one thread; median of {ROUNDS} rounds of {CALLS} calls\n");
-    println!("{:>8}  {:<22} {:>8} {:>9}  allocations / bytes", "body", "subject", "ns", "x floor");
-    for size in [1 << 10, 64 << 10, 1 << 20] {
-        compare(size);
-        println!();
+    for size in [KIB, 64 * KIB, 1024 * KIB] {
+        Table::new(&format!("fresh hit, {} KiB, one thread", size / KIB), 2_000).bodies(size);
     }
+    Table::new("not modified: the request has a condition", 2_000).conditions();
+    Table::new("one of 10 000 variants", 2_000).variants(10_000);
+    Table::new("after 10 000 swept purges", 2_000).purges(10_000);
+    let entries = env::var("LARDER_ENTRIES").map_or(100_000, |n| n.parse().expect("a number"));
+    Table::new(&format!("among {entries} entries"), 2_000).entries(entries);
+    two_threads("two threads, one key", 1);
+    two_threads("two threads, 10 000 zipf keys", 10_000);
     beside_each_other();
+}
+
+fn layer() -> CacheLayer<MemoryManager> {
+    CacheLayer::new(MemoryManager::new(4 << 30)).policy(Policy::shared())
+}
+
+/// Subjects that run in turn. The first is what the others are compared with.
+struct Table {
+    title: String,
+    calls: u32,
+    subjects: Vec<Subject>,
+}
+
+struct Subject {
+    name: &'static str,
+    call: Box<dyn FnMut() -> usize>,
+}
+
+impl Table {
+    fn new(title: &str, calls: u32) -> Self {
+        Self { title: title.to_owned(), calls, subjects: Vec::new() }
+    }
+
+    fn add(&mut self, name: &'static str, call: impl FnMut() -> usize + 'static) {
+        self.subjects.push(Subject { name, call: Box::new(call) });
+    }
+
+    fn run(&mut self) {
+        println!("\n{}; median of {ROUNDS} rounds of {} calls", self.title, self.calls);
+        println!("{:<28} {:>8} {:>8} {:>8}  allocations / bytes", "", "ns", "fastest", "x first");
+        let mut allocations = Vec::new();
+        for subject in &mut self.subjects {
+            // The first call stores, and the first hits make shared what was not yet.
+            for _ in 0..4 {
+                black_box((subject.call)());
+            }
+            allocations.push(support::allocations(|| {
+                (subject.call)();
+            }));
+        }
+        let mut times = vec![Vec::new(); self.subjects.len()];
+        for _ in 0..ROUNDS {
+            for (subject, times) in self.subjects.iter_mut().zip(&mut times) {
+                let start = Instant::now();
+                for _ in 0..self.calls {
+                    black_box((subject.call)());
+                }
+                times.push(start.elapsed() / self.calls);
+            }
+        }
+        let mut first = None;
+        for ((subject, times), (count, bytes)) in self.subjects.iter().zip(times).zip(allocations) {
+            let figures = Figures::of(times);
+            figures.print(subject.name, first.get_or_insert(figures));
+            println!("  {count} / {bytes}");
+        }
+    }
+
+    fn bodies(mut self, size: usize) {
+        let (handler, uri) = (Handler::new(size), Uri::from_static(URI));
+        let mut floor = Floor::new(handler.clone(), &uri);
+        let mut bare = handler.clone();
+        let add = |name, layer: CacheLayer<MemoryManager>| {
+            let (mut service, uri) = (layer.layer(handler.clone()), uri.clone());
+            (name, move || call(&mut service, &uri))
+        };
+        let services = [
+            add("larder", layer()),
+            add("larder, Cache-Status", layer().cache_status_header("larder")),
+            add("larder, extension", layer().cache_status_extension(true)),
+        ];
+        let own = uri.clone();
+        self.add("floor", move || call(&mut floor, &own));
+        self.add("inner service alone", move || call(&mut bare, &uri));
+        for (name, call) in services {
+            self.add(name, call);
+        }
+        self.run();
+    }
+
+    fn conditions(mut self) {
+        let (handler, uri) = (Handler::new(KIB), Uri::from_static(URI));
+        let tag = handler.headers[header::ETAG].clone();
+        let with = |field: HeaderName, value: HeaderValue, uri: &Uri| {
+            let mut request = request(uri);
+            request.headers_mut().insert(field, value);
+            request
+        };
+        let mut floor = Floor::new(handler.clone(), &uri);
+        let own = (uri.clone(), tag.clone());
+        self.add("floor, which does not look", move || {
+            call_with(&mut floor, with(header::IF_NONE_MATCH, own.1.clone(), &own.0))
+        });
+        let mut service = layer().layer(handler.clone());
+        let (own, other) = (uri.clone(), HeaderValue::from_static("\"other\""));
+        call(&mut service, &own);
+        self.add("larder, another tag: 200", move || {
+            call_with(&mut service, with(header::IF_NONE_MATCH, other.clone(), &own))
+        });
+        let mut service = layer().layer(handler);
+        call(&mut service, &uri);
+        self.add("larder, the same tag: 304", move || {
+            call_with(&mut service, with(header::IF_NONE_MATCH, tag.clone(), &uri))
+        });
+        self.run();
+    }
+
+    fn variants(mut self, count: usize) {
+        let ask = |service: &mut Service, uri: &Uri, n: usize| {
+            let mut request = request(uri);
+            let value = HeaderValue::from_str(&format!("x-{n:05}")).expect("it is a value");
+            request.headers_mut().insert(header::ACCEPT_LANGUAGE, value);
+            call_with(service, request)
+        };
+        let mut handler = Handler::new(KIB);
+        Arc::make_mut(&mut handler.headers)
+            .insert(header::VARY, HeaderValue::from_static("accept-language"));
+        for (name, count) in [("larder, the only variant", 1), ("larder, one of many", count)] {
+            let policy = Policy::shared().max_variants(count);
+            let mut service = layer().policy(policy).layer(handler.clone());
+            let uri = Uri::from_static(URI);
+            for n in 0..count {
+                ask(&mut service, &uri, n);
+            }
+            self.add(name, move || ask(&mut service, &uri, count / 2));
+        }
+        self.run();
+    }
+
+    fn purges(mut self, count: usize) {
+        let uri = Uri::from_static(URI);
+        for (name, count) in [("larder, no purge", 0), ("larder, after the purges", count)] {
+            let cache = layer().executor(NoExecutor);
+            let (mut service, uri) = (cache.layer(Handler::new(KIB)), uri.clone());
+            call(&mut service, &uri);
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("it runs");
+            runtime.block_on(async {
+                for n in 0..count {
+                    let purged = cache.handle().purge(Purge::tag(format!("tag-{n}"))).await;
+                    if n + 1 == count {
+                        purged.expect("it is purged").swept().await.expect("it is swept");
+                    }
+                }
+            });
+            self.add(name, move || call(&mut service, &uri));
+        }
+        self.run();
+    }
+
+    fn entries(mut self, count: usize) {
+        let uris: Arc<[Uri]> = uris(count).into();
+        let handler = Handler::new(KIB);
+        let floors = [1, count].map(|count| Floor::of(&handler, &uris[..count]));
+        let services = [1, count].map(|count| {
+            let mut service = layer().layer(Handler::owning(KIB));
+            for uri in &uris[..count] {
+                call(&mut service, uri);
+            }
+            service
+        });
+        let names = ["floor, the only one", "floor, one of many"];
+        for (name, floor) in names.into_iter().zip(&floors) {
+            let (mut floor, uri) = (floor.clone(), uris[0].clone());
+            self.add(name, move || call(&mut floor, &uri));
+        }
+        let names = ["larder, the only one", "larder, one of many"];
+        for (name, service) in names.into_iter().zip(&services) {
+            let (mut service, uri) = (service.clone(), uris[0].clone());
+            self.add(name, move || call(&mut service, &uri));
+        }
+        let ([_, mut floor], [_, mut service]) = (floors, services);
+        let (mut here, mut there, own) = (Random(1), Random(1), uris.clone());
+        self.add("floor, any of them", move || call(&mut floor, &own[here.below(count)]));
+        self.add("larder, any of them", move || call(&mut service, &uris[there.below(count)]));
+        self.run();
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Figures {
+    median: Duration,
+    fastest: Duration,
+}
+
+impl Figures {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        Self { median: times[times.len() / 2], fastest: times[0] }
+    }
+
+    /// The ratio is that of the fastest rounds.
+    fn print(self, name: &str, first: &Figures) {
+        let ratio = self.fastest.as_secs_f64() / first.fastest.as_secs_f64();
+        let (median, fastest) = (self.median.as_nanos(), self.fastest.as_nanos());
+        print!("{name:<28} {median:>8} {fastest:>8} {ratio:>8.2}");
+    }
+}
+
+fn uris(count: usize) -> Vec<Uri> {
+    (0..count)
+        .map(|n| format!("{URI}&n={n:07}").replace("path?", &format!("path/{n:07}?")))
+        .map(|uri| uri.parse().expect("it is a URI"))
+        .collect()
+}
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    fn below(&mut self, count: usize) -> usize {
+        self.next() as usize % count
+    }
+}
+
+/// Which of `count` keys is asked for, a key the less often the higher its number.
+fn zipf(count: usize, seed: u64) -> Vec<usize> {
+    let mut sums = Vec::with_capacity(count);
+    let mut sum = 0.0;
+    for n in 0..count {
+        sum += 1.0 / (n + 1) as f64;
+        sums.push(sum);
+    }
+    let mut random = Random(seed);
+    let mut draw = || {
+        let at = random.next() as f64 / f64::from(1 << 31) * sum;
+        sums.partition_point(|sum| *sum < at).min(count - 1)
+    };
+    (0..1 << 16).map(|_| draw()).collect()
+}
+
+/// Two threads that ask at the same time, each with a service of its own over the same store.
+fn two_threads(title: &str, keys: usize) {
+    const CALLS: u32 = 20_000;
+    const ROUNDS: usize = 51;
+    let (uris, handler) = (uris(keys), Handler::new(KIB));
+    let floor = Floor::of(&handler, &uris);
+    let service = layer().layer(Handler::owning(KIB));
+    for uri in &uris {
+        call(&mut service.clone(), uri);
+    }
+    let orders = [1, 2].map(|seed| zipf(keys, seed));
+    let ask = |order: &[usize], mut call: Box<dyn FnMut(&Uri) -> usize>, barrier: &Barrier| {
+        barrier.wait();
+        let start = Instant::now();
+        for at in order.iter().cycle().take(CALLS as usize) {
+            black_box(call(&uris[*at]));
+        }
+        start.elapsed() / CALLS
+    };
+    let round = |is_floor: bool| {
+        let barrier = Barrier::new(orders.len());
+        let times = thread::scope(|scope| {
+            let threads = orders.each_ref().map(|order| {
+                let (mut floor, mut service) = (floor.clone(), service.clone());
+                let (barrier, ask) = (&barrier, &ask);
+                scope.spawn(move || match is_floor {
+                    true => ask(order, Box::new(move |uri| call(&mut floor, uri)), barrier),
+                    false => ask(order, Box::new(move |uri| call(&mut service, uri)), barrier),
+                })
+            });
+            threads.map(|thread| thread.join().expect("it counts"))
+        });
+        times.iter().sum::<Duration>() / times.len() as u32
+    };
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        times[0].push(round(true));
+        times[1].push(round(false));
+    }
+    println!("\n{title}; {ROUNDS} rounds of {CALLS} calls each");
+    println!("{:<28} {:>8} {:>8} {:>8}", "", "ns", "fastest", "x first");
+    let [floor, larder] = times.map(Figures::of);
+    floor.print("floor", &floor);
+    println!();
+    larder.print("larder", &floor);
+    println!();
 }
 
 /// Sixty-four tasks on two threads ask for one key; the rounds alternate.
@@ -135,12 +334,12 @@ fn beside_each_other() {
     let services = [true, false].map(|collapses| {
         let policy = Policy::shared().collapse(collapses);
         let layer = CacheLayer::new(MemoryManager::new(256 << 20)).policy(policy);
-        let mut service = layer.layer(Handler::new(1 << 10));
+        let mut service = layer.layer(Handler::new(KIB));
         call(&mut service, &Uri::from_static(URI));
         service
     });
     let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
+    for _ in 0..ROUNDS / 10 {
         for (service, times) in services.iter().zip(&mut times) {
             let start = Instant::now();
             let tasks: Vec<_> = (0..TASKS)
@@ -157,72 +356,9 @@ fn beside_each_other() {
             times.push(start.elapsed() / (CALLS * TASKS as u32));
         }
     }
-    let [on, off] = times.map(|mut times| {
-        times.sort_unstable();
-        times[ROUNDS / 2].as_nanos()
-    });
+    let [on, off] = times.map(|times| Figures::of(times).median.as_nanos());
     let ratio = on as f64 / off as f64;
     println!(
-        "{TASKS} tasks, 2 threads, one key: {on} ns with collapsing, {off} without: {ratio:.3}"
+        "\n{TASKS} tasks, 2 threads, one key: {on} ns with collapsing, {off} without: {ratio:.3}"
     );
-}
-
-fn compare(size: usize) {
-    let handler = Handler::new(size);
-    let cache = quick_cache::sync::Cache::new(100);
-    let uri = Uri::from_static(URI);
-    cache.insert(uri.path().to_owned(), (handler.headers.clone(), handler.body.clone()));
-    let mut floor = Floor(Arc::new(cache));
-    let layer = || CacheLayer::new(MemoryManager::new(256 << 20)).policy(Policy::shared());
-    let mut larder = layer().layer(handler.clone());
-    let mut with_header = layer().cache_status_header("larder").layer(handler.clone());
-    let mut with_extension = layer().cache_status_extension(true).layer(handler.clone());
-    let mut bare = handler;
-    let mut subjects = [
-        Subject::new("inner service alone", || call(&mut bare, &uri)),
-        Subject::new("floor", || call(&mut floor, &uri)),
-        Subject::new("larder", || call(&mut larder, &uri)),
-        Subject::new("larder, Cache-Status", || call(&mut with_header, &uri)),
-        Subject::new("larder, extension", || call(&mut with_extension, &uri)),
-    ];
-    for subject in &mut subjects {
-        // The first call stores, and the first hit makes shared what was not yet.
-        assert_eq!((subject.call)(), size);
-        (subject.call)();
-        subject.allocations = support::allocations(|| {
-            (subject.call)();
-        });
-    }
-    for _ in 0..ROUNDS {
-        for subject in &mut subjects {
-            let start = Instant::now();
-            for _ in 0..CALLS {
-                black_box((subject.call)());
-            }
-            subject.times.push(start.elapsed() / CALLS);
-        }
-    }
-    let floor = subjects[1].median();
-    for subject in &mut subjects {
-        let median = subject.median();
-        println!(
-            "{size:>8}  {:<22} {:>8} {:>9.2}  {} / {}",
-            subject.name,
-            median.as_nanos(),
-            median.as_secs_f64() / floor.as_secs_f64(),
-            subject.allocations.0,
-            subject.allocations.1,
-        );
-    }
-}
-
-impl<'a> Subject<'a> {
-    fn new(name: &'static str, call: impl FnMut() -> usize + 'a) -> Self {
-        Self { name, call: Box::new(call), times: Vec::new(), allocations: (0, 0) }
-    }
-
-    fn median(&mut self) -> Duration {
-        self.times.sort_unstable();
-        self.times[self.times.len() / 2]
-    }
 }

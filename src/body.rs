@@ -198,7 +198,11 @@ where
                 body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
             }
             KindProjection::Filling { reader } => reader.poll_frame(cx),
-            KindProjection::Stored { body } => {
+            KindProjection::Stored { mut body } => {
+                // What is in memory cannot fail.
+                if let Some(frame) = body.take_now() {
+                    return Poll::Ready(frame.map(Ok));
+                }
                 body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
             }
             KindProjection::Joined { body } => body.as_mut().poll_frame(cx),

@@ -49,6 +49,7 @@ static ANCHOR: LazyLock<Anchor> = LazyLock::new(|| Anchor {
 const READ_EVERY: Duration = Duration::from_millis(100);
 
 impl Clock for SystemClock {
+    #[inline]
     fn now(&self) -> Timestamp {
         let anchor = &*ANCHOR;
         let monotonic = Instant::now();

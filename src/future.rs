@@ -42,14 +42,16 @@ pin_project! {
         S: Service<Request<ReqB>>,
     {
         Ready { response: Option<Response<CacheBody<ResB>>> },
-        // A request that passes by the cache costs no allocation.
-        Readying { inner: Option<(S, Request<ReqB>)>, passing: Option<Passing> },
-        Passing { #[pin] future: S::Future, passing: Option<Passing> },
+        // A hit moves one of these, and what passes by is larger than what it needs.
+        Readying { passing: Option<Box<Passing<S, ReqB>>> },
+        Passing { #[pin] future: S::Future, passing: Option<Box<Passing<S, ReqB>>> },
         Boxed { future: Boxed<ResB, S::Error>, exit: Option<Exit> },
     }
 }
 
-struct Passing {
+struct Passing<S, ReqB> {
+    /// Until it is called.
+    inner: Option<(S, Request<ReqB>)>,
     wants_body: bool,
     status: CacheStatus,
     asking: Asking,
@@ -89,8 +91,8 @@ where
         exit: Exit,
     ) -> Self {
         let wants_body = request.method() != http::Method::HEAD;
-        let passing = Some(Passing { wants_body, status, asking, exit });
-        Self { state: State::Readying { inner: Some((inner, request)), passing } }
+        let passing = Passing { inner: Some((inner, request)), wants_body, status, asking, exit };
+        Self { state: State::Readying { passing: Some(Box::new(passing)) } }
     }
 
     pub(crate) fn boxed(
@@ -116,21 +118,20 @@ where
                     let response = response.take().expect(ONCE);
                     return Poll::Ready(Ok(response));
                 }
-                StateProjection::Readying { inner, passing } => {
-                    let asking = &passing.as_ref().expect(ONCE).asking;
+                StateProjection::Readying { passing: slot } => {
+                    let Passing { inner, asking, .. } = &mut **slot.as_mut().expect(ONCE);
                     let (service, _) = inner.as_mut().expect(ONCE);
                     if let Err(error) = ready!(asking.poll(|| service.poll_ready(cx))) {
-                        return Poll::Ready(passing.take().expect(ONCE).finish(Err(error)));
+                        return Poll::Ready(slot.take().expect(ONCE).finish(Err(error)));
                     }
                     let mut call =
                         || inner.take().map(|(mut service, request)| service.call(request));
                     let future = asking.poll(&mut call).expect(ONCE);
-                    let passing = passing.take();
+                    let passing = slot.take();
                     state.set(State::Passing { future, passing });
                 }
-                StateProjection::Passing { future, passing } => {
+                StateProjection::Passing { mut future, passing } => {
                     let asking = &passing.as_ref().expect(ONCE).asking;
-                    let mut future = future;
                     let answered = ready!(asking.poll(|| future.as_mut().poll(cx)));
                     return Poll::Ready(passing.take().expect(ONCE).finish(answered));
                 }
@@ -145,9 +146,9 @@ where
 
 const ONCE: &str = "polled after it was ready";
 
-impl Passing {
+impl<S, ReqB> Passing<S, ReqB> {
     fn finish<ResB: Body, E>(self, answered: Result<Response<ResB>, E>) -> Answered<ResB, E> {
-        let Self { wants_body, status, asking, exit } = self;
+        let Self { inner: _, wants_body, status, asking, exit } = self;
         asking.answered(answered.as_ref().ok().map(Response::status));
         drop(asking);
         exit.leave(answered.map(|response| exchange::pass(response, wants_body, status)))

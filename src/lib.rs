@@ -204,6 +204,7 @@ mod shared;
 mod splice;
 mod stats;
 pub mod storage;
+mod stripe;
 mod sweep;
 mod sync;
 mod task;

@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, request};
 use http_body::Body;
 use tower_service::Service;
 
@@ -13,9 +13,10 @@ use crate::{
     BoxError, CacheBody,
     body::size_of_body,
     bus::Trust,
+    emit::Account,
     exchange::{self, Answer, Ask, Exchange, Known, Refreshment, Since},
     future::{Exit, ResponseFuture},
-    policy::{Begin, CacheStatus, Reason},
+    policy::{Begin, CacheStatus, Reason, Usable},
     shared::Core,
     storage::CacheManager,
     witness::Asking,
@@ -44,6 +45,29 @@ impl<S, M> CacheService<S, M> {
     pub fn into_inner(self) -> S {
         self.inner
     }
+
+    fn pass<ReqB, ResB>(
+        &self,
+        head: request::Parts,
+        body: ReqB,
+        reason: Reason,
+        account: Option<Box<Account>>,
+    ) -> ResponseFuture<S, ReqB, ResB>
+    where
+        S: Service<Request<ReqB>> + Clone,
+    {
+        let Core { emit, clock, .. } = &*self.core;
+        let status = CacheStatus::forwarded(reason);
+        let asking = Asking::begin(&emit.witness, clock, None, reason, false);
+        let exit = Exit { emit: emit.clone(), account };
+        ResponseFuture::pass(
+            self.inner.clone(),
+            Request::from_parts(head, body),
+            status,
+            asking,
+            exit,
+        )
+    }
 }
 
 impl<S, M, ReqB, ResB> Service<Request<ReqB>> for CacheService<S, M>
@@ -70,13 +94,10 @@ where
         let (mut head, body) = request.into_parts();
         let mut account = core.emit.open(&head, &core.clock);
         let exit = |account| Exit { emit: core.emit.clone(), account };
-        let lookup = match core.policy.begin(&head, &size_of_body(&body)) {
-            Begin::Lookup(lookup) => match core.trust() {
-                Trust::Full => Ok(lookup),
-                Trust::Doubt => Ok(lookup.doubting()),
-                Trust::None => Err(Reason::CutOff),
-            },
-            Begin::Bypass(reason) => Err(reason),
+        // Not moved once more than it must be: a hit feels it.
+        let mut lookup = match core.policy.begin(&head, &size_of_body(&body)) {
+            Begin::Lookup(lookup) => lookup,
+            Begin::Bypass(reason) => return self.pass(head, body, reason, account),
             Begin::Invalidate(unsafe_request) => {
                 let request = Request::from_parts(head, body);
                 let began = core.purges.position();
@@ -86,51 +107,58 @@ where
                 return ResponseFuture::boxed(written, exit);
             }
         };
-        let lookup = match lookup {
-            Ok(lookup) => lookup,
-            Err(reason) => {
-                let status = CacheStatus::forwarded(reason);
-                let request = Request::from_parts(head, body);
-                let asking = Asking::begin(&core.emit.witness, &core.clock, None, reason, false);
-                let (inner, exit) = (self.inner.clone(), exit(account));
-                return ResponseFuture::pass(inner, request, status, asking, exit);
-            }
-        };
+        match core.trust() {
+            Trust::Full => {}
+            Trust::Doubt => lookup = lookup.doubting(),
+            Trust::None => return self.pass(head, body, Reason::CutOff, account),
+        }
         core.emit.look_up(&mut account, lookup.key());
         let since = Since::now(core);
         let found = core.manager.get_now(&lookup.wanted(&head.headers, core.manager.secret()));
         let known = match found {
-            Some(found) => match exchange::answer(core, lookup, &mut head, found) {
-                Answer::Ready(mut response) => {
+            Some(mut found) => {
+                let now = core.clock.now();
+                let usable = exchange::look(core, &lookup, &head, &mut found, now);
+                if let (Usable::Fresh(fit), Ok(found)) = (&usable, &found)
+                    && let Some(mut response) =
+                        exchange::send_usual(core, &lookup, &head, found, fit, now)
+                {
                     core.emit.close(account, &mut response);
                     return ResponseFuture::ready(response);
                 }
-                Answer::Refresh(mut stale, refresh) => {
-                    let request = Request::from_parts(head, body);
-                    let (core, inner) = (core.clone(), self.inner.clone());
-                    let refresh = Refreshment { core, inner, request, since, refresh };
-                    return match refresh.begin() {
-                        Some(foreground) => {
-                            let answer = async { Ok(foreground.run(stale).await) };
-                            ResponseFuture::boxed(answer, exit(account))
-                        }
-                        None => {
-                            self.core.emit.close(account, &mut stale);
-                            ResponseFuture::ready(stale)
-                        }
-                    };
+                match exchange::conclude(core, lookup, &mut head, found, usable, now) {
+                    Answer::Ready(mut response) => {
+                        core.emit.close(account, &mut response);
+                        return ResponseFuture::ready(response);
+                    }
+                    Answer::Refresh(mut stale, refresh) => {
+                        let request = Request::from_parts(head, body);
+                        let (core, inner) = (core.clone(), self.inner.clone());
+                        let refresh = Refreshment { core, inner, request, since, refresh };
+                        return match refresh.begin() {
+                            Some(foreground) => {
+                                let answer = async { Ok(foreground.run(stale).await) };
+                                ResponseFuture::boxed(answer, exit(account))
+                            }
+                            None => {
+                                self.core.emit.close(account, &mut stale);
+                                ResponseFuture::ready(stale)
+                            }
+                        };
+                    }
+                    Answer::Ask(Ask { fetch, .. })
+                        if fetch.keeps_nothing()
+                            && !core.purges.inflight().is_asked(fetch.key()) =>
+                    {
+                        let request = Request::from_parts(head, body);
+                        let exit = exit(account);
+                        let (core, inner) = (core.clone(), self.inner.clone());
+                        let asking = exchange::ask_alone(core, inner, request, fetch, since);
+                        return ResponseFuture::boxed(asking, exit);
+                    }
+                    Answer::Ask(ask) => Known::Miss(ask),
                 }
-                Answer::Ask(Ask { fetch, .. })
-                    if fetch.keeps_nothing() && !core.purges.inflight().is_asked(fetch.key()) =>
-                {
-                    let request = Request::from_parts(head, body);
-                    let exit = exit(account);
-                    let (core, inner) = (core.clone(), self.inner.clone());
-                    let asking = exchange::ask_alone(core, inner, request, fetch, since);
-                    return ResponseFuture::boxed(asking, exit);
-                }
-                Answer::Ask(ask) => Known::Miss(ask),
-            },
+            }
             None => Known::Nothing(lookup.detach()),
         };
         let exit = exit(account);

@@ -8,13 +8,27 @@ use crate::{
     policy::Served,
     purge::PurgeLog,
     storage::Usage,
+    stripe,
 };
 
 /// What has become of the requests of one layer and its clones.
-#[derive(Default)]
 pub(crate) struct Counters {
-    served: [AtomicU64; Served::ALL.len()],
+    /// One for each thread, so that no two hits write to the same place.
+    stripes: Box<[Stripe]>,
     counts: [AtomicU64; COUNTS],
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Stripe {
+    served: [AtomicU64; Served::ALL.len()],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let stripes = (0..stripe::count()).map(|_| Stripe::default()).collect();
+        Self { stripes, counts: Default::default() }
+    }
 }
 
 /// What is counted beside the answers.
@@ -36,8 +50,10 @@ const COUNTS: usize = Count::RefreshesFailed as usize + 1;
 
 impl Counters {
     /// All that a hit pays for being counted.
+    #[inline]
     pub(crate) fn served(&self, served: Served) {
-        self.served[served as usize].fetch_add(1, Ordering::Relaxed);
+        let own = &self.stripes[stripe::of(self.stripes.len())];
+        own.served[served as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count(&self, event: &Event<'_>) {
@@ -70,7 +86,10 @@ impl Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             usage,
-            served: self.served.each_ref().map(read),
+            served: Served::ALL.map(|served| {
+                let stripes = self.stripes.iter();
+                stripes.map(|stripe| read(&stripe.served[served as usize])).sum()
+            }),
             counts: self.counts.each_ref().map(read),
             purges: log.position(),
             selectors: log.len(),

@@ -7,7 +7,9 @@ use crate::{
     body::Parts,
     joined::Source,
     observe::Operation,
-    policy::{CacheStatus, Content, Decision, Lookup, Refresh, Serve, Stored},
+    policy::{
+        CacheStatus, Content, Decision, Fit, Lookup, Refresh, Serve, Stored, Timestamp, Usable,
+    },
     shared::Core,
     storage::{CacheManager, Found},
 };
@@ -20,27 +22,77 @@ pub(crate) enum Answer<H, ResB> {
     Ask(Ask<H>),
 }
 
-/// Answers from what was found, or says what to ask. A store that fails is a miss.
+/// Looks whether what was found is the answer. A store that fails is a miss.
+#[inline]
+pub(crate) fn look<M: CacheManager>(
+    core: &Core<M>,
+    lookup: &Lookup<'_>,
+    request: &request::Parts,
+    found: &mut Result<Found<M::Handle>, Error>,
+    now: Timestamp,
+) -> Usable {
+    match found {
+        Ok(found) => found.judge(|response| core.purges.judge(lookup.key(), response.head())),
+        Err(error) => core.emit.witness.store_failed(Operation::Get, error),
+    }
+    lookup.usable(&request.headers, as_stored(found), now)
+}
+
+fn as_stored<H>(found: &Result<Found<H>, Error>) -> Stored<'_> {
+    match found {
+        Ok(found) => found.as_stored(),
+        Err(error) if error.is_timed_out() => Stored::Late,
+        Err(_) => Stored::Failed,
+    }
+}
+
+/// The answer made of what was found, where it is one of the two that nearly all are.
+#[inline]
+pub(crate) fn send_usual<M: CacheManager, ResB>(
+    core: &Core<M>,
+    lookup: &Lookup<'_>,
+    request: &request::Parts,
+    found: &Found<M::Handle>,
+    fit: &Fit,
+    now: Timestamp,
+) -> Option<Response<CacheBody<ResB>>> {
+    let entry = found.entry(fit.index)?;
+    let stored = entry.response();
+    let (status, headers, content) =
+        lookup.usual_answer(&request.headers, stored.head(), fit.age, now)?;
+    let body = match content {
+        Content::Whole => CacheBody::stored(core.read(&entry, 0..stored.length()), fit.status),
+        _ => CacheBody::empty(SizeHint::default(), fit.status),
+    };
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.status = status;
+    head.headers = headers;
+    Some(Response::from_parts(head, body))
+}
+
+/// Answers from what was found, or says what to ask.
 pub(crate) fn answer<M: CacheManager, ResB>(
     core: &Core<M>,
     lookup: Lookup<'_>,
     request: &mut request::Parts,
-    found: Result<Found<M::Handle>, Error>,
+    mut found: Result<Found<M::Handle>, Error>,
 ) -> Answer<M::Handle, ResB> {
     let now = core.clock.now();
-    let (found, decision) = match found {
-        Ok(mut found) => {
-            let key = lookup.key();
-            found.judge(|response| core.purges.judge(key, response.head()));
-            let decision = lookup.decide(request, found.as_stored(), now);
-            (found, decision)
-        }
-        Err(error) => {
-            core.emit.witness.store_failed(Operation::Get, &error);
-            let stored = if error.is_timed_out() { Stored::Late } else { Stored::Failed };
-            (Found::nothing(), lookup.decide(request, stored, now))
-        }
-    };
+    let usable = look(core, &lookup, request, &mut found, now);
+    conclude(core, lookup, request, found, usable, now)
+}
+
+/// The same, of what [`look`] said.
+pub(crate) fn conclude<M: CacheManager, ResB>(
+    core: &Core<M>,
+    lookup: Lookup<'_>,
+    request: &mut request::Parts,
+    found: Result<Found<M::Handle>, Error>,
+    usable: Usable,
+    now: Timestamp,
+) -> Answer<M::Handle, ResB> {
+    let decision = lookup.conclude(request, as_stored(&found), usable, now);
+    let found = found.unwrap_or_else(|_| Found::nothing());
     match decision {
         Decision::Serve(serve) => Answer::Ready(send_stored(core, serve, found)),
         // What a layer further outside asks for, to have it newer, is not answered with what it has.

@@ -14,7 +14,7 @@ use http::{Request, Response, request};
 
 pub(crate) use self::{
     alone::ask_alone,
-    answer::{Answer, answer, pass},
+    answer::{Answer, answer, conclude, look, pass, send_usual},
     refresh::Refreshment,
     write::write_through,
 };

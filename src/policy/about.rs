@@ -21,7 +21,7 @@ pub(super) enum About {
 
 /// A stored response that the request selects and that may not be used as it is.
 #[derive(Debug)]
-pub(super) struct Candidate {
+pub(crate) struct Candidate {
     pub(super) index: usize,
     pub(super) response: StoredResponse,
     /// Read by the rules that decide.

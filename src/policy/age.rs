@@ -11,6 +11,7 @@ pub struct Timestamp {
 
 impl Timestamp {
     /// A moment read from both clocks at once.
+    #[inline]
     pub fn new(wall: SystemTime, monotonic: Instant) -> Self {
         Self { wall, monotonic: Some(monotonic) }
     }
@@ -21,6 +22,7 @@ impl Timestamp {
     }
 
     /// The time of day.
+    #[inline]
     pub fn wall(&self) -> SystemTime {
         self.wall
     }
@@ -29,6 +31,7 @@ impl Timestamp {
     ///
     /// A wall clock that is set back must not make an old response young; a monotonic clock that
     /// stands still while the machine sleeps must not either.
+    #[inline]
     pub fn since(&self, earlier: Timestamp) -> Duration {
         let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
         match (self.monotonic, earlier.monotonic) {
@@ -53,6 +56,7 @@ pub(crate) fn initial_age(
 }
 
 /// The age of a response that has been stored for `resident` (RFC 9111 §4.2.3, `current_age`).
+#[inline]
 pub(crate) fn current_age(facts: &Facts, resident: Duration) -> Duration {
     facts.initial_age.saturating_add(resident)
 }

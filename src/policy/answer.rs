@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::Range, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response};
+use http::{HeaderMap, Response, StatusCode, header, response};
 
 use super::{
     Lookup, Rule, StoredHead,
@@ -12,6 +12,7 @@ use super::{
     multipart::{self, Piece},
     precondition,
     range::{self, Part},
+    usual,
 };
 
 /// What of a stored body is sent.
@@ -36,6 +37,7 @@ pub enum Content {
 
 impl Lookup<'_> {
     /// The head of an answer made of a stored response that may be used as it is.
+    #[inline]
     pub(super) fn answer(
         &self,
         request: &HeaderMap,
@@ -44,12 +46,42 @@ impl Lookup<'_> {
         age: Duration,
         now: Timestamp,
     ) -> (response::Parts, Content) {
-        let fields = Cow::Borrowed(stored.headers());
+        // Who has conditions looks at them first, and may get few of them.
+        let fields = match self.is_conditional || self.ranges.is_some() {
+            true => Cow::Borrowed(stored.headers()),
+            false => Cow::Owned(stored.fields()),
+        };
         let withheld = &stored.facts().withheld;
         answer(self, request, stored.status(), fields, extent, age, now, withheld)
     }
 
+    /// The same where the answer is one of the two that nearly all are: all of it, or a 304.
+    #[inline]
+    pub(crate) fn usual_answer(
+        &self,
+        request: &HeaderMap,
+        stored: &StoredHead,
+        age: Duration,
+        now: Timestamp,
+    ) -> Option<(StatusCode, HeaderMap, Content)> {
+        let is_part = self.ranges.is_some() || stored.content_range().is_some();
+        if self.is_head || is_part || !stored.facts().withheld.is_empty() {
+            return None;
+        }
+        let status = stored.status();
+        let is_not_modified = self.is_conditional
+            && precondition::is_not_modified(request, status, stored.headers(), now.wall());
+        let (status, mut headers, content) = match is_not_modified {
+            true => (StatusCode::NOT_MODIFIED, stored.not_modified_fields(), Content::Nothing),
+            false => (status, stored.fields(), Content::Whole),
+        };
+        self.rewrite(&mut headers);
+        set_age(&mut headers, age);
+        Some((status, headers, content))
+    }
+
     /// What the client sees of a response that is stored, or comes from the store.
+    #[inline]
     pub(super) fn rewrite(&self, headers: &mut HeaderMap) {
         let rules = &*self.policy.rules;
         rules.downstream.rewrite(headers);
@@ -150,21 +182,13 @@ pub(super) fn answer(
 }
 
 /// Exactly one `Age`, in its slot (RFC 9111 §5.1).
+#[inline]
 fn set_age(headers: &mut HeaderMap, age: Duration) {
     const MAX: u64 = 1 << 31; // RFC 9111 §1.2.2
-    let mut digits = [0; 10];
-    let mut rest = age.as_secs().min(MAX);
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    // Digits are always a value; `from_bytes` allocates once where `From<u64>` does twice.
-    if let Ok(value) = HeaderValue::from_bytes(&digits[at..]) {
-        headers.insert(header::AGE, value);
+    let value = usual::number(age.as_secs().min(MAX));
+    // The slot comes first, so that nothing is searched for.
+    match headers.iter_mut().next() {
+        Some((name, slot)) if *name == header::AGE => *slot = value,
+        _ => drop(headers.insert(header::AGE, value)),
     }
 }

@@ -10,13 +10,12 @@ use super::{
     StoredResponse,
     about::{About, Candidate},
     age::Timestamp,
+    chosen::{Chosen, Use},
     combining::{COMBINED_BY, has_same_strong_tag, is_fit, response_range, strong_tag},
     content_range::Extent,
     explain,
     head::Asked,
-    range,
-    reuse::{Chosen, Use},
-    storing,
+    range, storing,
     validation::Asking,
     variants::Secret,
 };
@@ -70,12 +69,12 @@ impl Lookup<'_> {
     }
 
     /// What a stored part is good for that does not have all that is asked for.
-    pub(super) fn beyond<'a>(
+    pub(super) fn beyond(
         &self,
         request: &HeaderMap,
-        (index, response): (usize, &'a StoredResponse),
+        (index, response): (usize, &StoredResponse),
         now: Timestamp,
-    ) -> Option<Chosen<'a>> {
+    ) -> Option<Chosen> {
         let facts = self.facts_of(response)?.into_owned();
         let candidate = Candidate::unasked(index, response.clone(), facts, now);
         let (age, resident) = candidate.times(now);

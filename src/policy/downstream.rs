@@ -68,6 +68,7 @@ impl Downstream {
     }
 
     /// The fields of a response that is stored, or comes from the store.
+    #[inline]
     pub(super) fn rewrite(&self, headers: &mut HeaderMap) {
         for change in &self.changes {
             match change {

@@ -103,12 +103,26 @@ pub(super) struct Trail(Option<Arc<Mutex<Vec<Step>>>>);
 
 impl Trail {
     /// Writes down a step: what the rule looked at, and what it said.
+    /// Whether anybody asks.
+    #[inline]
+    pub(super) fn is_kept(&self) -> bool {
+        self.0.is_some()
+    }
+
+    #[inline]
     pub(super) fn note(&self, rule: Rule, told: impl FnOnce() -> (String, String)) {
+        // Most policies are not asked, and a hit comes by here many times.
         if let Some(steps) = &self.0 {
-            let (inputs, result) = told();
-            lock(steps).push(Step { rule, inputs, result });
+            push(steps, rule, told);
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn push(steps: &Mutex<Vec<Step>>, rule: Rule, told: impl FnOnce() -> (String, String)) {
+    let (inputs, result) = told();
+    lock(steps).push(Step { rule, inputs, result });
 }
 
 fn lock(steps: &Mutex<Vec<Step>>) -> MutexGuard<'_, Vec<Step>> {

@@ -1,21 +1,22 @@
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+#[cfg(feature = "memory")]
+use super::packed::Packed;
 use super::{
     ContentRange,
     age::{Timestamp, current_age},
-    content_range::Extent,
-    directives::{Reach, ResponseDirectives},
+    kept,
     labels::Labels,
     mode::Cached,
+    precondition::not_modified_fields,
     stale::Windows,
 };
 
@@ -28,19 +29,69 @@ pub struct StoredHead(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    status: StatusCode,
     /// As they came, but those of RFC 9111 §3.1, with a `Date` and a slot for `Age`.
-    headers: HeaderMap,
+    headers: OnceLock<HeaderMap>,
+    /// Those of a 304, if there was one.
+    not_modified: OnceLock<HeaderMap>,
+    /// What they are made of when somebody looks, if they are not there yet.
+    #[cfg(feature = "memory")]
+    packed: Option<Packed>,
+    rest: Arc<Rest>,
+}
+
+/// What is known of a head beside its fields. Where there are several maps of the fields, it is one.
+#[derive(Debug)]
+struct Rest {
+    status: StatusCode,
     asked: Asked,
     facts: Facts,
+    /// `None` where there is nothing of it, as in most.
+    more: Option<Box<More>>,
+    good_at: AtomicU64,
+    spared_at: AtomicU64,
+}
+
+/// What few heads have.
+#[derive(Clone, Debug)]
+struct More {
     /// What the handler said beside the fields, kept for other rules than those that stored it.
     cached: Option<Cached>,
     labels: Labels,
     /// What its body has of the representation, if that is not all.
     part: Option<ContentRange>,
-    good_at: AtomicU64,
-    spared_at: AtomicU64,
 }
+
+impl More {
+    fn of(cached: Option<Cached>, labels: Labels, part: Option<ContentRange>) -> Option<Box<Self>> {
+        let is_some = cached.is_some() || labels != Labels::none() || part.is_some();
+        is_some.then(|| Box::new(Self { cached, labels, part }))
+    }
+}
+
+impl Clone for Rest {
+    fn clone(&self) -> Self {
+        let copy = |position: &AtomicU64| AtomicU64::new(position.load(Ordering::Acquire));
+        Self {
+            facts: self.facts.clone(),
+            more: self.more.clone(),
+            good_at: copy(&self.good_at),
+            spared_at: copy(&self.spared_at),
+            ..*self
+        }
+    }
+}
+
+impl Rest {
+    fn weight(&self) -> usize {
+        let more = self.more.as_ref();
+        let more = more.map_or(0, |more| size_of::<More>() + more.labels.weight());
+        let withheld = self.facts.withheld.len() * size_of::<HeaderName>();
+        size_of::<Self>() + COUNTS + more + withheld
+    }
+}
+
+/// The reference counts of an allocation.
+const COUNTS: usize = 2 * size_of::<usize>();
 
 /// The exchange that a stored response came from.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +143,7 @@ impl StoredHead {
         labels: Labels,
         part: Option<ContentRange>,
     ) -> Self {
-        Self::restored(status, pack(headers), asked, facts, cached, labels, part)
+        Self::restored(status, kept::with_age(&headers), asked, facts, cached, labels, part)
     }
 
     /// A head that was kept. `headers` own their memory and have a slot for `Age`.
@@ -106,93 +157,117 @@ impl StoredHead {
         part: Option<ContentRange>,
     ) -> Self {
         let (good_at, spared_at) = (AtomicU64::new(asked.began), AtomicU64::new(asked.began));
+        let more = More::of(cached, labels, part);
+        let rest = Rest { status, asked, facts, more, good_at, spared_at };
+        Self::live(headers, Arc::new(rest))
+    }
+
+    fn live(headers: HeaderMap, rest: Arc<Rest>) -> Self {
+        let headers = OnceLock::from(headers);
         Self(Arc::new(Inner {
-            status,
             headers,
-            asked,
-            facts,
-            cached,
-            labels,
-            part,
-            good_at,
-            spared_at,
+            not_modified: OnceLock::new(),
+            #[cfg(feature = "memory")]
+            packed: None,
+            rest,
         }))
     }
 
     /// The status code.
+    #[inline]
     pub fn status(&self) -> StatusCode {
-        self.0.status
+        self.0.rest.status
     }
 
     /// The fields as they are stored. `Age` is a slot whose value means nothing.
+    #[inline]
     pub fn headers(&self) -> &HeaderMap {
-        &self.0.headers
+        self.0.headers.get_or_init(|| self.0.unpack())
+    }
+
+    /// Those that a 304 repeats, to be sent.
+    pub(super) fn not_modified_fields(&self) -> HeaderMap {
+        // Whoever asks whether a copy is good asks again.
+        let make = || not_modified_fields(self.headers());
+        self.0.not_modified.get_or_init(make).clone()
+    }
+
+    /// The fields, to be sent.
+    #[inline]
+    pub(super) fn fields(&self) -> HeaderMap {
+        // The first to ask for a packed head is often the last, and needs no second map.
+        self.0.headers.get().cloned().unwrap_or_else(|| self.0.unpack())
     }
 
     /// What its body has of the representation, where that is only a part (RFC 9111 §3.3). The fields
     /// say nothing of it: `Content-Length` is that of the part.
+    #[inline]
     pub fn content_range(&self) -> Option<ContentRange> {
-        self.0.part
+        self.0.rest.more.as_ref()?.part
     }
 
     /// The tags that it can be [purged](crate::Purge::tag) by: those of its fields and those that the
     /// handler gave.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
-        self.0.labels.tags.iter().chain(self.0.labels.own.iter())
+        self.labels().tags.iter().chain(self.labels().own.iter())
     }
 
     /// The cache groups that it belongs to (RFC 9875 §2).
     pub fn groups(&self) -> impl Iterator<Item = &str> {
-        self.0.labels.groups.iter()
+        self.labels().groups.iter()
     }
 
     /// How old it is at `now` (RFC 9111 §4.2.3).
     pub fn age(&self, now: Timestamp) -> Duration {
-        current_age(&self.0.facts, now.since(self.0.asked.received))
+        current_age(&self.0.rest.facts, now.since(self.0.rest.asked.received))
     }
 
     /// How long it is fresh, by the rules that stored it (RFC 9111 §4.2.1).
     pub fn lifetime(&self) -> Duration {
-        self.0.facts.lifetime
+        self.0.rest.facts.lifetime
     }
 
     /// The position of the purge log at which the fill of this response began.
     pub fn began(&self) -> u64 {
-        self.0.asked.began
+        self.0.rest.asked.began
     }
 
     /// The position of the purge log at which this head was last found good.
+    #[inline]
     pub(crate) fn good_at(&self) -> u64 {
-        self.0.good_at.load(Ordering::Acquire)
+        self.0.rest.good_at.load(Ordering::Acquire)
     }
 
     pub(crate) fn found_good_at(&self, seq: u64) {
-        self.0.good_at.fetch_max(seq, Ordering::AcqRel);
+        self.0.rest.good_at.fetch_max(seq, Ordering::AcqRel);
     }
 
     /// The position of the purge log at which it was last found not to be gone.
     pub(crate) fn spared_at(&self) -> u64 {
-        self.0.spared_at.load(Ordering::Acquire)
+        self.0.rest.spared_at.load(Ordering::Acquire)
     }
 
     pub(crate) fn was_spared_at(&self, seq: u64) {
-        self.0.spared_at.fetch_max(seq, Ordering::AcqRel);
+        self.0.rest.spared_at.fetch_max(seq, Ordering::AcqRel);
     }
 
+    #[inline]
     pub(crate) fn asked(&self) -> Asked {
-        self.0.asked
+        self.0.rest.asked
     }
 
+    #[inline]
     pub(crate) fn facts(&self) -> &Facts {
-        &self.0.facts
+        &self.0.rest.facts
     }
 
     pub(crate) fn labels(&self) -> &Labels {
-        &self.0.labels
+        static NONE: Labels = Labels::none();
+        self.0.rest.more.as_ref().map_or(&NONE, |more| &more.labels)
     }
 
     pub(crate) fn cached(&self) -> Option<&Cached> {
-        self.0.cached.as_ref()
+        self.0.rest.more.as_ref()?.cached.as_ref()
     }
 
     /// Whether it may ever be used without asking the origin first.
@@ -205,24 +280,31 @@ impl StoredHead {
     pub fn weight(&self) -> usize {
         const BUCKET: usize = 104; // of `HeaderMap`: hash, name, value, links
         const POSITION: usize = 4; // of its table of hashes
-        const ALLOCATIONS: usize = 96; // headers of the allocations and of the shared buffer
-        let headers = &self.0.headers;
+        const BUFFER: usize = 64; // what the shared text of the values needs beside itself
+        let headers = self.headers();
         let capacity = headers.capacity();
         let text: usize =
             headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let repeated = headers.len() - headers.keys_len();
         size_of::<Inner>()
+            + COUNTS
             + capacity * BUCKET
             + (capacity * 4 / 3).next_power_of_two() * POSITION
             + repeated * BUCKET
             + text
-            + self.0.labels.weight()
-            + ALLOCATIONS
+            + BUFFER
+            + self.0.rest.weight()
     }
 
-    fn with_length(self, length: u64) -> Self {
-        let has_no_content = self.0.status == StatusCode::NO_CONTENT;
-        if has_no_content || self.0.headers.contains_key(header::CONTENT_LENGTH) {
+    /// Whether both are one and the same, not only alike.
+    #[cfg(all(test, feature = "memory"))]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(super) fn with_length(self, length: u64) -> Self {
+        let has_no_content = self.status() == StatusCode::NO_CONTENT;
+        if has_no_content || self.headers().contains_key(header::CONTENT_LENGTH) {
             return self;
         }
         self.with(header::CONTENT_LENGTH, HeaderValue::from(length))
@@ -230,185 +312,70 @@ impl StoredHead {
 
     /// The same head with one more field.
     pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        let with = |headers: &mut HeaderMap| {
+        // A packed head is known by what it shares with those that were unpacked from it.
+        if let Some(inner) = Arc::get_mut(&mut self.0)
+            && Arc::get_mut(&mut inner.rest).is_some()
+            && let Some(headers) = inner.headers.get_mut()
+        {
             headers.insert(name, value);
-        };
-        match Arc::get_mut(&mut self.0) {
-            Some(inner) => with(&mut inner.headers),
-            None => {
-                let mut headers = self.0.headers.clone();
-                with(&mut headers);
-                let inner = &*self.0;
-                self = Self(Arc::new(Inner {
-                    status: inner.status,
-                    headers,
-                    asked: inner.asked,
-                    facts: inner.facts.clone(),
-                    cached: inner.cached.clone(),
-                    labels: inner.labels.clone(),
-                    part: inner.part,
-                    good_at: AtomicU64::new(inner.good_at.load(Ordering::Acquire)),
-                    spared_at: AtomicU64::new(inner.spared_at.load(Ordering::Acquire)),
-                }));
-            }
+            inner.not_modified.take();
+            return self;
         }
-        self
+        let mut headers = self.fields();
+        headers.insert(name, value);
+        Self::live(headers, Arc::new(Rest::clone(&self.0.rest)))
     }
 }
 
-/// A stored response but for the bytes of its body: the head, and how long the body is.
-#[derive(Clone, Debug)]
-pub struct StoredResponse {
-    head: StoredHead,
-    length: u64,
-    doubt: Doubt,
-}
-
-/// What its store has against serving a response as it is.
-#[derive(Clone, Copy, Debug)]
-enum Doubt {
-    Nothing,
-    /// It was softly purged then.
-    StaleSince(Timestamp),
-    /// It may have been purged, and nobody can be asked.
-    Unvouched,
-}
-
-impl StoredResponse {
-    /// A head whose body has all of its `length` bytes. A head that came without `Content-Length`
-    /// gets one.
-    pub fn new(head: StoredHead, length: u64) -> Self {
-        Self { head: head.with_length(length), length, doubt: Doubt::Nothing }
+impl Inner {
+    #[cfg(feature = "memory")]
+    fn unpack(&self) -> HeaderMap {
+        self.packed.as_ref().map(Packed::unpack).unwrap_or_default()
     }
 
-    /// The same response, softly purged: whatever its lifetime says, it is stale from `then` on.
-    pub fn stale_since(self, then: Timestamp) -> Self {
-        match self.doubt {
-            Doubt::Unvouched => self,
-            _ => Self { doubt: Doubt::StaleSince(then), ..self },
-        }
-    }
-
-    /// The same response, to be served only when the origin has said that it is good.
-    pub(crate) fn unvouched(self) -> Self {
-        Self { doubt: Doubt::Unvouched, ..self }
-    }
-
-    /// Whether the origin has to be asked, whatever its fields say.
-    pub(crate) fn is_unvouched(&self) -> bool {
-        matches!(self.doubt, Doubt::Unvouched)
-    }
-
-    /// When a soft purge made it stale, if one did.
-    pub fn softly_purged(&self) -> Option<Timestamp> {
-        match self.doubt {
-            Doubt::StaleSince(then) => Some(then),
-            Doubt::Nothing | Doubt::Unvouched => None,
-        }
-    }
-
-    /// The head.
-    pub fn head(&self) -> &StoredHead {
-        &self.head
-    }
-
-    /// The number of bytes in the body.
-    pub fn length(&self) -> u64 {
-        self.length
-    }
-
-    /// Which bytes of the representation these are. `None`: not those that the head says.
-    pub(super) fn extent(&self) -> Option<Extent> {
-        match self.head.content_range() {
-            None => Some(Extent::Whole(self.length)),
-            Some(part) => (part.length() == self.length).then_some(Extent::Part(part)),
-        }
+    /// Nothing is packed that would not be there.
+    #[cfg(not(feature = "memory"))]
+    fn unpack(&self) -> HeaderMap {
+        HeaderMap::new()
     }
 }
 
-/// Fields that belong to one connection or one hop and are never stored (RFC 9111 §3.1).
-pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    [
-        header::CONNECTION,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ]
-    .contains(name)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "proxy-authentication-info")
+/// A head in the least memory, for a store that keeps many of them: its fields are no map.
+#[cfg(feature = "memory")]
+#[derive(Debug)]
+pub(crate) struct PackedHead {
+    fields: Packed,
+    rest: Arc<Rest>,
 }
 
-/// The fields to store of those that came (RFC 9111 §3.1): not those of the connection, not those
-/// that it nominates, not those that `directives` keep from this cache.
-pub(super) fn storable_fields(
-    headers: &HeaderMap,
-    directives: &ResponseDirectives,
-    without: impl Fn(&HeaderName) -> bool,
-) -> HeaderMap {
-    let nominated: Vec<HeaderName> = super::fields::list(headers, &header::CONNECTION)
-        .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .collect();
-    let private = match &directives.private {
-        Some(Reach::Fields(names)) => names.as_slice(),
-        _ => &[],
-    };
-    let mut kept = HeaderMap::try_with_capacity(headers.keys_len() + 3).unwrap_or_default();
-    for (name, value) in headers {
-        let dropped = is_hop_by_hop(name)
-            || nominated.contains(name)
-            || private.contains(name)
-            || *name == header::AGE
-            || without(name);
-        if !dropped {
-            kept.append(name.clone(), value.clone());
-        }
+#[cfg(feature = "memory")]
+impl PackedHead {
+    pub(crate) fn of(head: &StoredHead) -> Self {
+        Self { fields: Packed::of(head.headers()), rest: head.0.rest.clone() }
     }
-    kept
-}
 
-/// The fields of a stored head: owned, with a slot for `Age`.
-fn pack(mut headers: HeaderMap) -> HeaderMap {
-    own_values(&mut headers);
-    headers.insert(header::AGE, HeaderValue::from_static("0"));
-    headers
-}
-
-/// Copies all values into one buffer of exact size: what came from a connection holds on to its
-/// read buffer, many times the size of the values.
-fn own_values(headers: &mut HeaderMap) {
-    let text = headers.values().map(HeaderValue::len).sum();
-    let mut buffer = Vec::with_capacity(text);
-    for value in headers.values() {
-        buffer.extend_from_slice(value.as_bytes());
+    /// The head, whose fields become a map when somebody looks at them.
+    #[inline]
+    pub(crate) fn unpack(&self) -> StoredHead {
+        let (headers, packed) = (OnceLock::new(), Some(self.fields.clone()));
+        let (not_modified, rest) = (OnceLock::new(), self.rest.clone());
+        StoredHead(Arc::new(Inner { headers, not_modified, packed, rest }))
     }
-    let mut buffer = Bytes::from(buffer);
-    for value in headers.values_mut() {
-        let shared = buffer.split_to(value.len());
-        let mut own = HeaderValue::from_maybe_shared(shared).unwrap_or_else(|_| value.clone());
-        own.set_sensitive(value.is_sensitive());
-        *value = own;
+
+    /// Whether `head` was unpacked from this.
+    #[inline]
+    pub(crate) fn is_of(&self, head: &StoredHead) -> bool {
+        Arc::ptr_eq(&self.rest, &head.0.rest)
     }
-}
 
-/// A copy that owns its values.
-pub(crate) fn owned_fields(headers: &HeaderMap) -> HeaderMap {
-    let mut own = headers.clone();
-    own_values(&mut own);
-    own
-}
+    /// Tells it from all others that are there.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.rest).addr()
+    }
 
-/// Makes a request own its fields and its target.
-pub(crate) fn own<B>(request: &mut Request<B>) {
-    own_values(request.headers_mut());
-    own_target(request.uri_mut());
-}
-
-pub(super) fn own_target(uri: &mut Uri) {
-    if let Ok(own) = Uri::from_maybe_shared(Bytes::from(uri.to_string()))
-        && own == *uri
-    {
-        *uri = own;
+    /// What it takes of a store's memory beside its own size, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        COUNTS + self.fields.weight() + self.rest.weight()
     }
 }

@@ -200,6 +200,7 @@ pub(super) enum Apart {
 impl Apart {
     /// What `parts` say of a request: `None` if there are none. Length-prefixed, so that no value can
     /// be shaped to look like another.
+    #[inline]
     pub(super) fn all(parts: &[Self], head: &request::Parts) -> Result<Option<Box<[u8]>>, Bypass> {
         if parts.is_empty() {
             return Ok(None);

@@ -76,6 +76,7 @@ impl Index {
     }
 
     /// The name sets, newest first, at most four.
+    #[inline]
     pub fn sets(&self) -> &[NameSet] {
         &self.sets
     }
@@ -97,6 +98,7 @@ impl Index {
         let names = &placement.names;
         if self.sets.first() != Some(names) {
             self.sets.retain(|set| set != names);
+            self.sets.reserve_exact(1);
             self.sets.insert(0, names.clone());
             self.sets.truncate(MAX_SETS);
         }
@@ -143,6 +145,7 @@ pub(super) enum By<'a> {
 
 impl<'a> Wanted<'a> {
     /// The resource.
+    #[inline]
     pub fn key(&self) -> &'a CacheKey {
         self.key
     }
@@ -178,6 +181,7 @@ impl<'a> Wanted<'a> {
     /// Whether a response that is the only one of its resource, and has no `Vary`, is selected
     /// without looking at the request.
     #[cfg(feature = "memory")]
+    #[inline]
     pub(crate) fn takes_plain(&self) -> bool {
         match self.by {
             By::Request(selecting, _) => selecting.apart.is_none(),

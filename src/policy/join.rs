@@ -5,9 +5,9 @@ use http::{Extensions, HeaderMap, response};
 use super::{
     CacheMode, CacheStatus, ClientReload, Content, Lookup, Reason, Store, StoredHead,
     age::{self, Timestamp},
+    chosen::Use,
     content_range::Extent,
     range::Ranges,
-    reuse::Use,
     storing,
     variants::{NameSet, Secret, VariantKey},
 };

@@ -30,6 +30,10 @@ pub(crate) struct Labels {
 }
 
 impl Labels {
+    pub(super) const fn none() -> Self {
+        Self { tags: Texts::none(), groups: Texts::none(), own: Texts::none() }
+    }
+
     /// Those of a response, if they are not too many.
     pub(super) fn of(
         rules: &StoringRules,
@@ -97,6 +101,10 @@ pub(crate) struct Texts(Vec<u8>);
 const BEFORE: usize = 4;
 
 impl Texts {
+    const fn none() -> Self {
+        Self(Vec::new())
+    }
+
     pub(crate) fn push(&mut self, text: &str) {
         let Ok(length) = u32::try_from(text.len()) else { return };
         self.0.reserve_exact(BEFORE + text.len());

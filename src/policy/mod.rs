@@ -50,6 +50,7 @@
 mod about;
 mod age;
 mod answer;
+mod chosen;
 mod clearing;
 mod combining;
 mod completing;
@@ -68,6 +69,7 @@ mod index;
 mod invalidation;
 mod join;
 mod joint;
+mod kept;
 mod key;
 mod labels;
 mod lifetimes;
@@ -76,6 +78,8 @@ mod multipart;
 mod normal;
 mod options;
 mod others;
+#[cfg(feature = "memory")]
+mod packed;
 mod path;
 mod precondition;
 mod query;
@@ -83,7 +87,9 @@ mod range;
 mod reason;
 mod refresh;
 mod request;
+mod response;
 mod reuse;
+mod seen;
 mod served;
 mod stale;
 mod status;
@@ -92,10 +98,12 @@ mod storing;
 mod structured;
 mod tagging;
 mod targeted;
+mod usual;
 mod validation;
 mod variants;
 
-pub(crate) use self::head::{own, owned_fields};
+#[cfg(feature = "memory")]
+pub(crate) use self::head::PackedHead;
 #[cfg(feature = "codec")]
 pub(crate) use self::labels::{Labels, Texts};
 #[cfg(feature = "reqwest")]
@@ -106,7 +114,7 @@ pub use self::{
     content_range::ContentRange,
     downstream::Downstream,
     explain::{Explanation, Rule, Step, explain},
-    head::{StoredHead, StoredResponse},
+    head::StoredHead,
     hooks::{Bypass, Keep, ResponseMeta},
     index::{Index, Placement, VariantBound, Wanted},
     invalidation::{Invalidated, Unsafe},
@@ -122,6 +130,7 @@ pub use self::{
     reason::{Forward, Reason},
     refresh::{Failure, Refresh},
     request::{Begin, Lookup},
+    response::StoredResponse,
     reuse::{Decision, Serve, Stored},
     served::Served,
     status::CacheStatus,
@@ -129,6 +138,10 @@ pub use self::{
     tagging::Tagging,
     validation::{Fetch, Outcome, Update},
     variants::{NameSet, Secret, VariantId, VariantKey},
+};
+pub(crate) use self::{
+    chosen::{Fit, Usable},
+    kept::{own, owned_fields},
 };
 #[cfg(feature = "codec")]
 pub(crate) use self::{

@@ -35,6 +35,7 @@ pub enum CacheMode {
 }
 
 impl CacheMode {
+    #[inline]
     pub(crate) fn of(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()
     }

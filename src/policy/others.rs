@@ -6,22 +6,22 @@ use super::{
     CacheMode, Lookup, StoredResponse,
     about::Candidate,
     age::Timestamp,
+    chosen::Chosen,
     etag::EntityTag,
     fields,
     normal::{self, Languages},
-    reuse::Chosen,
     variants::NameSet,
 };
 
 impl Lookup<'_> {
     /// What of the other variants may be used as it is: one in the language that the request rates
     /// best, where languages are normalised.
-    pub(super) fn choose_other<'a>(
+    pub(super) fn choose_other(
         &self,
         request: &HeaderMap,
-        others: &'a [StoredResponse],
+        others: &[StoredResponse],
         now: Timestamp,
-    ) -> Option<Chosen<'a>> {
+    ) -> Option<Chosen> {
         if self.policy.rules.forms.languages != Languages::ByWeight {
             return None;
         }

@@ -57,7 +57,13 @@ impl QueryKey {
         self
     }
 
+    /// Whether every query is keyed as it is.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.keep, Keep::All) && !self.sorted
+    }
+
     /// The query to key and to ask for.
+    #[inline]
     pub(super) fn apply<'a>(&self, query: Option<&'a str>) -> Option<Cow<'a, str>> {
         let query = query?;
         let keeps = |pair: &&str| match &self.keep {
@@ -66,7 +72,7 @@ impl QueryKey {
             Keep::Only(names) => names.iter().any(|pattern| matches(pattern, name(pair))),
             Keep::Without(names) => !names.iter().any(|pattern| matches(pattern, name(pair))),
         };
-        if matches!(self.keep, Keep::All) && !self.sorted {
+        if self.is_whole() {
             return Some(Cow::Borrowed(query));
         }
         let mut pairs: Vec<&str> = query.split('&').filter(keeps).collect();

@@ -11,6 +11,7 @@ use super::{
     index::{By, VariantBound, Wanted},
     invalidation::Post,
     range::Ranges,
+    seen::Fields,
     variants::{NameSet, Secret, Selecting},
 };
 
@@ -57,6 +58,7 @@ pub(super) enum Borrowed<'p> {
 impl Deref for Borrowed<'_> {
     type Target = Policy;
 
+    #[inline]
     fn deref(&self) -> &Policy {
         match self {
             Borrowed::Policy(policy) => policy,
@@ -67,6 +69,7 @@ impl Deref for Borrowed<'_> {
 
 impl Policy {
     /// The first question. `body` is the size hint of the request's body.
+    #[inline]
     pub fn begin(&self, head: &request::Parts, body: &SizeHint) -> Begin<'_> {
         let trail = &self.rules.trail;
         let begun = self.begin_by_method(head, body);
@@ -81,6 +84,7 @@ impl Policy {
         begun
     }
 
+    #[inline]
     fn begin_by_method(&self, head: &request::Parts, body: &SizeHint) -> Begin<'_> {
         let method = |told: &str| {
             self.rules.trail.note(Rule::Method, || (head.method.to_string(), told.to_owned()));
@@ -88,10 +92,7 @@ impl Policy {
         match head.method {
             Method::GET | Method::HEAD => {
                 method("may be answered from the store");
-                match self.lookup(head, body) {
-                    Ok(lookup) => Begin::Lookup(lookup),
-                    Err(reason) => Begin::Bypass(reason),
-                }
+                self.lookup(head, body)
             }
             Method::CONNECT => Begin::Bypass(Reason::Upgrade),
             Method::OPTIONS | Method::TRACE => {
@@ -101,7 +102,7 @@ impl Policy {
             // A method that nobody has registered may be unsafe, and is taken to be.
             _ => {
                 method("unsafe");
-                let key = match self.key_of(head) {
+                let key = match self.key_of(head, true) {
                     Ok(key) => key,
                     Err(reason) => return Begin::Bypass(reason),
                 };
@@ -114,8 +115,12 @@ impl Policy {
         }
     }
 
-    fn key_of(&self, head: &request::Parts) -> Result<CacheKey, Reason> {
-        let key = CacheKey::of(&self.rules, head);
+    #[inline]
+    fn key_of(&self, head: &request::Parts, has_host: bool) -> Result<CacheKey, Reason> {
+        let key = match has_host {
+            true => CacheKey::of(&self.rules, head),
+            false => CacheKey::without_host(&self.rules, head),
+        };
         self.rules.trail.note(Rule::Key, || {
             let told = match &key {
                 Ok(key) => format!("{key:?}"),
@@ -126,36 +131,55 @@ impl Policy {
         key
     }
 
-    fn lookup(&self, head: &request::Parts, body: &SizeHint) -> Result<Lookup<'_>, Reason> {
-        let headers = &head.headers;
-        let rules = &*self.rules;
-        let mode = CacheMode::of(&head.extensions);
-        let fields = Fields::scan(headers);
-        self.admit(head, &fields)?;
+    /// In one place to the end: a hit feels each time that its look-up is moved.
+    #[inline]
+    fn lookup(&self, head: &request::Parts, body: &SizeHint) -> Begin<'_> {
+        let fields = Fields::scan(&head.headers);
+        let ranges = match self.may_look(head, &fields, body) {
+            Ok(ranges) => ranges,
+            Err(reason) => return Begin::Bypass(reason),
+        };
+        let key = match self.key_of(head, fields.host) {
+            Ok(key) => key,
+            Err(reason) => return Begin::Bypass(reason),
+        };
+        let apart = match Apart::all(&self.rules.apart, head) {
+            Ok(apart) => apart,
+            Err(bypass) => return Begin::Bypass(bypass.into()),
+        };
+        Begin::Lookup(Lookup {
+            policy: Borrowed::Policy(self),
+            key,
+            apart,
+            mode: CacheMode::of(&head.extensions),
+            is_doubted: false,
+            is_head: head.method == Method::HEAD,
+            authorization: fields.authorization,
+            is_conditional: fields.conditional,
+            ranges,
+            directives: fields.directives(&head.headers),
+        })
+    }
+
+    /// What of it a request asks for, if it may be answered from the store.
+    #[inline]
+    fn may_look(
+        &self,
+        head: &request::Parts,
+        fields: &Fields,
+        body: &SizeHint,
+    ) -> Result<Option<Ranges>, Reason> {
+        self.admit(head, fields)?;
         // A cache that ignores the body of a GET answers with what another body brought.
         if body.exact() != Some(0) {
             return Err(Reason::RequestBody);
         }
         // RFC 9110 §14.2: of no meaning but with GET.
         let ranges = match fields.range && head.method == Method::GET {
-            true => Some(Ranges::parse(headers).ok_or(Reason::Range)?),
+            true => Some(Ranges::parse(&head.headers).ok_or(Reason::Range)?),
             false => None,
         };
-        if fields.precondition {
-            return Err(Reason::Precondition);
-        }
-        Ok(Lookup {
-            policy: Borrowed::Policy(self),
-            key: self.key_of(head)?,
-            apart: Apart::all(&rules.apart, head)?,
-            mode,
-            is_doubted: false,
-            is_head: head.method == Method::HEAD,
-            authorization: fields.authorization,
-            is_conditional: fields.conditional,
-            ranges,
-            directives: fields.directives(headers),
-        })
+        if fields.precondition { Err(Reason::Precondition) } else { Ok(ranges) }
     }
 
     /// What is kept of a POST whose response may be kept (RFC 9110 §9.3.3).
@@ -178,6 +202,7 @@ impl Policy {
     }
 
     /// Whether the cache has a part in requests like this one, whatever their method.
+    #[inline]
     fn admit(&self, head: &request::Parts, fields: &Fields) -> Result<(), Reason> {
         let rules = &*self.rules;
         if CacheMode::of(&head.extensions) == CacheMode::NoStore {
@@ -225,16 +250,19 @@ impl Lookup<'_> {
     }
 
     /// The resource that is asked for.
+    #[inline]
     pub fn key(&self) -> &CacheKey {
         &self.key
     }
 
     /// What to get from the store, for the request with these `headers`.
+    #[inline]
     pub fn wanted<'a>(&'a self, headers: &'a HeaderMap, secret: &'a Secret) -> Wanted<'a> {
         Wanted { key: &self.key, by: By::Request(self.selecting(headers, secret), self.bound()) }
     }
 
     /// How many variants of the resource may be kept.
+    #[inline]
     pub(super) fn bound(&self) -> VariantBound {
         let quota = self.policy.rules.partition_quota;
         if let (Some(quota), Some(_)) = (quota, self.key.partition()) {
@@ -247,6 +275,7 @@ impl Lookup<'_> {
     }
 
     /// What of the request with these `headers` selects among variants.
+    #[inline]
     pub(super) fn selecting<'a>(
         &'a self,
         request: &'a HeaderMap,
@@ -264,55 +293,6 @@ impl Lookup<'_> {
 
     pub(super) fn names_in(&self, headers: &HeaderMap) -> Result<NameSet, Reason> {
         NameSet::of(headers, &self.policy.rules.storing.unvaried)
-    }
-}
-
-/// Which of the fields that matter a request has: found in one pass, since most requests have few
-/// fields and none of these.
-#[derive(Default)]
-struct Fields {
-    authorization: bool,
-    conditional: bool,
-    connection: bool,
-    cookie: bool,
-    directives: bool,
-    precondition: bool,
-    range: bool,
-    upgrade: bool,
-}
-
-impl Fields {
-    fn scan(headers: &HeaderMap) -> Self {
-        let mut fields = Self::default();
-        for name in headers.keys() {
-            let mark = match *name {
-                _ if name == header::CACHE_CONTROL || name == header::PRAGMA => {
-                    &mut fields.directives
-                }
-                _ if name == header::COOKIE => &mut fields.cookie,
-                _ if name == header::CONNECTION => &mut fields.connection,
-                _ if name == header::IF_NONE_MATCH || name == header::IF_MODIFIED_SINCE => {
-                    &mut fields.conditional
-                }
-                _ if name == header::AUTHORIZATION => &mut fields.authorization,
-                _ if name == header::RANGE => &mut fields.range,
-                _ if name == header::IF_MATCH || name == header::IF_UNMODIFIED_SINCE => {
-                    &mut fields.precondition
-                }
-                _ if name == header::UPGRADE => &mut fields.upgrade,
-                _ => continue,
-            };
-            *mark = true;
-        }
-        fields
-    }
-
-    fn directives(&self, headers: &HeaderMap) -> RequestDirectives {
-        if self.directives {
-            RequestDirectives::parse(headers)
-        } else {
-            RequestDirectives::default()
-        }
     }
 }
 

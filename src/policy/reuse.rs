@@ -1,4 +1,4 @@
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use http::{HeaderMap, header, request, response};
 
@@ -7,6 +7,7 @@ use super::{
     Rule, StoredResponse,
     about::{About, Candidate},
     age::{self, Timestamp},
+    chosen::{Chosen, Fit, Read, Unusable, Usable, Use},
     date,
     directives::MaxStale,
     explain,
@@ -74,23 +75,73 @@ impl Lookup<'_> {
         stored: Stored<'_>,
         now: Timestamp,
     ) -> Decision {
-        let chosen = self.choose(&request.headers, stored, now);
-        self.explain(&request.headers, &chosen);
-        let (reason, about) = match chosen {
-            Chosen::Use { index, response, age, lifetime, refresh } => {
+        let usable = self.usable(&request.headers, stored, now);
+        self.conclude(request, stored, usable, now)
+    }
+
+    /// The part of [`decide`](Self::decide) that a hit is over with.
+    #[inline]
+    pub(crate) fn usable(&self, request: &HeaderMap, stored: Stored<'_>, now: Timestamp) -> Usable {
+        let chosen = self.choose(request, stored, now);
+        if self.policy.rules.trail.is_kept() {
+            self.explain(request, &chosen);
+        }
+        match chosen {
+            Chosen::Use { index, age, lifetime, refresh } => {
                 let status = CacheStatus::hit(seconds(lifetime) - seconds(age));
-                let (head, content) =
-                    self.answer(&request.headers, response.head(), response.extent(), age, now);
-                let serve = Serve { index, head, content, status };
-                return match refresh {
-                    Some(candidate) => {
-                        Decision::Refresh(serve, Box::new(Refresh::new(self, *candidate)))
-                    }
-                    None => Decision::Serve(serve),
-                };
+                let fit = Fit { index, age, status };
+                match refresh {
+                    None => Usable::Fresh(fit),
+                    Some(candidate) => Usable::Refreshing(fit, candidate),
+                }
             }
-            Chosen::Ask { reason, about } => (reason, about),
+            Chosen::Ask { reason, about } => Usable::No(Box::new(Unusable { reason, about })),
+        }
+    }
+
+    /// The answer that is made of one of the stored responses.
+    fn make(
+        &self,
+        request: &HeaderMap,
+        stored: Stored<'_>,
+        fit: Fit,
+        now: Timestamp,
+    ) -> Option<Serve> {
+        let (Stored::Responses(responses) | Stored::Others(responses)) = stored else {
+            return None;
         };
+        let Fit { index, age, status } = fit;
+        let response = responses.get(index)?;
+        let (head, content) = self.answer(request, response.head(), response.extent(), age, now);
+        Some(Serve { index, head, content, status })
+    }
+
+    /// What [`decide`](Self::decide) makes of it.
+    pub(crate) fn conclude(
+        self,
+        request: &mut request::Parts,
+        stored: Stored<'_>,
+        usable: Usable,
+        now: Timestamp,
+    ) -> Decision {
+        let (fit, candidate) = match usable {
+            Usable::Fresh(fit) => (fit, None),
+            Usable::Refreshing(fit, candidate) => (fit, Some(candidate)),
+            Usable::No(unusable) => return self.ask(request, *unusable, now),
+        };
+        let serve = self.make(&request.headers, stored, fit, now);
+        match (serve, candidate) {
+            (Some(serve), None) => Decision::Serve(serve),
+            (Some(serve), Some(candidate)) => {
+                Decision::Refresh(serve, Box::new(Refresh::new(self, *candidate)))
+            }
+            // What fits is one of those that are stored.
+            (None, _) => self.ask(request, Unusable::nothing(), now),
+        }
+    }
+
+    fn ask(self, request: &mut request::Parts, unusable: Unusable, now: Timestamp) -> Decision {
+        let Unusable { reason, about } = unusable;
         if self.mode == CacheMode::OnlyIfCached || self.directives.only_if_cached {
             let told =
                 || (explain::show(&request.headers, &[header::CACHE_CONTROL]), "504".to_owned());
@@ -104,7 +155,8 @@ impl Lookup<'_> {
     }
 
     /// The most recent of the responses (RFC 9111 §4), and whether it may be used as it is.
-    fn choose<'a>(&self, request: &HeaderMap, stored: Stored<'a>, now: Timestamp) -> Chosen<'a> {
+    #[inline]
+    fn choose(&self, request: &HeaderMap, stored: Stored<'_>, now: Timestamp) -> Chosen {
         match stored {
             Stored::Responses(responses) => self
                 .choose_best(request, responses.iter().enumerate(), now)
@@ -124,33 +176,37 @@ impl Lookup<'_> {
     }
 
     /// What these rules read in a stored response: `None` if they would not have stored it.
-    pub(super) fn facts_of<'a>(&self, response: &'a StoredResponse) -> Option<Cow<'a, Facts>> {
+    #[inline]
+    pub(super) fn facts_of<'a>(&self, response: &'a StoredResponse) -> Option<Read<'a>> {
         response.extent()?;
         let rules = &*self.policy.rules;
         let facts = response.head().facts();
         let facts = match facts.rules == rules.fingerprint {
-            true => Cow::Borrowed(facts),
-            false => Cow::Owned(storing::evaluate_again(rules, &self.key, response.head()).ok()?),
+            true => Read::Stored(facts),
+            false => Read::Again(Box::new(
+                storing::evaluate_again(rules, &self.key, response.head()).ok()?,
+            )),
         };
         if response.is_unvouched() {
             let revalidate = Revalidate::Always;
-            return Some(Cow::Owned(Facts { revalidate, ..facts.into_owned() }));
+            return Some(Read::Again(Box::new(Facts { revalidate, ..facts.into_owned() })));
         }
         Some(match response.softly_purged() {
-            Some(then) => Cow::Owned(stale_since(facts.into_owned(), response, then)),
+            Some(then) => Read::Again(Box::new(stale_since(facts.into_owned(), response, then))),
             None => facts,
         })
     }
 
     /// The same of these. `None`: there is none that these rules would have stored.
+    #[inline]
     pub(super) fn choose_best<'a>(
         &self,
         request: &HeaderMap,
         responses: impl Iterator<Item = (usize, &'a StoredResponse)>,
         now: Timestamp,
-    ) -> Option<Chosen<'a>> {
+    ) -> Option<Chosen> {
         let rules = &*self.policy.rules;
-        let mut best: Option<(usize, &StoredResponse, Cow<'_, Facts>)> = None;
+        let mut best: Option<(usize, &StoredResponse, Read<'_>)> = None;
         let mut part: Option<(usize, &StoredResponse)> = None;
         let mut count = 0;
         for (index, response) in responses {
@@ -191,7 +247,7 @@ impl Lookup<'_> {
             let told = if lifetime > age { "fresh" } else { "stale" };
             (format!("lifetime {} s, age {} s", seconds(lifetime), seconds(age)), told.to_owned())
         });
-        let candidate = |facts: Cow<'_, Facts>| Candidate {
+        let candidate = |facts: Read<'_>| Candidate {
             index,
             response: response.clone(),
             facts: facts.into_owned(),
@@ -200,7 +256,7 @@ impl Lookup<'_> {
         };
         Some(match self.may_use(&facts, age, resident) {
             _ if self.mode == CacheMode::Reload => Chosen::ask(Reason::Reload),
-            Ok(Use::AsItIs) => Chosen::Use { index, response, age, lifetime, refresh: None },
+            Ok(Use::AsItIs) => Chosen::Use { index, age, lifetime, refresh: None },
             // Another user's credentials are not ours to ask with (RFC 9111 §3.5), and without what
             // tells this request apart another answer would come.
             Ok(Use::Refreshing)
@@ -214,14 +270,14 @@ impl Lookup<'_> {
             }
             Ok(Use::Refreshing) => {
                 let refresh = Some(Box::new(candidate(facts)));
-                Chosen::Use { index, response, age, lifetime, refresh }
+                Chosen::Use { index, age, lifetime, refresh }
             }
             Err(reason) => Chosen::about(reason, candidate(facts)),
         })
     }
 
     /// Why what is stored is used, or is not.
-    fn explain(&self, request: &HeaderMap, chosen: &Chosen<'_>) {
+    fn explain(&self, request: &HeaderMap, chosen: &Chosen) {
         const ASKED: [header::HeaderName; 2] = [header::CACHE_CONTROL, header::PRAGMA];
         let trail = &self.policy.rules.trail;
         let (rule, told) = match chosen {
@@ -248,6 +304,7 @@ impl Lookup<'_> {
     }
 
     /// RFC 9111 §4.2, §4.2.4, §5.2.1.
+    #[inline]
     pub(super) fn may_use(
         &self,
         facts: &Facts,
@@ -290,6 +347,7 @@ impl Lookup<'_> {
     }
 
     /// Whether the request asks for a newer response than this one (RFC 9111 §5.2.1).
+    #[inline]
     pub(super) fn wants_newer(&self, facts: &Facts, age: Duration) -> bool {
         let left = facts.lifetime.saturating_sub(age);
         self.directives.no_cache
@@ -317,39 +375,7 @@ fn stale_since(facts: Facts, response: &StoredResponse, then: Timestamp) -> Fact
     Facts { lifetime, ..facts }
 }
 
-/// How a stored response may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Use {
-    AsItIs,
-    /// Stale, while the origin is asked in the background (RFC 5861 §3).
-    Refreshing,
-}
-
-pub(super) enum Chosen<'a> {
-    Use {
-        index: usize,
-        response: &'a StoredResponse,
-        age: Duration,
-        lifetime: Duration,
-        // Rare, and every hit moves one of these.
-        refresh: Option<Box<Candidate>>,
-    },
-    Ask {
-        reason: Reason,
-        about: About,
-    },
-}
-
-impl Chosen<'_> {
-    fn ask(reason: Reason) -> Self {
-        Chosen::Ask { reason, about: About::Nothing }
-    }
-
-    fn about(reason: Reason, candidate: Candidate) -> Self {
-        Chosen::Ask { reason, about: About::This(candidate) }
-    }
-}
-
+#[inline]
 pub(super) fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

@@ -37,6 +37,7 @@ pub(super) enum How {
 
 impl CacheStatus {
     /// Answered from the store; `ttl` is the freshness left in seconds, negative when stale.
+    #[inline]
     pub(crate) fn hit(ttl: i64) -> Self {
         Self { ttl: Some(ttl), ..Self::new(How::Hit) }
     }
@@ -51,6 +52,7 @@ impl CacheStatus {
         Self { detail: Some(reason), ..Self::new(How::Generated) }
     }
 
+    #[inline]
     fn new(how: How) -> Self {
         Self { how, ttl: None, forward_status: None, stored: false, collapsed: false, detail: None }
     }
@@ -85,12 +87,14 @@ impl CacheStatus {
     }
 
     /// Whether the response came from the store without asking the origin.
+    #[inline]
     pub fn is_hit(&self) -> bool {
         self.how == How::Hit
     }
 
     /// Why the request was forwarded, `None` for a hit. [`forward`](Self::forward) says it in the
     /// words of RFC 9211.
+    #[inline]
     pub fn forward_reason(&self) -> Option<Reason> {
         match self.how {
             How::Forwarded(reason) => Some(reason),
@@ -104,11 +108,13 @@ impl CacheStatus {
     }
 
     /// The status that the origin answered with, if it is not the response's (RFC 9211 §2.3).
+    #[inline]
     pub fn forward_status(&self) -> Option<StatusCode> {
         self.forward_status
     }
 
     /// The freshness left in seconds, negative when stale (RFC 9211 §2.4).
+    #[inline]
     pub fn ttl(&self) -> Option<i64> {
         self.ttl
     }
@@ -141,7 +147,15 @@ impl CacheStatus {
     }
 
     /// The same, with what the request was looked up under (RFC 9211 §2.7).
+    #[inline]
     pub(crate) fn member(self, name: &str, key: Option<&str>) -> Option<HeaderValue> {
+        match key {
+            None => self.hit_member(name).or_else(|| self.any_member(name, None)),
+            Some(_) => self.any_member(name, key),
+        }
+    }
+
+    fn any_member(self, name: &str, key: Option<&str>) -> Option<HeaderValue> {
         if name.chars().any(|c| !matches!(c, ' '..='~')) {
             return None;
         }
@@ -150,6 +164,39 @@ impl CacheStatus {
             None => format!("{}; {self}", Item(name)),
         };
         HeaderValue::try_from(member).ok()
+    }
+}
+
+impl CacheStatus {
+    /// The member for a hit, which costs no more than its digits.
+    fn hit_member(&self, name: &str) -> Option<HeaderValue> {
+        const SAYS: &[u8] = b"; hit; ttl=";
+        let is_plain = *self == Self::hit(self.ttl?);
+        if !is_plain || !is_token(name) {
+            return None;
+        }
+        let mut out = [0; 96];
+        let (mut at, mut rest) = (out.len(), self.ttl?.unsigned_abs());
+        let mut put = |bytes: &[u8]| {
+            let start = at.checked_sub(bytes.len())?;
+            out.get_mut(start..at)?.copy_from_slice(bytes);
+            at = start;
+            Some(())
+        };
+        // From the end, as digits come.
+        loop {
+            put(&[b'0' + (rest % 10) as u8])?;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if self.ttl? < 0 {
+            put(b"-")?;
+        }
+        put(SAYS)?;
+        put(name.as_bytes())?;
+        HeaderValue::from_bytes(out.get(at..)?).ok()
     }
 }
 
@@ -191,15 +238,19 @@ impl fmt::Display for CacheStatus {
     }
 }
 
+/// RFC 9651 §3.3.4.
+fn is_token(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*')
+        && text.bytes().all(|b| fields::is_tchar(b) || b":/".contains(&b))
+}
+
 /// A text as a Token, or else as a String (RFC 9651 §4.1.6, §4.1.7).
 struct Item<'a>(&'a str);
 
 impl fmt::Display for Item<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(text) = self;
-        let is_token = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '*')
-            && text.bytes().all(|b| fields::is_tchar(b) || b":/".contains(&b));
-        if is_token { f.write_str(text) } else { Text(text).fmt(f) }
+        if is_token(text) { f.write_str(text) } else { Text(text).fmt(f) }
     }
 }
 
@@ -227,7 +278,15 @@ mod tests {
     /// RFC 9211 §2.
     #[test]
     fn members_are_items_with_parameters() {
-        let table: [(CacheStatus, &str, &str); 8] = [
+        let table: [(CacheStatus, &str, &str); 12] = [
+            (CacheStatus::hit(0), "larder", "larder; hit; ttl=0"),
+            (CacheStatus::hit(7), "a b", "\"a b\"; hit; ttl=7"),
+            (CacheStatus::hit(7).collapsed(), "larder", "larder; hit; ttl=7; collapsed"),
+            (
+                CacheStatus::hit(i64::MIN),
+                "a-cache/of.some:length",
+                "a-cache/of.some:length; hit; ttl=-9223372036854775808",
+            ),
             (CacheStatus::hit(30), "larder", "larder; hit; ttl=30"),
             (CacheStatus::hit(-3), "larder", "larder; hit; ttl=-3"),
             (
@@ -264,5 +323,8 @@ mod tests {
         // A key is a String, also where it could be a Token (RFC 9211 §2.7).
         let member = CacheStatus::hit(1).member("larder", Some("http://a.example/\"")).unwrap();
         assert_eq!(member, r#"larder; hit; ttl=1; key="http://a.example/\"""#);
+        let long = "a".repeat(100);
+        let member = CacheStatus::hit(1).to_member(&long).unwrap();
+        assert_eq!(member, format!("{long}; hit; ttl=1"));
     }
 }

@@ -59,7 +59,8 @@ impl NameSet {
             names.push(name);
         }
         names.sort_unstable_by(|a: &HeaderName, b| a.as_str().cmp(b.as_str()));
-        Ok(Self(names.into()))
+        // Most are empty, each stored response has one, and the default takes no memory.
+        Ok(Self(if names.is_empty() { Arc::default() } else { names.into() }))
     }
 
     /// A set that was kept: `None` if it is not in the form that [`of`](Self::of) gives it.
@@ -188,7 +189,7 @@ impl VariantKey {
     }
 
     /// A key that was kept.
-    #[cfg(feature = "codec")]
+    #[cfg(any(feature = "codec", feature = "memory"))]
     pub(crate) fn restored(bytes: Vec<u8>) -> Self {
         Self(bytes.into())
     }

@@ -79,6 +79,7 @@ impl PurgeLog {
     }
 
     /// The position of the newest record.
+    #[inline]
     pub fn position(&self) -> u64 {
         self.0.newest.load(Ordering::Acquire)
     }
@@ -161,12 +162,16 @@ impl PurgeLog {
     }
 
     /// Whether a response that is stored under `key` may still be served.
+    #[inline]
     pub(crate) fn judge(&self, key: &CacheKey, head: &StoredHead) -> Verdict {
-        let newest = self.position();
-        let good_at = head.good_at();
-        if good_at >= newest {
-            return Verdict::Good;
+        match head.good_at() >= self.position() {
+            true => Verdict::Good,
+            false => self.judge_anew(key, head),
         }
+    }
+
+    fn judge_anew(&self, key: &CacheKey, head: &StoredHead) -> Verdict {
+        let (newest, good_at) = (self.position(), head.good_at());
         let table = self.table();
         if good_at.max(head.spared_at()) < table.retired() {
             // What selected it may have been forgotten.

@@ -42,6 +42,7 @@ type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Error>> + Send>>;
 
 impl StoredBody {
     /// A body that is in memory.
+    #[inline]
     pub fn from_bytes(bytes: Bytes, trailers: Option<HeaderMap>) -> Self {
         Self {
             remaining: bytes.len() as u64,
@@ -51,12 +52,27 @@ impl StoredBody {
 
     /// The part of a body in memory that [`read`](super::CacheManager::read) asks for: the bytes of
     /// `range`, as far as there are any, and the trailers if it reaches the end.
+    #[inline]
     pub fn from_range(bytes: &Bytes, range: Range<u64>, trailers: Option<&HeaderMap>) -> Self {
         let length = bytes.len();
         let end = usize::try_from(range.end).unwrap_or(length).min(length);
         let start = usize::try_from(range.start).unwrap_or(end).min(end);
         let trailers = trailers.filter(|_| end == length);
         Self::from_bytes(bytes.slice(start..end), trailers.cloned())
+    }
+
+    /// The next frame, where it is known at once; within it `None` at the end.
+    #[inline]
+    pub(crate) fn take_now(&mut self) -> Option<Option<Frame<Bytes>>> {
+        let Source::Bytes { bytes, trailers } = &mut self.source else {
+            return matches!(self.source, Source::Done).then_some(None);
+        };
+        let data = std::mem::take(bytes);
+        self.remaining = 0;
+        if !data.is_empty() {
+            return Some(Some(Frame::data(data)));
+        }
+        Some(trailers.take().map(|trailers| Frame::trailers(*trailers)))
     }
 
     /// All of it, if it is in memory, and its trailers.
@@ -110,6 +126,29 @@ impl StoredBody {
         Self { remaining, source: Source::Reader(Mutex::new(Box::pin(frames))) }
     }
 
+    fn poll_reader(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Source::Reader(frames) = &mut self.source else { return Poll::Ready(None) };
+        let frames = frames.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let frame = match ready!(frames.as_mut().poll_next(cx)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return self.fail(error),
+            None if self.remaining > 0 => {
+                return self.fail(Error::corrupt("stored body ends early"));
+            }
+            None => {
+                self.source = Source::Done;
+                return Poll::Ready(None);
+            }
+        };
+        if let Some(data) = frame.data_ref() {
+            match self.remaining.checked_sub(data.len() as u64) {
+                Some(remaining) => self.remaining = remaining,
+                None => return self.fail(Error::corrupt("stored body is too long")),
+            }
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
     fn fail(&mut self, error: Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         self.source = Source::Done;
         Poll::Ready(Some(Err(error)))
@@ -120,46 +159,16 @@ impl Body for StoredBody {
     type Data = Bytes;
     type Error = Error;
 
+    #[inline]
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
-        let frame = match &mut this.source {
-            Source::Done => return Poll::Ready(None),
-            Source::Bytes { bytes, trailers } => {
-                let frame = if bytes.is_empty() {
-                    trailers.take().map(|trailers| Frame::trailers(*trailers))
-                } else {
-                    Some(Frame::data(std::mem::take(bytes)))
-                };
-                if trailers.is_none() {
-                    this.source = Source::Done;
-                }
-                frame
-            }
-            Source::Reader(frames) => {
-                let frames = frames.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-                match ready!(frames.as_mut().poll_next(cx)) {
-                    Some(Ok(frame)) => Some(frame),
-                    Some(Err(error)) => return this.fail(error),
-                    None if this.remaining > 0 => {
-                        return this.fail(Error::corrupt("stored body ends early"));
-                    }
-                    None => {
-                        this.source = Source::Done;
-                        None
-                    }
-                }
-            }
-        };
-        if let Some(data) = frame.as_ref().and_then(Frame::data_ref) {
-            match this.remaining.checked_sub(data.len() as u64) {
-                Some(remaining) => this.remaining = remaining,
-                None => return this.fail(Error::corrupt("stored body is too long")),
-            }
+        match this.take_now() {
+            Some(frame) => Poll::Ready(frame.map(Ok)),
+            None => this.poll_reader(cx),
         }
-        Poll::Ready(frame.map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use crate::{
     policy::{Stored, StoredResponse, Timestamp},
     purge::Verdict,
@@ -34,8 +36,7 @@ impl<H> Entry<H> {
 /// What a look-up found for a request.
 #[derive(Clone, Debug)]
 pub struct Found<H> {
-    responses: Few<StoredResponse>,
-    handles: Few<H>,
+    entries: Entries<H>,
     instead: Instead,
     selected: Selected,
 }
@@ -58,22 +59,26 @@ enum Selected {
 impl<H> Found<H> {
     /// There is no index for the resource.
     pub fn nothing() -> Self {
-        Self {
-            responses: Few::None,
-            handles: Few::None,
-            instead: Instead::Nothing,
-            selected: Selected::Yes,
-        }
+        Self { entries: Entries::None, instead: Instead::Nothing, selected: Selected::Yes }
     }
 
     /// There is an index, and these entries are what the request selects; perhaps none.
     pub fn entries(entries: impl IntoIterator<Item = Entry<H>>) -> Self {
         let mut found = Self { instead: Instead::OtherVariants, ..Self::nothing() };
-        for Entry { response, handle } in entries {
-            found.responses.push(response);
-            found.handles.push(handle);
+        for entry in entries {
+            found.entries.push(entry);
         }
         found
+    }
+
+    /// This entry is all that the request selects.
+    #[cfg(feature = "memory")]
+    pub(super) fn one(entry: Entry<H>) -> Self {
+        Self {
+            entries: Entries::One(entry),
+            instead: Instead::OtherVariants,
+            selected: Selected::Yes,
+        }
     }
 
     /// There is an index, and the request selects nothing; these entries are those of
@@ -85,7 +90,7 @@ impl<H> Found<H> {
     /// The heads that the request selects.
     pub fn responses(&self) -> &[StoredResponse] {
         match self.selected {
-            Selected::Yes => self.responses.as_slice(),
+            Selected::Yes => self.entries.responses(),
             Selected::No => &[],
         }
     }
@@ -93,13 +98,33 @@ impl<H> Found<H> {
     /// The entry at `index` of those that were given, also if they are
     /// [`others`](Self::others).
     pub fn into_entry(self, index: usize) -> Option<Entry<H>> {
-        Some(Entry { response: self.responses.take(index)?, handle: self.handles.take(index)? })
+        match self.entries {
+            Entries::One(entry) if index == 0 => Some(entry),
+            Entries::Many { mut responses, mut handles } if index < responses.len() => {
+                let (response, handle) = (responses.swap_remove(index), handles.swap_remove(index));
+                Some(Entry { response, handle })
+            }
+            _ => None,
+        }
+    }
+
+    /// The same, of which nothing is moved where it is the only one.
+    #[inline]
+    pub(crate) fn entry(&self, index: usize) -> Option<Cow<'_, Entry<H>>>
+    where
+        H: Clone,
+    {
+        match &self.entries {
+            Entries::One(entry) if index == 0 => Some(Cow::Borrowed(entry)),
+            _ => self.clone().into_entry(index).map(Cow::Owned),
+        }
     }
 
     /// Drops the entries that have been purged, and marks those that have been softly.
+    #[inline]
     pub(crate) fn judge(&mut self, judge: impl Fn(&StoredResponse) -> Verdict) {
         let mut index = 0;
-        while let Some(response) = self.responses.as_mut_slice().get_mut(index) {
+        while let Some(response) = self.entries.responses_mut().get_mut(index) {
             match judge(response) {
                 Verdict::Good => index += 1,
                 Verdict::Stale(since) => {
@@ -107,8 +132,7 @@ impl<H> Found<H> {
                     index += 1;
                 }
                 Verdict::Gone => {
-                    self.responses.remove(index);
-                    self.handles.remove(index);
+                    self.entries.remove(index);
                     self.instead = Instead::Purged;
                 }
             }
@@ -117,14 +141,15 @@ impl<H> Found<H> {
 
     /// The same, to be served only when the origin has said that it is good.
     pub(super) fn unvouched(mut self) -> Self {
-        for response in self.responses.as_mut_slice() {
+        for response in self.entries.responses_mut() {
             *response = response.clone().unvouched();
         }
         self
     }
 
+    #[inline]
     pub(crate) fn as_stored(&self) -> Stored<'_> {
-        match (self.responses.as_slice(), self.instead) {
+        match (self.entries.responses(), self.instead) {
             ([], Instead::Nothing) => Stored::Nothing,
             ([], Instead::OtherVariants) => Stored::OtherVariants,
             ([], Instead::Purged) => Stored::Purged,
@@ -134,70 +159,74 @@ impl<H> Found<H> {
     }
 
     pub(super) fn map<T>(self, change: impl Fn(H) -> T) -> Found<T> {
-        let Self { responses, handles, instead, selected } = self;
-        Found { responses, handles: handles.map(change), instead, selected }
+        let Self { entries, instead, selected } = self;
+        let entries = match entries {
+            Entries::None => Entries::None,
+            Entries::One(Entry { response, handle }) => {
+                Entries::One(Entry { response, handle: change(handle) })
+            }
+            Entries::Many { responses, handles } => {
+                Entries::Many { responses, handles: handles.into_iter().map(change).collect() }
+            }
+        };
+        Found { entries, instead, selected }
     }
 }
 
 /// A list that needs no allocation for the usual length of one.
 #[derive(Clone, Debug)]
-enum Few<T> {
+enum Entries<H> {
     None,
-    One(T),
-    Many(Vec<T>),
+    One(Entry<H>),
+    /// As many of these as of those.
+    Many {
+        responses: Vec<StoredResponse>,
+        handles: Vec<H>,
+    },
 }
 
-impl<T> Few<T> {
-    fn as_slice(&self) -> &[T] {
+impl<H> Entries<H> {
+    #[inline]
+    fn responses(&self) -> &[StoredResponse] {
         match self {
-            Few::None => &[],
-            Few::One(item) => std::slice::from_ref(item),
-            Few::Many(items) => items,
+            Entries::None => &[],
+            Entries::One(entry) => std::slice::from_ref(&entry.response),
+            Entries::Many { responses, .. } => responses,
         }
     }
 
-    fn as_mut_slice(&mut self) -> &mut [T] {
+    #[inline]
+    fn responses_mut(&mut self) -> &mut [StoredResponse] {
         match self {
-            Few::None => &mut [],
-            Few::One(item) => std::slice::from_mut(item),
-            Few::Many(items) => items,
+            Entries::None => &mut [],
+            Entries::One(entry) => std::slice::from_mut(&mut entry.response),
+            Entries::Many { responses, .. } => responses,
         }
     }
 
-    fn push(&mut self, item: T) {
-        *self = match std::mem::replace(self, Few::None) {
-            Few::None => Few::One(item),
-            Few::One(first) => Few::Many(vec![first, item]),
-            Few::Many(mut items) => {
-                items.push(item);
-                Few::Many(items)
+    fn push(&mut self, entry: Entry<H>) {
+        *self = match std::mem::replace(self, Entries::None) {
+            Entries::None => Entries::One(entry),
+            Entries::One(first) => Entries::Many {
+                responses: vec![first.response, entry.response],
+                handles: vec![first.handle, entry.handle],
+            },
+            Entries::Many { mut responses, mut handles } => {
+                responses.push(entry.response);
+                handles.push(entry.handle);
+                Entries::Many { responses, handles }
             }
         };
     }
 
-    fn take(self, index: usize) -> Option<T> {
-        match self {
-            Few::One(item) if index == 0 => Some(item),
-            Few::Many(mut items) if index < items.len() => Some(items.swap_remove(index)),
-            _ => None,
-        }
-    }
-
     fn remove(&mut self, index: usize) {
         match self {
-            Few::One(_) if index == 0 => *self = Few::None,
-            Few::Many(items) if index < items.len() => {
-                items.remove(index);
+            Entries::One(_) if index == 0 => *self = Entries::None,
+            Entries::Many { responses, handles } if index < responses.len() => {
+                responses.remove(index);
+                handles.remove(index);
             }
             _ => {}
-        }
-    }
-
-    fn map<U>(self, change: impl Fn(T) -> U) -> Few<U> {
-        match self {
-            Few::None => Few::None,
-            Few::One(item) => Few::One(change(item)),
-            Few::Many(items) => Few::Many(items.into_iter().map(change).collect()),
         }
     }
 }

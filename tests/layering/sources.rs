@@ -108,11 +108,12 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 41] = [
+const ORDER: [&str; 42] = [
     "policy",
     "hashed",
     "error",
     "sync",
+    "stripe",
     "clock",
     "executor",
     "pending",

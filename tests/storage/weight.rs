@@ -54,6 +54,27 @@ fn small_responses_weigh_what_they_hold() {
     });
 }
 
+/// What is kept of a response beside its body is small: a floor of a `HeaderMap` and the `Bytes` of the
+/// body in a cache, all values owned, takes 2 105 bytes.
+#[test]
+fn a_response_takes_less_than_a_map_of_its_fields() {
+    const MANY: usize = 100_000;
+    let before = live();
+    let manager = MemoryManager::new(1 << 30);
+    block_on(async {
+        for n in 0..MANY {
+            let body = Bytes::from(vec![b'x'; 1024]);
+            Visitor::of(&format!("/page/{n}")).put(&manager, page(), body).await.unwrap();
+        }
+    });
+    assert_eq!(manager.len(), MANY);
+    let each = (live() - before) as usize / MANY;
+    let weight = manager.weight() as usize / MANY;
+    println!("1 KiB and 8 fields, {MANY} of them: {each} bytes each, {weight} reported");
+    assert!(each <= 2105, "{each}");
+    assert!(each.abs_diff(weight) * 10 <= each, "{each} bytes each, {weight} reported");
+}
+
 #[test]
 fn redirects_weigh_what_they_hold() {
     assert_honest("redirect", async |manager, n| {

@@ -1,7 +1,10 @@
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
-use http::{HeaderMap, Uri, header, request, uri::Authority};
+use http::{
+    HeaderMap, Uri, header, request,
+    uri::{Authority, PathAndQuery},
+};
 
 use super::{Reason, options::Rules};
 
@@ -20,30 +23,42 @@ const COMPONENTS: usize = 5;
 impl CacheKey {
     /// The key of a request; the method is not part of it, since only GET and HEAD look.
     pub(super) fn of(rules: &Rules, head: &request::Parts) -> Result<Self, Reason> {
+        Self::of_host(rules, head, single_host(&head.headers)?)
+    }
+
+    /// The same, of a request that is known to have no `Host`.
+    #[inline]
+    pub(super) fn without_host(rules: &Rules, head: &request::Parts) -> Result<Self, Reason> {
+        Self::of_host(rules, head, None)
+    }
+
+    #[inline]
+    fn of_host(rules: &Rules, head: &request::Parts, host: Option<&str>) -> Result<Self, Reason> {
         let target = rules.target.as_ref().and_then(|target| target(head));
         let uri = target.as_ref().unwrap_or(&head.uri);
         let scheme = uri.scheme_str().or(head.uri.scheme_str()).unwrap_or(&rules.default_scheme);
         // All that name the authority must agree, also where the target is taken from a hook.
-        let own = target.as_ref().and_then(|_| head.uri.authority());
-        let named = [uri.authority().map(Authority::as_str), own.map(Authority::as_str)];
-        let mut authority = None;
-        for text in named.into_iter().chain([single_host(&head.headers)?]).flatten() {
-            let next = Normal::of(text, scheme)?;
-            if authority.as_ref().is_some_and(|before| *before != next) {
+        let own = target.as_ref().and_then(|_| head.uri.authority()).map(Authority::as_str);
+        let named = uri.authority().map(Authority::as_str).or(own).or(host);
+        let Some(named) = named.or(rules.default_authority.as_deref()) else {
+            return Err(Reason::NoAuthority);
+        };
+        let authority = Normal::of(named, scheme)?;
+        for other in [own, host].into_iter().flatten() {
+            // The very same text needs no second look.
+            if other != named && Normal::of(other, scheme)? != authority {
                 return Err(Reason::Authority);
             }
-            authority = Some(next);
         }
-        let authority = match (authority, rules.default_authority.as_deref()) {
-            (Some(authority), _) => authority,
-            (None, Some(default)) => Normal::of(default, scheme)?,
-            (None, None) => return Err(Reason::NoAuthority),
-        };
         let partition = rules.partition.as_ref().and_then(|partition| partition(head));
         let (namespace, partition) = (rules.namespace.as_deref(), partition.as_deref());
-        let query = rules.query.apply(uri.query());
-        let path = rules.keyed_path(if uri.path().is_empty() { "/" } else { uri.path() });
-        let (path, query) = (&*path, query.as_deref());
+        // By far the most are keyed by what the client sent, which is one text.
+        let whole = uri.path_and_query().filter(|_| rules.keys_as_it_came());
+        let (path, query) = match whole.map(PathAndQuery::as_str) {
+            Some(whole) if whole.starts_with('/') => (Cow::Borrowed(whole), None),
+            _ => (rules.keyed_path(uri.path()), rules.query.apply(uri.query())),
+        };
+        let (path, query) = (if path.is_empty() { "/" } else { &*path }, query.as_deref());
         let marked = |text: Option<&str>| text.map_or(0, |text| 1 + text.len());
         let lengths = [
             marked(namespace),
@@ -54,12 +69,19 @@ impl CacheKey {
         ];
 
         let mut out = with_room_for(lengths);
-        write_length(&mut out, lengths[0]);
-        write_marked(&mut out, MARK, namespace);
-        write_length(&mut out, lengths[1]);
-        write_marked(&mut out, MARK, partition);
-        write_length(&mut out, lengths[2]);
-        write_lower(&mut out, scheme);
+        match (namespace, partition, scheme) {
+            // What by far the most keys begin with.
+            (None, None, "http") => out.extend_from_slice(b"\0\0\x04http"),
+            (None, None, "https") => out.extend_from_slice(b"\0\0\x05https"),
+            _ => {
+                write_length(&mut out, lengths[0]);
+                write_marked(&mut out, MARK, namespace);
+                write_length(&mut out, lengths[1]);
+                write_marked(&mut out, MARK, partition);
+                write_length(&mut out, lengths[2]);
+                write_lower(&mut out, scheme);
+            }
+        }
         write_length(&mut out, lengths[3]);
         authority.write(&mut out);
         write_length(&mut out, lengths[4]);
@@ -100,7 +122,14 @@ impl CacheKey {
         rest.is_empty().then_some(Self(bytes))
     }
 
+    /// A key that [`as_bytes`](Self::as_bytes) gave.
+    #[cfg(feature = "memory")]
+    pub(crate) fn kept(bytes: &[u8]) -> Self {
+        Self(Bytes::copy_from_slice(bytes))
+    }
+
     /// The encoding.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -111,8 +140,14 @@ impl CacheKey {
     }
 
     /// The partition, if the policy gave one.
+    #[inline]
     pub fn partition(&self) -> Option<&str> {
-        optional(self.text(1))
+        // Asked at each hit, and most keys have none: its length is the second.
+        let (namespace, rest) = read_length(self.0.get(1..)?)?;
+        match rest.get(namespace)? {
+            0 => None,
+            _ => optional(self.text(1)),
+        }
     }
 
     /// The scheme in lower case.
@@ -186,6 +221,7 @@ impl fmt::Debug for CacheKey {
 const MARK: u8 = b'=';
 
 /// Of exact size: then the bytes need no second allocation to be shared.
+#[inline]
 fn with_room_for(lengths: [usize; COMPONENTS]) -> Vec<u8> {
     let long = lengths.iter().filter(|length| **length >= usize::from(LONG)).count();
     let mut out = Vec::with_capacity(1 + COMPONENTS + 4 * long + lengths.iter().sum::<usize>());
@@ -193,6 +229,7 @@ fn with_room_for(lengths: [usize; COMPONENTS]) -> Vec<u8> {
     out
 }
 
+#[inline]
 fn write_length(out: &mut Vec<u8>, length: usize) {
     match u8::try_from(length) {
         Ok(length) if length < LONG => out.push(length),
@@ -203,6 +240,7 @@ fn write_length(out: &mut Vec<u8>, length: usize) {
     }
 }
 
+#[inline]
 fn write_marked(out: &mut Vec<u8>, mark: u8, text: Option<&str>) {
     if let Some(text) = text {
         out.push(mark);
@@ -226,10 +264,14 @@ fn optional(text: &str) -> Option<&str> {
     text.strip_prefix(char::from(MARK))
 }
 
+#[inline]
 fn write_lower(out: &mut Vec<u8>, text: &str) {
     let start = out.len();
     out.extend_from_slice(text.as_bytes());
-    out[start..].make_ascii_lowercase();
+    // Most are in lower case already.
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        out[start..].make_ascii_lowercase();
+    }
 }
 
 /// The one `Host` of a request; more than one, or one that cannot be read, is a conflict
@@ -251,9 +293,11 @@ struct Normal<'a> {
 }
 
 impl<'a> Normal<'a> {
+    #[inline]
     fn of(text: &'a str, scheme: &str) -> Result<Self, Reason> {
         // From the end: digits behind a colon are the port, also behind an IPv6 literal.
-        let digits = text.bytes().rev().take_while(u8::is_ascii_digit).count();
+        let digits = text.bytes().rev().position(|byte| !byte.is_ascii_digit());
+        let digits = digits.unwrap_or(text.len());
         let (before, digits) = text.split_at(text.len() - digits);
         let (host, port) = match before.strip_suffix(':') {
             Some(host) if digits.is_empty() => (host, None),
@@ -266,19 +310,21 @@ impl<'a> Normal<'a> {
         if host.is_empty() || !host.bytes().all(fits) {
             return Err(Reason::Authority);
         }
-        let usual = match scheme {
-            _ if scheme.eq_ignore_ascii_case("http") => Some(80),
-            _ if scheme.eq_ignore_ascii_case("https") => Some(443),
-            _ => None,
+        let is_usual = |port: &u16| match port {
+            80 => scheme.eq_ignore_ascii_case("http"),
+            443 => scheme.eq_ignore_ascii_case("https"),
+            _ => false,
         };
-        Ok(Self { host, port: port.filter(|port| Some(*port) != usual) })
+        Ok(Self { host, port: port.filter(|port| !is_usual(port)) })
     }
 
+    #[inline]
     fn length(&self) -> usize {
         self.host.len()
             + self.port.map_or(0, |port| 2 + port.checked_ilog10().unwrap_or(0) as usize)
     }
 
+    #[inline]
     fn write(&self, out: &mut Vec<u8>) {
         write_lower(out, self.host);
         if let Some(port) = self.port {

@@ -139,6 +139,11 @@ impl Rules {
         if self.normal_paths { path::normal(path) } else { Cow::Borrowed(path) }
     }
 
+    /// Whether path and query are keyed as they came.
+    pub(in crate::policy) fn keys_as_it_came(&self) -> bool {
+        !self.normal_paths && self.query.is_whole()
+    }
+
     /// Makes `uri` ask for what is keyed.
     pub(in crate::policy) fn rewrite(&self, uri: &mut Uri) {
         let (path, query) = (self.keyed_path(uri.path()), self.query.apply(uri.query()));

@@ -8,7 +8,9 @@ use http::HeaderMap;
 use quick_cache::{Equivalent, Weighter};
 
 use super::siblings::{Budget, Share, Siblings};
-use crate::policy::{CacheKey, StoredResponse, VariantKey};
+#[cfg(doc)]
+use crate::policy::StoredResponse;
+use crate::policy::{CacheKey, PackedHead, VariantKey};
 
 #[derive(Clone)]
 pub(super) enum Record {
@@ -18,26 +20,27 @@ pub(super) enum Record {
 
 /// The record under a resource's key: its index, and the response if it has no `Vary`.
 pub(super) struct Resource {
-    pub(super) siblings: Arc<Siblings>,
+    pub(super) siblings: Siblings,
     pub(super) plain: Option<Arc<Body>>,
 }
 
 /// A response that is stored.
 pub(super) struct Body {
     pub(super) record: RecordKey,
-    pub(super) response: StoredResponse,
+    pub(super) head: PackedHead,
     pub(super) bytes: Bytes,
-    pub(super) trailers: Option<HeaderMap>,
+    pub(super) trailers: Option<Box<HeaderMap>>,
     pub(super) share: Option<Share>,
     weight: u64,
 }
 
 impl Body {
+    /// `head` is one that [`StoredResponse::new`] gave its length.
     pub(super) fn new(
         record: RecordKey,
-        response: StoredResponse,
+        head: PackedHead,
         bytes: Bytes,
-        trailers: Option<HeaderMap>,
+        trailers: Option<Box<HeaderMap>>,
         budget: Option<Budget>,
     ) -> Self {
         let fields = |trailers: &HeaderMap| {
@@ -45,17 +48,22 @@ impl Body {
             FIELD * trailers.len() + text
         };
         let weight = size_of::<Self>()
+            + COUNTS
             + record.weight()
-            + response.head().weight()
+            + head.weight()
             + bytes.len()
-            + trailers.as_ref().map_or(0, fields);
+            + trailers.as_deref().map_or(0, fields);
         let weight = weight as u64;
         let share = budget.map(|budget| budget.take(SLOT as u64 + weight));
-        Self { record, response, bytes, trailers, share, weight }
+        Self { record, head, bytes, trailers, share, weight }
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.bytes.len() as u64
     }
 
     pub(super) fn is_plain(&self) -> bool {
-        self.record.variant.as_ref().is_none_or(VariantKey::is_plain)
+        self.record.as_ref().variant.is_empty()
     }
 
     pub(super) fn budget(&self) -> Option<Budget> {
@@ -63,38 +71,77 @@ impl Body {
     }
 }
 
-/// The key of a record, compared in full.
-#[derive(Clone, PartialEq, Eq)]
+/// The key of a record, compared in full: there are two of each, and both share one text.
+#[derive(Clone)]
 pub(super) struct RecordKey {
     pub(super) generation: u64,
-    pub(super) resource: CacheKey,
-    /// `None` for the resource itself.
-    pub(super) variant: Option<VariantKey>,
+    /// The length of the resource's key, that key, and the variant's; nothing for the resource itself
+    /// and for its response without `Vary`.
+    text: Arc<[u8]>,
 }
 
+/// Of a length.
+const BEFORE: usize = size_of::<u32>();
+
 impl RecordKey {
+    /// No index has the generation 0, so that a resource is never taken for one of its variants.
     pub(super) fn resource(key: &CacheKey) -> Self {
-        Self { generation: 0, resource: key.clone(), variant: None }
+        Self::of(0, key.as_bytes(), &[])
+    }
+
+    pub(super) fn variant(generation: u64, key: &CacheKey, variant: &VariantKey) -> Self {
+        Self::of(generation, key.as_bytes(), variant.as_bytes())
+    }
+
+    fn of(generation: u64, resource: &[u8], variant: &[u8]) -> Self {
+        // The length of what came as a request's head.
+        let length = u32::try_from(resource.len()).unwrap_or(u32::MAX).to_le_bytes();
+        Self { generation, text: [&length[..], resource, variant].concat().into() }
+    }
+
+    /// The key of the resource that a variant is of.
+    pub(super) fn of_resource(&self) -> Self {
+        match self.as_ref() {
+            RecordRef { variant: &[], .. } => Self { generation: 0, ..self.clone() },
+            RecordRef { resource, .. } => Self::of(0, resource, &[]),
+        }
     }
 
     /// The key of another variant of the same resource.
-    pub(super) fn sibling(&self, variant: VariantKey) -> Self {
-        Self { variant: Some(variant), ..self.clone() }
+    pub(super) fn sibling(&self, variant: &VariantKey) -> Self {
+        Self::of(self.generation, self.as_ref().resource, variant.as_bytes())
+    }
+
+    pub(super) fn cache_key(&self) -> CacheKey {
+        CacheKey::kept(self.as_ref().resource)
+    }
+
+    pub(super) fn variant_key(&self) -> VariantKey {
+        VariantKey::restored(self.as_ref().variant.to_vec())
     }
 
     fn weight(&self) -> usize {
-        let variant = self.variant.as_ref().map_or(0, |variant| variant.as_bytes().len());
-        self.resource.as_bytes().len() + variant + KEY
+        self.text.len() + COUNTS
     }
 
-    fn as_ref(&self) -> RecordRef<'_> {
-        RecordRef {
-            generation: self.generation,
-            resource: self.resource.as_bytes(),
-            variant: self.variant.as_ref().map_or(&[], VariantKey::as_bytes),
-        }
+    #[inline]
+    pub(super) fn as_ref(&self) -> RecordRef<'_> {
+        let Some((length, rest)) = self.text.split_first_chunk::<BEFORE>() else {
+            return RecordRef { generation: self.generation, resource: &[], variant: &[] };
+        };
+        let length = u32::from_le_bytes(*length) as usize;
+        let (resource, variant) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+        RecordRef { generation: self.generation, resource, variant }
     }
 }
+
+impl PartialEq for RecordKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_ref() == other.as_ref()
+    }
+}
+
+impl Eq for RecordKey {}
 
 impl Hash for RecordKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -103,7 +150,6 @@ impl Hash for RecordKey {
 }
 
 /// A [`RecordKey`] to look up by, without owning its parts.
-#[derive(Hash)]
 pub(super) struct RecordRef<'a> {
     pub(super) generation: u64,
     pub(super) resource: &'a [u8],
@@ -112,12 +158,26 @@ pub(super) struct RecordRef<'a> {
 
 impl<'a> RecordRef<'a> {
     /// No index has the generation 0, so that a resource is never taken for one of its variants.
+    #[inline]
     pub(super) fn resource(key: &'a CacheKey) -> Self {
         Self { generation: 0, resource: key.as_bytes(), variant: &[] }
     }
 }
 
+impl Hash for RecordRef<'_> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.generation);
+        state.write_usize(self.resource.len());
+        state.write(self.resource);
+        if !self.variant.is_empty() {
+            state.write(self.variant);
+        }
+    }
+}
+
 impl PartialEq for RecordRef<'_> {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         // An empty slice is a dangling pointer, and comparing nothing there is a slow path of
         // `memcmp`: a seventh of a whole hit.
@@ -129,6 +189,7 @@ impl PartialEq for RecordRef<'_> {
 }
 
 impl Equivalent<RecordKey> for RecordRef<'_> {
+    #[inline]
     fn equivalent(&self, key: &RecordKey) -> bool {
         *self == key.as_ref()
     }
@@ -136,8 +197,8 @@ impl Equivalent<RecordKey> for RecordRef<'_> {
 
 /// The slot of a record in the cache's tables, which have room to grow.
 const SLOT: usize = 3 * (size_of::<RecordKey>() + size_of::<Record>() + 32) / 2;
-/// What the buffers of keys have beside their text: room to grow, and reference counts.
-const KEY: usize = 96;
+/// The reference counts of an allocation.
+const COUNTS: usize = 2 * size_of::<usize>();
 /// A field in a `HeaderMap`, but for the text of its value.
 const FIELD: usize = 128;
 
@@ -149,7 +210,7 @@ impl Weighter<RecordKey, Record> for ByWeight {
         match record {
             Record::Variant(stored) => SLOT as u64 + stored.weight,
             Record::Resource(resource) => {
-                let own = SLOT + size_of::<Resource>() + resource.siblings.weight();
+                let own = SLOT + COUNTS + size_of::<Resource>() + resource.siblings.weight();
                 // A response has the same key, and has counted it.
                 let rest = match &resource.plain {
                     Some(plain) => plain.weight,
@@ -162,7 +223,7 @@ impl Weighter<RecordKey, Record> for ByWeight {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::hash::BuildHasher;
 
     use http::{Request, Response};
@@ -208,14 +269,17 @@ mod tests {
             panic!("it is stored");
         };
         let (placement, head) = store.into_parts();
-        let variant = Some(placement.variant().clone());
-        (RecordKey { generation: 1, resource: placement.key().clone(), variant }, head)
+        (RecordKey::variant(1, placement.key(), placement.variant()), head)
+    }
+
+    /// A head as the store keeps it.
+    pub(in super::super) fn packed(path: &str) -> PackedHead {
+        PackedHead::of(&response(path, "x").1)
     }
 
     fn body(key: &RecordKey, head: StoredHead) -> Record {
-        let text = Bytes::copy_from_slice(key.variant.as_ref().unwrap().as_bytes());
-        let response = StoredResponse::new(head, text.len() as u64);
-        Record::Variant(Arc::new(Body::new(key.clone(), response, text, None, None)))
+        let text = Bytes::copy_from_slice(key.as_ref().variant);
+        Record::Variant(Arc::new(Body::new(key.clone(), PackedHead::of(&head), text, None, None)))
     }
 
     /// Scenario 4.5: keys are compared in full, so that a collision is a miss.
@@ -230,7 +294,7 @@ mod tests {
             response("/a", "y").0,
             response("/b", "x").0,
             RecordKey { generation: 2, ..mine.clone() },
-            RecordKey::resource(&mine.resource),
+            mine.of_resource(),
         ];
         for other in &others {
             assert!(cache.get(other).is_none());
@@ -239,6 +303,6 @@ mod tests {
             cache.remove(other);
         }
         let Some(Record::Variant(found)) = cache.get(&mine.as_ref()) else { panic!("it is there") };
-        assert_eq!(found.bytes, mine.variant.unwrap().as_bytes());
+        assert_eq!(found.bytes, mine.as_ref().variant);
     }
 }

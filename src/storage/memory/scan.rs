@@ -1,11 +1,14 @@
 use std::{future::poll_fn, ops::ControlFlow, sync::Arc, task::Poll};
 
 use super::{
-    MemoryHandle,
+    Holder, MemoryHandle,
     record::{Body, Record},
     store::Store,
 };
-use crate::storage::{Entry, Scanned, Visitor};
+use crate::{
+    policy::StoredResponse,
+    storage::{Entry, Scanned, Visitor},
+};
 
 /// So many records are looked at before others go on.
 const AT_ONCE: usize = 128;
@@ -33,14 +36,14 @@ impl Store {
             Record::Resource(resource) => resource.plain.clone()?,
             Record::Variant(body) => self.is_current(&body).then_some(body)?,
         };
-        let variant = body.record.variant.clone()?;
-        let entry = Entry::new(body.response.clone(), MemoryHandle(body.clone()));
-        Some(Scanned::new(body.record.resource.clone(), variant, entry))
+        let (key, variant) = (body.record.cache_key(), body.record.variant_key());
+        let response = StoredResponse::restored(body.head.unpack(), body.length());
+        Some(Scanned::new(key, variant, Entry::new(response, MemoryHandle(Holder::Itself(body)))))
     }
 
     /// Whether an index leads to it: a variant outlives its resource until the cache evicts it.
     fn is_current(&self, body: &Arc<Body>) -> bool {
-        self.resource(&body.record.resource).is_some_and(|resource| {
+        self.resource(&body.record).is_some_and(|resource| {
             resource.siblings.index().generation() == body.record.generation
         })
     }

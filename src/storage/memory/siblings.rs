@@ -10,18 +10,16 @@ use crate::policy::{Index, Placement, VariantBound, VariantId, VariantKey};
 #[derive(Clone)]
 pub(super) struct Siblings {
     index: Index,
-    budget: Budget,
-    /// When the last of these goes, so does what leads to the variants.
-    _life: Arc<Life>,
+    /// Made when the first response counts there. When the last of these goes, so does what leads to
+    /// the variants.
+    life: Option<Arc<Life>>,
     /// The variants that the index counts.
     counted: Vec<(VariantId, VariantKey)>,
 }
 
 impl Siblings {
     pub(super) fn new(generation: u64) -> Self {
-        let budget = Budget::default();
-        let _life = Arc::new(Life(budget.clone()));
-        Self { index: Index::new(generation), budget, _life, counted: Vec::new() }
+        Self { index: Index::new(generation), life: None, counted: Vec::new() }
     }
 
     pub(super) fn index(&self) -> &Index {
@@ -29,13 +27,17 @@ impl Siblings {
     }
 
     /// Where the bytes of a response at `placement` count, if they do.
-    pub(super) fn budget(&self, placement: &Placement, owners: &Owners) -> Option<Budget> {
-        match placement.bound() {
-            VariantBound::Quota(_) => self.budget.belong_to(|| owners.of(placement)),
-            VariantBound::Share if !placement.variant().is_plain() => {}
+    pub(super) fn budget(&mut self, placement: &Placement, owners: &Owners) -> Option<Budget> {
+        let has_quota = match placement.bound() {
+            VariantBound::Quota(_) => true,
+            VariantBound::Share if !placement.variant().is_plain() => false,
             VariantBound::Share | VariantBound::Count(_) => return None,
+        };
+        let Life(budget) = &**self.life.get_or_insert_default();
+        if has_quota {
+            budget.belong_to(|| owners.of(placement));
         }
-        Some(self.budget.clone())
+        Some(budget.clone())
     }
 
     /// Enters the response that is being stored, and names the variants that have to go for it.
@@ -57,8 +59,9 @@ impl Siblings {
             .iter()
             .map(|(_, key)| size_of::<(VariantId, VariantKey)>() + key.as_bytes().len())
             .sum();
-        // What the index says of itself contains its own size.
-        size_of::<Self>() - size_of::<Index>() + self.index.weight() + Budget::WEIGHT + counted
+        let budget = self.life.as_ref().map_or(0, |_| Budget::WEIGHT);
+        // What the index says of itself contains its own size, as whoever owns this has counted it.
+        self.index.weight() - size_of::<Index>() + budget + counted
     }
 
     fn remember(&mut self, placement: &Placement) {
@@ -132,6 +135,7 @@ impl Budget {
 
 /// While there is one, requests find the responses that a budget counts. What nobody finds any more
 /// is nobody's, though it may take room for a while.
+#[derive(Default)]
 struct Life(Budget);
 
 impl Drop for Life {

@@ -8,15 +8,17 @@ use http::HeaderMap;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter, sync::Cache};
 
 use super::{
-    MemoryHandle,
+    Holder, MemoryHandle,
     evicted::{Collect, Gone},
+    hot::Hot,
     record::{Body, ByWeight, Record, RecordKey, RecordRef, Resource},
     siblings::{Owners, Siblings},
 };
 use crate::{
     Error,
     policy::{
-        CacheKey, Placement, Secret, StoredHead, StoredResponse, VariantBound, VariantKey, Wanted,
+        CacheKey, PackedHead, Placement, Secret, StoredHead, StoredResponse, VariantBound,
+        VariantKey, Wanted,
     },
     purge::PurgeLog,
     storage::{Entry, Fences, Found},
@@ -25,6 +27,7 @@ use crate::{
 /// What the clones of a [`MemoryManager`](super::MemoryManager) share.
 pub(super) struct Store {
     cache: Cache<RecordKey, Record, ByWeight, DefaultHashBuilder, Collect>,
+    hot: Hot,
     evicted: AtomicU64,
     limits: Limits,
     /// The heaviest record that the cache admits.
@@ -102,16 +105,19 @@ impl Limits {
 /// The part of a shard that is for what was used again. The cache admits no record that would not
 /// fit into it.
 const HOT: f64 = 0.97;
+/// One part in so many of the capacity is for heads that are not packed.
+const HOT_HEADS: u64 = 32;
 
 impl Store {
     pub(super) fn new(limits: Limits) -> Self {
+        let hot_heads = limits.capacity / HOT_HEADS;
         // For the cache's ghosts only: nothing is allocated ahead.
         let records = usize::try_from(limits.capacity / 4096).unwrap_or(usize::MAX).max(64);
         let options = OptionsBuilder::new()
             .shards(limits.shards())
             .hot_allocation(HOT)
             .estimated_items_capacity(records)
-            .weight_capacity(limits.capacity)
+            .weight_capacity(limits.capacity - hot_heads)
             .build();
         let hasher = DefaultHashBuilder::default();
         let cache = match options {
@@ -121,6 +127,7 @@ impl Store {
         Self {
             room: (cache.shard_capacity() as f64 * HOT) as u64,
             cache,
+            hot: Hot::new(hot_heads),
             evicted: AtomicU64::new(0),
             limits,
             fences: Fences::new(),
@@ -135,16 +142,20 @@ impl Store {
         }
     }
 
+    #[inline]
     pub(super) fn get(&self, wanted: &Wanted<'_>) -> Found<MemoryHandle> {
         let key = RecordRef::resource(wanted.key());
         let Some(Record::Resource(resource)) = self.cache.get(&key) else {
             return Found::nothing();
         };
-        let found = |stored: Arc<Body>| Entry::new(stored.response.clone(), MemoryHandle(stored));
+        let unpack =
+            |body: &Body| StoredResponse::restored(self.hot.unpack(&body.head), body.length());
         let index = resource.siblings.index();
         if let (Some(plain), [_], true) = (&resource.plain, index.sets(), wanted.takes_plain()) {
-            return Found::entries([found(plain.clone())]);
+            let response = unpack(plain);
+            return Found::one(Entry::new(response, MemoryHandle(Holder::Resource(resource))));
         }
+        let found = |body: Arc<Body>| Entry::new(unpack(&body), MemoryHandle(Holder::Itself(body)));
         let find = |variant: VariantKey| {
             if variant.is_plain() {
                 return resource.plain.clone().map(found);
@@ -175,28 +186,25 @@ impl Store {
         trailers: Option<HeaderMap>,
     ) -> Result<(), Error> {
         let key = placement.key();
-        let (mut siblings, plain) = match self.resource(key) {
-            Some(resource) => ((*resource.siblings).clone(), resource.plain.clone()),
+        let (mut siblings, plain) = match self.resource(&RecordKey::resource(key)) {
+            Some(resource) => (resource.siblings.clone(), resource.plain.clone()),
             None => (Siblings::new(self.generations.fetch_add(1, Ordering::Relaxed)), None),
         };
-        let record = RecordKey {
-            generation: siblings.index().generation(),
-            resource: key.clone(),
-            variant: Some(placement.variant().clone()),
-        };
+        let generation = siblings.index().generation();
+        let record = RecordKey::variant(generation, key, placement.variant());
         let response = StoredResponse::new(head, body.len() as u64);
-        let budget = siblings.budget(placement, &self.owners);
-        let stored = Arc::new(Body::new(record.clone(), response, body, trailers, budget));
+        let packed = PackedHead::of(response.head());
+        let (budget, trailers) = (siblings.budget(placement, &self.owners), trailers.map(Box::new));
+        let stored = Arc::new(Body::new(record.clone(), packed, body, trailers, budget));
         self.allow_share(&stored, plain.as_deref(), placement.bound())?;
 
         let evicted = siblings.admit(placement);
-        let evicted =
-            evicted.into_iter().map(|variant| record.sibling(variant)).collect::<Vec<_>>();
+        let evicted = evicted.iter().map(|variant| record.sibling(variant)).collect::<Vec<_>>();
         let is_plain = stored.is_plain();
         let plain = if is_plain { Some(stored.clone()) } else { plain };
         let plain = plain.filter(|_| siblings.has_plain());
-        let resource = Arc::new(Resource { siblings: Arc::new(siblings), plain });
-        let resource = (RecordKey::resource(key), Record::Resource(resource));
+        let resource = Arc::new(Resource { siblings, plain });
+        let resource = (record.of_resource(), Record::Resource(resource));
         let variant = (!is_plain).then(|| (record, Record::Variant(stored)));
         for (key, record) in variant.iter().chain([&resource]) {
             self.allow_weight(key, record)?;
@@ -224,7 +232,7 @@ impl Store {
         old: &Arc<Body>,
         new: impl FnOnce() -> Option<Body>,
     ) -> Result<bool, Error> {
-        self.fences.change(&old.record.resource, || self.replace_now(old, new))
+        self.fences.change(&old.record.cache_key(), || self.replace_now(old, new))
     }
 
     fn replace_now(
@@ -232,8 +240,7 @@ impl Store {
         old: &Arc<Body>,
         new: impl FnOnce() -> Option<Body>,
     ) -> Result<bool, Error> {
-        let key = &old.record.resource;
-        let Some(resource) = self.resource(key) else { return Ok(false) };
+        let Some(resource) = self.resource(&old.record) else { return Ok(false) };
         let index = resource.siblings.index();
         // A variant outlives its resource until the cache evicts it.
         if index.generation() != old.record.generation {
@@ -255,7 +262,7 @@ impl Store {
             let is_last = new.is_none() && index.sets().len() == 1;
             let siblings = resource.siblings.clone();
             let resource = Record::Resource(Arc::new(Resource { siblings, plain: new }));
-            (RecordKey::resource(key), (!is_last).then_some(resource))
+            (old.record.of_resource(), (!is_last).then_some(resource))
         } else {
             (old.record.clone(), new.map(Record::Variant))
         };
@@ -277,6 +284,7 @@ impl Store {
 
     pub(super) fn clear(&self) {
         self.fences.clear(|| self.cache.clear());
+        self.hot.clear();
     }
 
     /// A new variant must leave room for other resources.
@@ -315,9 +323,9 @@ impl Store {
         if is_admitted { Ok(()) } else { Err(Error::too_large()) }
     }
 
-    /// Not a use of the resource, as far as eviction goes.
-    pub(super) fn resource(&self, key: &CacheKey) -> Option<Arc<Resource>> {
-        match self.cache.peek(&RecordRef::resource(key)) {
+    /// The resource that a record is of. Not a use of it, as far as eviction goes.
+    pub(super) fn resource(&self, of: &RecordKey) -> Option<Arc<Resource>> {
+        match self.cache.peek(&RecordRef { generation: 0, variant: &[], ..of.as_ref() }) {
             Some(Record::Resource(resource)) => Some(resource),
             _ => None,
         }

@@ -1,0 +1,240 @@
+//! How many instructions a hit takes, by callgrind: figures that do not depend on what else the machine
+//! does.
+//!
+//! `cargo bench --bench instructions` counts, and compares with `benches/instructions.txt`;
+//! `cargo bench --bench instructions -- --record` writes that file. Where there is no valgrind it says so
+//! and does nothing. Another compiler or C library gives other figures, so that only a count that has grown
+//! by more than a quarter is an error, or an allocation more.
+
+#[path = "support/subjects.rs"]
+mod subjects;
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    hint::black_box,
+    iter,
+    path::Path,
+    process::{Command, ExitCode},
+    sync::Arc,
+    time::Instant,
+};
+
+use http::{HeaderValue, Uri, header};
+use larder::{CacheLayer, MemoryManager, Policy};
+use tower::Layer;
+
+use self::subjects::{Floor, Handler, URI, call, call_with, request};
+
+const CALLS: u32 = 500;
+/// Calls before, that store what is then asked for.
+const WARM: u32 = 10;
+/// So much more than was recorded is an error.
+const MARGIN: f64 = 1.25;
+const SUBJECTS: [&str; 11] = [
+    "request alone",
+    "floor",
+    "hit",
+    "hit, Cache-Status",
+    "hit, extension",
+    "hit, 304",
+    "hit, variant",
+    "hit, first of an entry",
+    "inner service alone",
+    "bypass",
+    "bypass, without a cache",
+];
+
+const FLOOR: usize = 1;
+
+type Call = Box<dyn FnMut() -> usize>;
+
+fn subject(name: &str) -> Call {
+    const SIZE: usize = 1 << 10;
+    let uri = Uri::from_static(URI);
+    let layer = || CacheLayer::new(MemoryManager::new(64 << 20)).policy(Policy::shared());
+    let handler = Handler::new(SIZE);
+    let cached = |layer: CacheLayer<MemoryManager>| -> Call {
+        let (mut service, uri) = (layer.layer(handler.clone()), uri.clone());
+        Box::new(move || call(&mut service, &uri))
+    };
+    let with = |field: header::HeaderName, value: String, handler: Handler| -> Call {
+        let (mut service, uri) = (layer().layer(handler), uri.clone());
+        let value: HeaderValue = value.parse().expect("it is a value");
+        Box::new(move || {
+            let mut request = request(&uri);
+            request.headers_mut().insert(field.clone(), value.clone());
+            call_with(&mut service, request)
+        })
+    };
+    match name {
+        "request alone" => Box::new(move || drop_it(request(&uri))),
+        "inner service alone" => {
+            let mut handler = handler;
+            Box::new(move || call(&mut handler, &uri))
+        }
+        "floor" => {
+            let mut floor = Floor::new(handler, &uri);
+            Box::new(move || call(&mut floor, &uri))
+        }
+        "hit" => cached(layer()),
+        "hit, Cache-Status" => cached(layer().cache_status_header("larder")),
+        "hit, extension" => cached(layer().cache_status_extension(true)),
+        "hit, 304" => {
+            let tag = handler.headers[header::ETAG].to_str().expect("it is text").to_owned();
+            with(header::IF_NONE_MATCH, tag, handler.clone())
+        }
+        "hit, variant" => {
+            let mut varying = handler.clone();
+            Arc::make_mut(&mut varying.headers)
+                .insert(header::VARY, HeaderValue::from_static("accept-language"));
+            with(header::ACCEPT_LANGUAGE, "en".to_owned(), varying)
+        }
+        "hit, first of an entry" => {
+            let mut service = layer().layer(handler.clone());
+            let uris: Arc<[Uri]> = (0..2 * CALLS + 100)
+                .map(|n| format!("{URI}&n={n:05}").parse().expect("it is a URI"))
+                .collect();
+            for uri in &*uris {
+                call(&mut service, uri);
+            }
+            let mut next = 0;
+            Box::new(move || {
+                next += 1;
+                call(&mut service, &uris[next])
+            })
+        }
+        "bypass" => with(header::UPGRADE, "websocket".to_owned(), handler.clone()),
+        "bypass, without a cache" => {
+            let mut handler = handler;
+            let value = HeaderValue::from_static("websocket");
+            Box::new(move || {
+                let mut request = request(&uri);
+                request.headers_mut().insert(header::UPGRADE, value.clone());
+                call_with(&mut handler, request)
+            })
+        }
+        _ => panic!("no such subject: {name}"),
+    }
+}
+
+fn drop_it<T>(value: T) -> usize {
+    drop(black_box(value));
+    0
+}
+
+/// What callgrind counts.
+#[inline(never)]
+fn measured(call: &mut Call) {
+    for _ in 0..CALLS {
+        black_box(call());
+    }
+}
+
+/// Instructions of one call, `None` if there is no valgrind.
+fn count(name: &str) -> Option<u64> {
+    let this = env::current_exe().expect("it runs");
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--collect-atstart=no"])
+        .arg("--toggle-collect=*measured*")
+        .arg(this)
+        .args(["--run", name])
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let collected = text.lines().find_map(|line| line.split("Collected :").nth(1));
+    let all: u64 = collected.unwrap_or_else(|| panic!("{text}")).trim().parse().expect("a number");
+    Some(all / u64::from(CALLS))
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let [run, name, rounds @ ..] = arguments.as_slice()
+        && run == "--run"
+    {
+        let mut call = subject(name);
+        for _ in 0..WARM {
+            call();
+        }
+        measured(&mut call);
+        // More of them to see its time: the fastest round is the one that nobody disturbed.
+        let rounds = rounds.first().map_or(0, |rounds| rounds.parse().expect("a number"));
+        let time = || {
+            let start = Instant::now();
+            measured(&mut call);
+            start.elapsed() / CALLS
+        };
+        if let Some(fastest) = iter::repeat_with(time).take(rounds).min() {
+            println!("{} ns", fastest.as_nanos());
+        }
+        return ExitCode::SUCCESS;
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt");
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    let recorded = read(&text);
+    let Some(counts) = SUBJECTS.map(Counts::of).into_iter().collect::<Option<Vec<_>>>() else {
+        println!("SKIPPED, no valgrind");
+        return ExitCode::SUCCESS;
+    };
+    println!(
+        "{:<24} {:>12} {:>8} {:>9} {:>12}",
+        "", "instructions", "x floor", "change", "allocations"
+    );
+    let floor = counts[FLOOR].instructions as f64;
+    let mut is_good = true;
+    for (name, counts) in SUBJECTS.iter().zip(&counts) {
+        let ratio = counts.instructions as f64 / floor;
+        let change = recorded.get(name).map(|before| {
+            is_good &= counts.allocations <= before.allocations;
+            counts.instructions as f64 / before.instructions as f64
+        });
+        is_good &= change.is_none_or(|change| change <= MARGIN);
+        let change = change.map(|change| format!("{:+.1} %", (change - 1.0) * 100.0));
+        let Counts { instructions, allocations } = counts;
+        let change = change.as_deref().unwrap_or("new");
+        println!("{name:<24} {instructions:>12} {ratio:>8.2} {change:>9} {allocations:>12}");
+    }
+    if arguments.iter().any(|argument| argument == "--record") {
+        let line = |(name, counts): (&&str, &Counts)| {
+            format!("{:>7} {:>3}  {name}\n", counts.instructions, counts.allocations)
+        };
+        let lines: String = SUBJECTS.iter().zip(&counts).map(line).collect();
+        fs::write(&path, lines).expect("the file can be written");
+    } else if !is_good {
+        println!("more allocations than were recorded, or {MARGIN} times the instructions");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// What one call takes.
+struct Counts {
+    instructions: u64,
+    allocations: u64,
+}
+
+impl Counts {
+    /// `None` if there is no valgrind.
+    fn of(name: &str) -> Option<Self> {
+        let mut call = subject(name);
+        for _ in 0..WARM {
+            call();
+        }
+        let (allocations, _) = support::allocations(|| {
+            call();
+        });
+        Some(Self { instructions: count(name)?, allocations })
+    }
+}
+
+fn read(text: &str) -> BTreeMap<&str, Counts> {
+    let line = |line| -> Option<(&str, Counts)> {
+        let (instructions, rest) = str::trim(line).split_once(' ')?;
+        let (allocations, name) = rest.trim_start().split_once(' ')?;
+        let instructions = instructions.parse().ok()?;
+        let allocations = allocations.parse().ok()?;
+        Some((name.trim_start(), Counts { instructions, allocations }))
+    };
+    text.lines().filter_map(line).collect()
+}

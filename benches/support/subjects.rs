@@ -1,0 +1,144 @@
+//! The subjects of a hit: the inner service alone, the floor, and a request as a server makes it.
+
+use std::{
+    convert::Infallible,
+    future::{Future, Ready, ready},
+    hint::black_box,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
+use http_body_util::{BodyExt, Empty, Full};
+use tower::Service;
+
+pub const URI: &str = "http://a.example/some/path?with=query";
+
+/// The inner service: a head of six fields and a body that is shared.
+#[derive(Clone)]
+pub struct Handler {
+    pub headers: Arc<HeaderMap>,
+    pub body: Bytes,
+    is_shared: bool,
+}
+
+/// The same, in memory of their own.
+fn own(headers: &HeaderMap, body: &Bytes) -> (HeaderMap, Bytes) {
+    let copy = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).unwrap();
+    let headers = headers.iter().map(|(name, value)| (name.clone(), copy(value))).collect();
+    (headers, Bytes::copy_from_slice(body))
+}
+
+impl Handler {
+    pub fn new(size: usize) -> Self {
+        let headers = crate::support::fields(size);
+        Self { headers: Arc::new(headers), is_shared: true, body: Bytes::from(vec![b'x'; size]) }
+    }
+
+    /// One whose values and body are made anew for each response, as those from a connection are.
+    #[allow(dead_code)]
+    pub fn owning(size: usize) -> Self {
+        Self { is_shared: false, ..Self::new(size) }
+    }
+
+    fn response(&self) -> Response<Full<Bytes>> {
+        let (headers, body) = match self.is_shared {
+            true => ((*self.headers).clone(), self.body.clone()),
+            false => own(&self.headers, &self.body),
+        };
+        let mut response = Response::new(Full::new(body));
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+impl Service<Request<Empty<Bytes>>> for Handler {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Empty<Bytes>>) -> Self::Future {
+        ready(Ok(self.response()))
+    }
+}
+
+/// What no cache can be faster than.
+#[derive(Clone)]
+pub struct Floor(pub Arc<quick_cache::sync::Cache<String, (HeaderMap, Bytes)>>);
+
+impl Floor {
+    pub fn new(handler: Handler, uri: &Uri) -> Self {
+        Self::of(&handler, std::slice::from_ref(uri))
+    }
+
+    /// One entry for each URI, that shares nothing with the others.
+    pub fn of(handler: &Handler, uris: &[Uri]) -> Self {
+        let cache = quick_cache::sync::Cache::new(2 * uris.len() + 100);
+        for uri in uris {
+            cache.insert(uri.path().to_owned(), own(&handler.headers, &handler.body));
+        }
+        Self(Arc::new(cache))
+    }
+}
+
+impl Service<Request<Empty<Bytes>>> for Floor {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Empty<Bytes>>) -> Self::Future {
+        let (headers, body) = self.0.get(request.uri().path()).expect("it was put there");
+        let mut response = Response::new(Full::new(body));
+        *response.headers_mut() = headers;
+        ready(Ok(response))
+    }
+}
+
+/// As a server makes it: the URI has been parsed, the fields are put into a new map.
+pub fn request(uri: &Uri) -> Request<Empty<Bytes>> {
+    Request::get(uri.clone())
+        .header(header::USER_AGENT, HeaderValue::from_static("bench"))
+        .header(header::ACCEPT, HeaderValue::from_static("*/*"))
+        .body(Empty::new())
+        .unwrap()
+}
+
+pub fn now<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => unreachable!("nothing here waits"),
+    }
+}
+
+pub fn call<S, B>(service: &mut S, uri: &Uri) -> usize
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>>,
+    S::Error: std::fmt::Debug,
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
+    call_with(service, request(uri))
+}
+
+pub fn call_with<S, B>(service: &mut S, request: Request<Empty<Bytes>>) -> usize
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>>,
+    S::Error: std::fmt::Debug,
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
+    let response = now(service.call(black_box(request))).unwrap();
+    let (head, body) = response.into_parts();
+    black_box(head);
+    now(body.collect()).unwrap().to_bytes().len()
+}
