@@ -17,10 +17,11 @@ use super::{
     explain, fields,
     head::{Asked, is_hop_by_hop},
     index::Placement,
+    mode::RedirectedInside,
     others::Selection,
     reuse::seconds,
     storing::{self, Received, Storable},
-    validation::{Asking, RedirectedInside},
+    validation::Asking,
     variants::{NameSet, Secret},
 };
 
