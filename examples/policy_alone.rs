@@ -91,20 +91,23 @@ fn fetch(
         Outcome::Store(store) => {
             println!("  {}: stored\n  Cache-Status: example; {}", options.status, store.status());
             let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+            let length = store.due().or(length);
             let (placement, head) = store.into_parts();
             let mut index = Index::new(0);
             let _ = index.admit(&placement); // nothing else is there to be evicted
             let response = StoredResponse::new(head, length.unwrap_or(0));
             Some((index, placement.variant().clone(), response))
         }
-        Outcome::Pass { status, .. }
-        | Outcome::Complete { status, .. }
-        | Outcome::BadGateway { status, .. } => {
+        Outcome::Pass { status, .. } => {
             println!("  {}: not stored", options.status);
             println!("  Cache-Status: example; {status}");
             None
         }
-        Outcome::Freshen { .. } | Outcome::ServeStale(_) => None,
+        // Which take something that is stored.
+        Outcome::Freshen { .. }
+        | Outcome::ServeStale(_)
+        | Outcome::Complete { .. }
+        | Outcome::BadGateway { .. } => None,
     }
 }
 

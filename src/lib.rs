@@ -79,6 +79,13 @@
 //!   [`Policy::stale_if_error`], [`Policy::stale_on_disconnect`]; RFC 5861). A refresh carries nothing
 //!   of the user's who caused it, and refreshes are limited ([`CacheLayer::refresh_limits`]).
 //! - A body whose client has gone is fetched to its end or not ([`Disconnect`]).
+//! - A range that the origin gives (206) is stored as the part that it is: it answers the ranges within it, becomes
+//!   larger with others of the same strong `ETag` that overlap or touch it, and whole where nothing is missing. Who
+//!   asks for more of a fresh part, or for all, gets the stored bytes, and the origin is asked for the rest by
+//!   `Range` and `If-Range`. One part of each variant is kept, of two that lie apart the larger. A range on a miss
+//!   goes out as it came; a hole on both sides of a part is not filled.
+//! - An origin that is asked for the rest of a fresh part, and sends a part of something else instead, is a 502
+//!   to a client that wants the whole; the part is dropped, and the next request is for the whole.
 //! - A resource has any number of variants (`Vary`); a hit reads one of them.
 //! - What HTTP leaves to a cache is one switch each: a tag for what came without validators
 //!   ([`Policy::make_etag`]), a HEAD that fills the store ([`Policy::head_as_get`]), a quota for each

@@ -11,9 +11,10 @@ use super::{
     etag::EntityTag,
     explain,
     head::Asked,
+    mode::RedirectedInside,
     range,
     storing::{self, Storable},
-    validation::{Asking, RedirectedInside, length_of},
+    validation::{Asking, length_of},
     variants::Secret,
 };
 

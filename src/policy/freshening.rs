@@ -18,10 +18,11 @@ use super::{
     head::Asked,
     index::Placement,
     kept::is_hop_by_hop,
+    mode::RedirectedInside,
     others::Selection,
     reuse::seconds,
     storing::{self, Received, Storable},
-    validation::{Asking, RedirectedInside},
+    validation::Asking,
     variants::Secret,
 };
 

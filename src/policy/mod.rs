@@ -7,7 +7,7 @@
 //! Policy::begin(&request)                     -> Bypass | Invalidate(Unsafe) | Lookup(Lookup)
 //! Lookup::decide(&mut request, stored, now)   -> Serve | Refresh(Fetch) | Forward(Fetch) | GatewayTimeout
 //! Lookup::join(&request, running, .., now)    -> Share | Alone
-//! Fetch::on_response(&mut response, .., now)  -> Store | Freshen | ServeStale | Pass
+//! Fetch::on_response(&mut response, .., now)  -> Store | Freshen | ServeStale | Complete | BadGateway | Pass
 //! Fetch::on_error(now)                        -> ServeStale | Fail
 //! Unsafe::store(&mut response, ..)            -> what later GETs may get of the response to a POST
 //! Unsafe::on_response(&response)              -> keys and cache groups to invalidate
@@ -107,7 +107,7 @@ pub(crate) use self::head::PackedHead;
 #[cfg(feature = "codec")]
 pub(crate) use self::labels::{Labels, Texts};
 #[cfg(feature = "reqwest")]
-pub(crate) use self::validation::RedirectedInside;
+pub(crate) use self::mode::RedirectedInside;
 pub use self::{
     age::Timestamp,
     answer::Content,

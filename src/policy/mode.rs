@@ -142,3 +142,9 @@ impl Cached {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Private;
+
+/// Response extension of a client that followed a redirect by itself: what came belongs to another
+/// URI than the one that was asked for.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "reqwest"), allow(dead_code))]
+pub(crate) struct RedirectedInside;

@@ -10,6 +10,7 @@ use super::{
     head::Asked,
     index::{Placement, VariantBound},
     kept::{own_target, owned_fields},
+    mode::RedirectedInside,
     options::Rules,
     others,
     store::Placed,
@@ -89,12 +90,6 @@ pub enum Update {
     /// It goes: under its new fields it may not be stored, or not there.
     Remove,
 }
-
-/// Response extension of a client that followed a redirect by itself: what came belongs to another
-/// URI than the one that was asked for.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "reqwest"), allow(dead_code))]
-pub(crate) struct RedirectedInside;
 
 impl Fetch {
     pub(super) fn new(
