@@ -85,6 +85,7 @@ impl Emit {
     }
 
     /// Tells of an answer.
+    #[inline]
     pub(crate) fn close<B: Body>(
         &self,
         account: Option<Box<Account>>,
@@ -96,9 +97,19 @@ impl Emit {
         if self.extension {
             response.extensions_mut().insert(status);
         }
-        let Some(mut account) = account else {
-            return self.write(status, served, None, response);
-        };
+        match account {
+            None => self.write(status, served, None, response),
+            Some(account) => self.settle_account(*account, status, served, response),
+        }
+    }
+
+    fn settle_account<B: Body>(
+        &self,
+        mut account: Account,
+        status: CacheStatus,
+        served: Served,
+        response: &mut Response<CacheBody<B>>,
+    ) {
         if account.is_told {
             self.write(status, served, account.key.as_deref(), response);
         }

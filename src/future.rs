@@ -65,13 +65,12 @@ pub(crate) struct Exit {
 }
 
 impl Exit {
-    fn leave<ResB: Body, E>(self, mut answered: Answered<ResB, E>) -> Answered<ResB, E> {
+    fn leave<ResB: Body, E>(self, answered: &mut Answered<ResB, E>) {
         let Self { emit, account } = self;
-        match &mut answered {
+        match answered {
             Ok(response) => emit.close(account, response),
             Err(_) => account.into_iter().for_each(|mut account| account.fail()),
         }
-        answered
     }
 }
 
@@ -121,23 +120,23 @@ where
                 StateProjection::Readying { passing: slot } => {
                     let Passing { inner, asking, .. } = &mut **slot.as_mut().expect(ONCE);
                     let (service, _) = inner.as_mut().expect(ONCE);
-                    if let Err(error) = ready!(asking.poll(|| service.poll_ready(cx))) {
+                    if let Err(error) = ready!(asking.drive(|| service.poll_ready(cx))) {
                         return Poll::Ready(slot.take().expect(ONCE).finish(Err(error)));
                     }
-                    let mut call =
-                        || inner.take().map(|(mut service, request)| service.call(request));
-                    let future = asking.poll(&mut call).expect(ONCE);
+                    let (mut service, request) = inner.take().expect(ONCE);
+                    let future = asking.drive(|| service.call(request));
                     let passing = slot.take();
                     state.set(State::Passing { future, passing });
                 }
                 StateProjection::Passing { mut future, passing } => {
                     let asking = &passing.as_ref().expect(ONCE).asking;
-                    let answered = ready!(asking.poll(|| future.as_mut().poll(cx)));
+                    let answered = ready!(asking.drive(|| future.as_mut().poll(cx)));
                     return Poll::Ready(passing.take().expect(ONCE).finish(answered));
                 }
                 StateProjection::Boxed { future, exit } => {
-                    let answered = ready!(future.as_mut().poll(cx));
-                    return Poll::Ready(exit.take().expect(ONCE).leave(answered));
+                    let mut answered = ready!(future.as_mut().poll(cx));
+                    exit.take().expect(ONCE).leave(&mut answered);
+                    return Poll::Ready(answered);
                 }
             }
         }
@@ -147,11 +146,17 @@ where
 const ONCE: &str = "polled after it was ready";
 
 impl<S, ReqB> Passing<S, ReqB> {
-    fn finish<ResB: Body, E>(self, answered: Result<Response<ResB>, E>) -> Answered<ResB, E> {
-        let Self { inner: _, wants_body, status, asking, exit } = self;
+    #[expect(clippy::boxed_local, reason = "the room for the request is not moved")]
+    fn finish<ResB: Body, E>(
+        self: Box<Self>,
+        answered: Result<Response<ResB>, E>,
+    ) -> Answered<ResB, E> {
+        let Self { wants_body, status, asking, exit, .. } = *self;
         asking.answered(answered.as_ref().ok().map(Response::status));
         drop(asking);
-        exit.leave(answered.map(|response| exchange::pass(response, wants_body, status)))
+        let mut answered = answered.map(|response| exchange::pass(response, wants_body, status));
+        exit.leave(&mut answered);
+        answered
     }
 }
 

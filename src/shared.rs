@@ -69,6 +69,7 @@ impl<M: CacheManager> Core<M> {
     }
 
     /// The bytes of an entry's body.
+    #[inline]
     pub(crate) fn read(&self, entry: &Entry<M::Handle>, range: Range<u64>) -> StoredBody {
         let body = self.manager.read(entry, range);
         if body.is_in_memory() {

@@ -176,7 +176,7 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
         });
         let mut patience = fetch.patience().map(|after| (after, core.clock.now(), None));
         poll_fn(|cx| {
-            if let Poll::Ready(asked) = origin.poll(|| asking.as_mut().poll(cx)) {
+            if let Poll::Ready(asked) = origin.drive(|| asking.as_mut().poll(cx)) {
                 return Poll::Ready(asked);
             }
             if let Some((after, began, timer)) = &mut patience {

@@ -56,16 +56,26 @@ impl Gap {
 impl Lookup<'_> {
     /// Whether a stored response has all that is asked for: it is complete, or "the request is partial
     /// and specifies a range wholly within" (RFC 9111 §3.3).
+    #[inline]
     pub(super) fn is_there(
         &self,
         request: &HeaderMap,
         response: &StoredResponse,
         now: Timestamp,
     ) -> bool {
-        let Some(part) = response.head().content_range() else { return true };
+        let head = response.head();
+        head.content_range().is_none_or(|part| self.is_within(request, part, head, now))
+    }
+
+    fn is_within(
+        &self,
+        request: &HeaderMap,
+        part: ContentRange,
+        stored: &StoredHead,
+        now: Timestamp,
+    ) -> bool {
         let Some(ranges) = self.ranges.as_ref().filter(|_| !self.is_head) else { return false };
-        ranges.within(part).is_some()
-            && range::is_wanted_of(request, response.head().headers(), now.wall())
+        ranges.within(part).is_some() && range::is_wanted_of(request, stored.headers(), now.wall())
     }
 
     /// What a stored part is good for that does not have all that is asked for.

@@ -91,9 +91,10 @@ impl Packed {
         Self(out.into())
     }
 
-    /// A map of them, with the slot for `Age` before them. Its values share one buffer, with nobody else.
+    /// A map of them, with the slot for `Age` before them. Its values share what is packed, and count
+    /// their references to it by themselves.
     pub(super) fn unpack(&self) -> HeaderMap {
-        let mut input = Input { bytes: &Bytes::copy_from_slice(&self.0), at: 0 };
+        let mut input = Input { bytes: &Bytes::from_owner(self.0.clone()), at: 0 };
         let count = input.number(COUNT).unwrap_or(0);
         let mut fields = HeaderMap::try_with_capacity(count + 1).unwrap_or_default();
         fields.insert(header::AGE, HeaderValue::from_static("0"));

@@ -104,6 +104,7 @@ impl StoredBody {
     }
 
     /// Whether reading it cannot fail.
+    #[inline]
     pub(crate) fn is_in_memory(&self) -> bool {
         !matches!(self.source, Source::Reader(_))
     }

@@ -24,6 +24,24 @@ struct Told {
     began: Timestamp,
 }
 
+impl Told {
+    /// An observer that forgets to do the work does not hold it up.
+    #[inline(never)]
+    fn within<T>(&self, work: impl FnOnce() -> T) -> T {
+        let (mut work, mut done) = (Some(work), None);
+        let mut go_on = || {
+            if let Some(work) = work.take() {
+                done = Some(work());
+            }
+        };
+        if let Some(observer) = self.witness.observer() {
+            observer.within(self.id, &mut go_on);
+        }
+        go_on();
+        done.expect("the work is done, here or there")
+    }
+}
+
 impl Asking {
     pub(crate) fn begin(
         witness: &Witness,
@@ -40,27 +58,19 @@ impl Asking {
         }))
     }
 
-    /// Drives a piece of it. An observer that forgets to does not hold it up.
-    pub(crate) fn poll<T>(&self, mut work: impl FnMut() -> T) -> T {
-        let Some(told) = &self.0 else { return work() };
-        let mut done = None;
-        if let Some(observer) = told.witness.observer() {
-            observer.within(told.id, &mut || {
-                if done.is_none() {
-                    done = Some(work());
-                }
-            });
-        }
-        match done {
-            Some(done) => done,
+    /// Drives a piece of it.
+    #[inline]
+    pub(crate) fn drive<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.0 {
             None => work(),
+            Some(told) => told.within(work),
         }
     }
 
     /// Drives all of it.
     pub(crate) async fn run<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
-        poll_fn(|cx| self.poll(|| work.as_mut().poll(cx))).await
+        poll_fn(|cx| self.drive(|| work.as_mut().poll(cx))).await
     }
 
     /// The origin has answered, or failed.

@@ -53,6 +53,7 @@ struct Gone {
 }
 
 impl Witness {
+    #[inline]
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }

@@ -98,7 +98,7 @@ fn spread(address: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::memory::record::tests::packed;
+    use crate::{policy::StoredResponse, storage::memory::record::tests::packed};
 
     #[test]
     fn a_head_is_kept_as_a_map_from_its_second_use_on() {
@@ -125,6 +125,15 @@ mod tests {
         let uses: Vec<_> = (0..8).map(|_| hot.unpack(&others[0])).collect();
         assert!(uses[6].is(&uses[7]));
         assert!(!hot.unpack(&head).is(&kept));
+    }
+
+    /// Heads are told apart by what they share, which is all but the fields.
+    #[test]
+    fn a_head_that_got_a_field_is_another_one() {
+        let head = packed("/a");
+        let longer = StoredResponse::new(head.unpack(), 5);
+        assert!(head.is_of(&head.unpack()));
+        assert!(!head.is_of(longer.head()));
     }
 
     #[test]
