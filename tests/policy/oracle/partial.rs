@@ -80,8 +80,7 @@ fn resolve(range: &str, total: Option<u64>) -> Result<Option<(u64, u64)>, ()> {
 fn asked(request: &Request) -> Option<&str> {
     let lines = request.fields.lines("range");
     let line = lines.first()?;
-    let line = if request.method == "GET" { line.strip_prefix("bytes=") } else { None };
-    line
+    if request.method == "GET" { line.strip_prefix("bytes=") } else { None }
 }
 
 /// RFC 9110 §13.1.5: by strong comparison.
