@@ -258,8 +258,8 @@ impl Observer for Deaf {
     }
 }
 
-/// Scenario 4.11: a hit makes at most ten allocations, at 1 and at 10 000 variants of its resource, the
-/// same number with each, with an observer and without.
+/// Scenario 4.11: a hit makes at most ten allocations at one variant of its resource, and no more at
+/// 10 000 of them; one more with an observer.
 #[test]
 fn a_hit_allocates_little_at_any_number_of_variants() {
     let _alone = alone();
@@ -302,5 +302,7 @@ fn a_hit_allocates_little_at_any_number_of_variants() {
     let [alone, observed] = per_hit(1).map(Option::unwrap);
     println!("{alone} allocations for a hit, {observed} with an observer");
     assert!(alone <= 10 && observed <= alone + 1, "{alone}, {observed}");
-    assert_eq!(per_hit(10_000), [Some(alone), Some(observed)]);
+    let among_many = per_hit(10_000).map(Option::unwrap);
+    println!("{among_many:?} among 10 000 variants");
+    assert!(among_many[0] <= alone && among_many[1] <= observed, "{among_many:?}");
 }

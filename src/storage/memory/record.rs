@@ -264,7 +264,7 @@ pub(super) mod tests {
         let Decision::Forward(fetch) = lookup else { panic!("{lookup:?}") };
         let response = Response::builder().header("cache-control", "max-age=1");
         let (mut response, ()) = response.header("vary", "accept").body(()).unwrap().into_parts();
-        let (size, secret) = (SizeHint::with_exact(0), Secret::from_bytes([0; 32]));
+        let (size, secret) = (SizeHint::default(), Secret::from_bytes([0; 32]));
         let Outcome::Store(store) = fetch.on_response(&mut response, &size, now, 0, &secret) else {
             panic!("it is stored");
         };
