@@ -7,7 +7,7 @@ use std::{
 
 use larder::{
     CacheManager, MemoryManager, Policy, Purge, PurgeEvent, RedisManager,
-    bus::WhenCutOff,
+    bus::{LocalBus, WhenCutOff},
     storage::{RedisOptions, Tiered},
 };
 
@@ -259,4 +259,32 @@ async fn a_server_that_comes_back_empty_is_another_one() {
     fill(&b, "/").await;
     assert_eq!(b.origin.calls(), calls + 1);
     eventually(async || a.get("/").await.cache.is_hit()).await;
+}
+
+/// A bus beside the log that the nodes have in common is of no use, but purges do not go round and
+/// round: each node makes what it hears once, and what is not purged stays.
+#[tokio::test]
+async fn a_bus_beside_the_log_does_not_go_round() {
+    let Some(url) = shared() else { return };
+    let (namespace, bus) = (namespace(), LocalBus::new());
+    let on_bus = || node(url, options(&namespace)).layered(|layer| layer.bus(bus.clone()));
+    let nodes = [on_bus(), on_bus(), on_bus()];
+    for node in &nodes {
+        node.get("/").await;
+    }
+    let stream = format!("{namespace}:{{purge}}");
+    let length = || say(url, &[b"XLEN", stream.as_bytes()]).parse::<u64>().expect("a number");
+    // The beginning of the log, and of following by each node.
+    eventually(async || length() == 4).await;
+    fill(&nodes[0], "/kept").await;
+    fill(&nodes[0], "/purged").await;
+    let purge = Purge::url("http://a.example/purged").unwrap();
+    nodes[0].layer.handle().purge(purge).await.unwrap();
+    eventually(async || length() == 7).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(length(), 7);
+    assert!(!nodes[1].get("/purged").await.cache.is_hit());
+    for node in &nodes {
+        node.get("/kept").await.assert_hit();
+    }
 }
