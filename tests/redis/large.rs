@@ -200,7 +200,9 @@ async fn small_hits_beside_a_large_body() {
     let written = p99(&store, tokio::spawn(write(store.clone()))).await;
     let was_read = p99(&store, tokio::spawn(read(store.clone()))).await;
     let after = p99(&store, tokio::spawn(alone(store.clone()))).await;
-    println!("p99 of hits: alone {before:?} and {after:?}, beside writing {written:?}, beside reading {was_read:?}");
+    println!(
+        "p99 of hits: alone {before:?} and {after:?}, beside writing {written:?}, beside reading {was_read:?}"
+    );
 }
 
 /// The hundredth part of all hits takes longer, while `work` is done.

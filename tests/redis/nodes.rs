@@ -12,6 +12,7 @@ use larder::{
 };
 
 use crate::{
+    away::away,
     cut::Way,
     server::{namespace, options, own, say, shared},
     support::{Cache, cache_over, ok, status},
@@ -143,7 +144,8 @@ async fn memory_hears_of_purges() {
 }
 
 /// Scenario 0.6, and "a node cut off during three purges never serves what they selected": not
-/// without the origin while it is cut off for longer than the lag, and not at all afterwards.
+/// without the origin while it is cut off for longer than the lag, and not at all afterwards. It is cut
+/// off for `LARDER_AWAY` seconds, if that says so.
 #[tokio::test]
 async fn a_node_that_was_cut_off_serves_nothing_purged() {
     let Some(url) = shared() else { return };
@@ -182,6 +184,9 @@ async fn a_node_that_was_cut_off_serves_nothing_purged() {
             say(url, &[b"XTRIM", stream.as_bytes(), b"MAXLEN", b"1"]);
         }
         eventually(async || lag().is_none_or(|lag| lag > Duration::from_millis(450))).await;
+        if let (pause, true) = away() {
+            tokio::time::sleep(pause).await;
+        }
         for path in paths {
             let answer = b.get(path).await;
             assert_eq!(answer.status, 200);
