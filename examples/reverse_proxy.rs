@@ -64,7 +64,8 @@ Options:
   --admin ADDRESS        a second port, to purge and look into the cache; with the feature `admin`
   --admin-token TOKEN    what its clients have to know [default: $LARDER_ADMIN_TOKEN]
   --peer URL             another proxy's --admin, with the same token: what is purged there is
-                         purged here; may be given several times
+                         purged here; may be given several times; not with redis, where nodes
+                         have purges in common
   --cache-status         say in a Cache-Status field what the cache did
   --help
 ";
@@ -159,7 +160,11 @@ fn parse() -> Result<Options, lexopt::Error> {
     }
     let origin = origin.ok_or("which --origin?")?;
     admin.check()?;
-    let store = store.unwrap_or(Storage::Memory { capacity: 256 << 20 }).open(settings)?;
+    let store = store.unwrap_or(Storage::Memory { capacity: 256 << 20 });
+    if !admin.peers.is_empty() && matches!(store, Storage::Redis { .. }) {
+        return Err("--peer is not for Redis: what is purged there is purged on all nodes".into());
+    }
+    let store = store.open(settings)?;
     let mut policy = changes.into_iter().fold(mode(), |policy, change| change(policy));
     if !targets.is_empty() {
         policy = policy.targets(targets);

@@ -297,8 +297,10 @@ impl<M: CacheManager> CacheLayer<M> {
     /// one each request and each purge hears what there is before it looks into the store.
     ///
     /// The layer's clones share the connection: attach first, then clone. A store that several nodes
-    /// share has purges in common anyway, and needs no bus. What unsafe requests invalidate (RFC 9111
-    /// §4.4) stays here, as the RFC has it.
+    /// share, such as `RedisManager`, has purges in common anyway, and needs no bus: beside it each node
+    /// would make every purge once more, and one that begins to follow the bus, or has missed something,
+    /// takes everything out for all nodes. What unsafe requests invalidate (RFC 9111 §4.4) stays here,
+    /// as the RFC has it.
     pub fn bus(self, bus: impl PurgeBus) -> Self {
         self.core(|core| core.bus = Some(Arc::new(Attached::new(bus, None))))
     }

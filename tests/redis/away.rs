@@ -29,7 +29,7 @@ const PAGES: u64 = 40;
 
 /// How long the server is away: `LARDER_AWAY=5`, and then the times are looked at, too, which needs a
 /// machine that is not busy with other tests.
-fn away() -> (Duration, bool) {
+pub(crate) fn away() -> (Duration, bool) {
     match std::env::var("LARDER_AWAY").ok().and_then(|text| text.parse().ok()) {
         Some(seconds) => (Duration::from_secs(seconds), true),
         None => (Duration::from_millis(1500), false),

@@ -157,6 +157,30 @@ async fn a_full_server_serves_what_it_has() {
     Ask::new("/after").put(&store, body.clone()).await.unwrap();
 }
 
+/// What a full server has can be purged and invalidated, for all nodes: the log makes its own room.
+#[tokio::test]
+async fn a_full_server_can_be_purged() {
+    let Some(server) = own(&[("maxmemory", "0"), ("maxmemory-policy", "noeviction")]) else {
+        return;
+    };
+    let namespace = namespace();
+    let (a, b) = (open(&server.url(), &namespace), open(&server.url(), &namespace));
+    for path in ["/deleted", "/kept"] {
+        Ask::new(path).put(&a, "x").await.unwrap();
+        assert!(Ask::new(path).find(&b).await.is_some());
+    }
+    say(&server.url(), &[b"CONFIG", b"SET", b"maxmemory", b"1mb"]);
+    assert!(Ask::new("/more").put(&a, "x").await.is_err(), "it takes nothing more");
+    a.purge_log().append(larder::Purge::host("b.example"));
+    a.purge_log().sync().await.unwrap();
+    assert!(Ask::new("/kept").find(&b).await.is_some());
+    assert_eq!(b.purge_log().position(), a.purge_log().position(), "it has heard of the purge");
+    let entry = Ask::new("/deleted").find(&a).await.unwrap();
+    a.delete(&a.locate(&entry).unwrap().0).await.unwrap();
+    assert!(Ask::new("/deleted").find(&b).await.is_none());
+    assert_eq!(b.purge_log().position(), a.purge_log().position(), "and of the deletion");
+}
+
 /// One that evicts by itself, under more than it can hold: what is found is whole.
 #[tokio::test]
 async fn a_server_that_evicts_is_a_cache_still() {

@@ -1,16 +1,25 @@
 //! Bodies in many pieces.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use larder::{CacheManager, storage::EntryWriter};
+use larder::{CacheManager, RedisManager, storage::EntryWriter};
 
 use crate::{
+    cut::narrow,
     page::{Ask, collect, next, noise},
     server::{options, own, say, store},
 };
 
 const CHUNK: u64 = 64 << 10;
+
+/// How large a large body is, if it is to be a really large one.
+fn large() -> Option<u64> {
+    std::env::var("LARDER_LARGE").ok()?.parse().ok()
+}
 
 /// The most memory that this process has had, in bytes.
 fn peak() -> Option<u64> {
@@ -30,7 +39,7 @@ fn figure(url: &str, name: &str) -> u64 {
 /// makes it as large; alone (`cargo test … -- large`) the memory is that of this test only.
 #[tokio::test]
 async fn a_large_body_needs_little_memory() {
-    let length = std::env::var("LARDER_LARGE").ok().and_then(|text| text.parse().ok());
+    let length = large();
     let is_alone = length.is_some();
     let chunks: u64 = length.unwrap_or(32 << 20) / CHUNK;
     let length = chunks * CHUNK;
@@ -128,4 +137,84 @@ async fn a_small_hit_is_one_command() {
         assert!((10 * gets..10 * gets + 8).contains(&(after.1 - before.1)), "{body}");
         assert_eq!(after.2, before.2);
     }
+}
+
+/// Storage, "small hits beside a large body": bodies have a connection of their own, so that nothing
+/// small waits behind them, whether they are read or written.
+#[tokio::test]
+async fn small_hits_do_not_wait_for_bodies() {
+    let Some(server) = own(&[]) else { return };
+    let (small, large) = (Ask::new("/small"), Ask::new("/large"));
+    let direct = options("site").open(&server.url()).unwrap();
+    small.put(&direct, noise(1, 8 << 10)).await.unwrap();
+    large.put(&direct, noise(2, 3 << 20)).await.unwrap();
+    for is_written in [false, true] {
+        let store = options("site").open(&narrow(&server.url(), 1 << 20).await).unwrap();
+        store.ready().await.unwrap();
+        let work = store.clone();
+        let stuck = tokio::spawn(async move {
+            if is_written {
+                Ask::new("/other").put(&work, noise(3, 3 << 20)).await.is_ok()
+            } else {
+                Ask::new("/large").body(&work).await.is_some()
+            }
+        });
+        for _ in 0..30 {
+            assert!(small.body(&store).await.unwrap().unwrap() == noise(1, 8 << 10));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(!stuck.is_finished(), "the body is on its way, or this shows nothing");
+        stuck.abort();
+    }
+}
+
+/// What hits of 8 KiB take alone, and beside a body of `LARDER_LARGE` bytes that is written and read:
+/// it is printed, as a machine that is busy with other things says nothing of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_hits_beside_a_large_body() {
+    let Some(length) = large() else { return };
+    let Some(server) = own(&[]) else { return };
+    let store = options("site").max_entry_bytes(4 << 30).open(&server.url()).unwrap();
+    Ask::new("/small").put(&store, noise(1, 8 << 10)).await.unwrap();
+    let write = |store: RedisManager| async move {
+        let (placement, head) = Ask::new("/large").place(&store);
+        let mut writer = store.put(placement, head).await.unwrap();
+        let piece = Bytes::from(noise(2, CHUNK as usize));
+        for _ in 0..length / CHUNK {
+            writer.write(piece.clone()).await.unwrap();
+        }
+        writer.finish(None).await.unwrap();
+    };
+    let read = |store: RedisManager| async move {
+        let entry = Ask::new("/large").find(&store).await.unwrap();
+        let mut body = store.read(&entry, 0..length);
+        while let Some(data) = next(&mut body).await {
+            data.unwrap();
+        }
+    };
+    let alone = |store: RedisManager| async move {
+        drop(store);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    };
+    let before = p99(&store, tokio::spawn(alone(store.clone()))).await;
+    let written = p99(&store, tokio::spawn(write(store.clone()))).await;
+    let was_read = p99(&store, tokio::spawn(read(store.clone()))).await;
+    let after = p99(&store, tokio::spawn(alone(store.clone()))).await;
+    println!(
+        "p99 of hits: alone {before:?} and {after:?}, beside writing {written:?}, beside reading {was_read:?}"
+    );
+}
+
+/// The hundredth part of all hits takes longer, while `work` is done.
+async fn p99(store: &RedisManager, work: tokio::task::JoinHandle<()>) -> Duration {
+    let (ask, mut times) = (Ask::new("/small"), Vec::new());
+    while !work.is_finished() {
+        let began = Instant::now();
+        assert_eq!(ask.body(store).await.unwrap().unwrap().len(), 8 << 10);
+        times.push(began.elapsed());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    work.await.unwrap();
+    times.sort_unstable();
+    times[times.len() * 99 / 100]
 }

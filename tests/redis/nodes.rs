@@ -7,11 +7,12 @@ use std::{
 
 use larder::{
     CacheManager, MemoryManager, Policy, Purge, PurgeEvent, RedisManager,
-    bus::WhenCutOff,
+    bus::{LocalBus, WhenCutOff},
     storage::{RedisOptions, Tiered},
 };
 
 use crate::{
+    away::away,
     cut::Way,
     server::{namespace, options, own, say, shared},
     support::{Cache, cache_over, ok, status},
@@ -143,7 +144,8 @@ async fn memory_hears_of_purges() {
 }
 
 /// Scenario 0.6, and "a node cut off during three purges never serves what they selected": not
-/// without the origin while it is cut off for longer than the lag, and not at all afterwards.
+/// without the origin while it is cut off for longer than the lag, and not at all afterwards. It is cut
+/// off for `LARDER_AWAY` seconds, if that says so.
 #[tokio::test]
 async fn a_node_that_was_cut_off_serves_nothing_purged() {
     let Some(url) = shared() else { return };
@@ -182,6 +184,9 @@ async fn a_node_that_was_cut_off_serves_nothing_purged() {
             say(url, &[b"XTRIM", stream.as_bytes(), b"MAXLEN", b"1"]);
         }
         eventually(async || lag().is_none_or(|lag| lag > Duration::from_millis(450))).await;
+        if let (pause, true) = away() {
+            tokio::time::sleep(pause).await;
+        }
         for path in paths {
             let answer = b.get(path).await;
             assert_eq!(answer.status, 200);
@@ -259,4 +264,32 @@ async fn a_server_that_comes_back_empty_is_another_one() {
     fill(&b, "/").await;
     assert_eq!(b.origin.calls(), calls + 1);
     eventually(async || a.get("/").await.cache.is_hit()).await;
+}
+
+/// A bus beside the log that the nodes have in common is of no use, but purges do not go round and
+/// round: each node makes what it hears once, and what is not purged stays.
+#[tokio::test]
+async fn a_bus_beside_the_log_does_not_go_round() {
+    let Some(url) = shared() else { return };
+    let (namespace, bus) = (namespace(), LocalBus::new());
+    let on_bus = || node(url, options(&namespace)).layered(|layer| layer.bus(bus.clone()));
+    let nodes = [on_bus(), on_bus(), on_bus()];
+    for node in &nodes {
+        node.get("/").await;
+    }
+    let stream = format!("{namespace}:{{purge}}");
+    let length = || say(url, &[b"XLEN", stream.as_bytes()]).parse::<u64>().expect("a number");
+    // The beginning of the log, and of following by each node.
+    eventually(async || length() == 4).await;
+    fill(&nodes[0], "/kept").await;
+    fill(&nodes[0], "/purged").await;
+    let purge = Purge::url("http://a.example/purged").unwrap();
+    nodes[0].layer.handle().purge(purge).await.unwrap();
+    eventually(async || length() == 7).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(length(), 7);
+    assert!(!nodes[1].get("/purged").await.cache.is_hit());
+    for node in &nodes {
+        node.get("/kept").await.assert_hit();
+    }
 }

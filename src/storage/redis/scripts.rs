@@ -171,7 +171,9 @@ return {ARGV[1], id}
 /// that the log must have, channel, about how many records are kept, who appends, whether it is told
 /// as an event, kind, text, label. Gives the id, or nothing if the log is another.
 ///
-/// Each record says which one was before it, so that whoever reads notices a gap.
+/// Each record says which one was before it, so that whoever reads notices a gap. A server that is full
+/// refuses what may grow only as long as a script has written nothing: the log is trimmed first, so that
+/// what is there can be purged.
 pub(super) static APPEND: Script = Script::new(
     r"
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return false end
@@ -189,8 +191,9 @@ else
   ms, seq = ms + 1, 0
 end
 local id = string.format('%.0f-%d', ms, seq)
-redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], id, 'p', newest[1][1], 'n', ARGV[4],
-  'e', ARGV[5], 'k', ARGV[6], 't', ARGV[7], 'b', ARGV[8])
+redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[3])
+redis.call('XADD', KEYS[1], id, 'p', newest[1][1], 'n', ARGV[4], 'e', ARGV[5],
+  'k', ARGV[6], 't', ARGV[7], 'b', ARGV[8])
 redis.call('PUBLISH', ARGV[2], id)
 return id
 ",
