@@ -325,10 +325,12 @@ where
         let Report { fetching, board, slot } = report;
         let (status, length) = (store.status(), store.length());
         let (room, is_buffered) = (core.manager.max_entry_bytes(), core.manager.is_in_memory());
+        let keep = if is_buffered { room } else { core.waits.kept_bytes };
         let unfit = if length.max(store.due()).is_some_and(|length| length > room) {
             Some(Reason::TooLarge)
         } else {
-            (!core.budget.has_room(length.unwrap_or_default())).then_some(Reason::Overload)
+            let kept = length.unwrap_or_default().min(keep);
+            (!core.budget.has_room(kept)).then_some(Reason::Overload)
         };
         if let Some(reason) = unfit {
             pilot.land(Landing::Alone);
@@ -339,7 +341,6 @@ where
         }
         let is_wanted = core.uses.admits(fetching.key());
         let status = if is_wanted { status } else { status.detailed(Reason::FewUses) };
-        let keep = if is_buffered { room } else { core.waits.kept_bytes };
         let log = Log::new(board.bell(), core.budget.clone(), length, keep);
         // Before anybody else can close it.
         let cursor = log.read()?;

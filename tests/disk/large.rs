@@ -1,12 +1,13 @@
-use std::fs;
+use std::{fs, pin::Pin};
 
 use bytes::Bytes;
+use http_body::{Body, Frame};
 use larder::{
     CacheManager, DiskManager,
-    storage::{DiskOptions, EntryWriter, suite::block_on},
+    storage::{DiskOptions, EntryWriter, Error, StoredBody, suite::block_on},
 };
 
-use crate::site::{Ask, collect, noise, scratch};
+use crate::site::{Ask, collect, files, noise, scratch};
 
 /// The most memory that this process has had, in bytes.
 fn peak() -> Option<u64> {
@@ -67,10 +68,12 @@ fn a_large_body_needs_little_memory() {
     });
 }
 
-async fn next(body: &mut larder::storage::StoredBody) -> Option<Bytes> {
-    use http_body::Body;
-    let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *body).poll_frame(cx)).await?;
-    frame.unwrap().into_data().ok()
+async fn try_next(body: &mut StoredBody) -> Option<Result<Frame<Bytes>, Error>> {
+    std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
+}
+
+async fn next(body: &mut StoredBody) -> Option<Bytes> {
+    try_next(body).await?.unwrap().into_data().ok()
 }
 
 /// Ranges with any ends, over the borders of pieces.
@@ -89,5 +92,55 @@ fn ranges_are_exact() {
                 assert!(collect(read).await.unwrap().0 == body[start..*end], "{start}..{end}");
             }
         }
+    });
+}
+
+/// Memory that was read into is read into again: never while somebody has it, and never is what
+/// another body left in it taken for what a file no longer has.
+#[test]
+fn no_body_shows_bytes_of_another() {
+    // What is read at once.
+    const PART: usize = 256 << 10;
+    let path = scratch();
+    let store = DiskManager::open(&path).unwrap();
+    let asks = ["/0", "/1", "/2"].map(Ask::new);
+    let truth = [0, 1, 2].map(|n| noise(n, (n as usize + 3) * PART));
+    block_on(async {
+        let mut kept = Vec::new();
+        for (ask, body) in asks.iter().zip(&truth) {
+            ask.put(&store, &[], body.clone()).await.unwrap();
+        }
+        for round in 0..12 {
+            let mut bodies = Vec::new();
+            for ask in &asks {
+                let entry = ask.find(&store).await.unwrap();
+                let start = round % 3 * PART + 1000 * round;
+                bodies.push((start, store.read(&entry, start as u64..u64::MAX)));
+            }
+            for turn in 0..6 {
+                for (n, (at, body)) in bodies.iter_mut().enumerate() {
+                    let Some(bytes) = next(body).await else { continue };
+                    assert!(bytes == truth[n][*at..*at + bytes.len()], "{n} at {at}");
+                    let end = *at + bytes.len();
+                    // Some give back what they have read, and others never do.
+                    if (round + turn + n) % 3 == 0 {
+                        kept.push((n, *at, bytes));
+                    }
+                    *at = end;
+                }
+            }
+            assert!(bodies.iter().zip(&truth).all(|((at, _), body)| *at == body.len()));
+        }
+        for (n, at, bytes) in kept {
+            assert!(bytes == truth[n][at..at + bytes.len()], "{n} at {at}, later");
+        }
+        let entry = asks[1].find(&store).await.unwrap();
+        collect(store.read(&asks[0].find(&store).await.unwrap(), 0..u64::MAX)).await.unwrap();
+        for file in files(&path.join("files")) {
+            fs::File::options().write(true).open(file).unwrap().set_len(300_000).unwrap();
+        }
+        let mut body = store.read(&entry, 0..u64::MAX);
+        assert!(next(&mut body).await.unwrap() == truth[1][..PART]);
+        assert!(try_next(&mut body).await.unwrap().is_err(), "its file ends before");
     });
 }

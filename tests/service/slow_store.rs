@@ -126,6 +126,35 @@ async fn unfinished_bodies_take_a_bounded_part_of_memory() {
     cache.get("/later").await.assert_hit();
 }
 
+/// What a store does not hold in memory is not bounded by it: of a large body only what is kept for
+/// those who come later counts, whether its length is announced or not.
+#[tokio::test]
+async fn a_store_elsewhere_takes_more_than_there_is_memory_for() {
+    const MIB: usize = 1 << 20;
+    for is_announced in [false, true] {
+        let cache = cache_over(Spy::new(), Policy::shared())
+            .layered(|layer| layer.inflight_bytes(6 << 20).kept_bytes(4 << 20));
+        cache.origin.on(move |_| {
+            let (sender, body) = channel();
+            (0..8).for_each(|n| sender.data(vec![n; MIB]));
+            let reply = ok().cache_control("max-age=60");
+            let length = (8 * MIB).to_string();
+            match is_announced {
+                true => reply.header("content-length", &length).body(body),
+                false => reply.body(body),
+            }
+        });
+        for _ in 0..2 {
+            let body = cache.open("/").await.into_body().collect().await.unwrap().to_bytes();
+            assert!((0..8).all(|n| body[n * MIB..][..MIB].iter().all(|byte| *byte == n as u8)));
+            assert_eq!(body.len(), 8 * MIB);
+            tokio::task::yield_now().await; // the executor has the end
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(cache.origin.calls(), 1, "announced: {is_announced}");
+    }
+}
+
 /// What never ends is given up, also where an executor has it.
 #[tokio::test(start_paused = true)]
 async fn a_write_that_never_ends_is_given_up() {

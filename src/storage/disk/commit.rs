@@ -5,6 +5,7 @@ use super::{
     layout::{FIXED, slot_for, write_prefix},
     name::Name,
     pool::Waiting,
+    records::Claim,
     store::Store,
 };
 use crate::{
@@ -84,7 +85,7 @@ impl Commit {
         let failed = |error| store.failed(error);
         let finished = draft.finish(&store.spares, prefix, &rest, &trailers).map_err(failed)?;
         let (temporary, bytes) = finished;
-        let share = allow_share(store, &placement, resource, name, bytes)?;
+        let share = claim_share(store, &placement, resource, name, bytes)?;
         store.settle(name, temporary.file()).map_err(failed)?;
 
         if let (Under::Response { bytes }, false) = (under, is_alone) {
@@ -106,7 +107,8 @@ impl Commit {
             store.records.variant_evicted();
         }
         temporary.place(&store.directory.path(name)).map_err(failed)?;
-        store.records.insert(name, bytes, share);
+        store.records.insert(name, bytes, share.as_ref().map(|(whose, _)| *whose));
+        drop(share);
         store.settle_directory(name).map_err(failed)?;
         store.make_room();
         Ok(())
@@ -114,13 +116,13 @@ impl Commit {
 }
 
 /// A new variant must leave room for other resources. Gives what its bytes count towards.
-fn allow_share(
-    store: &Store,
+fn claim_share<'a>(
+    store: &'a Store,
     placement: &Placement,
     resource: Name,
     name: Name,
     bytes: u64,
-) -> Result<Option<Name>, Error> {
+) -> Result<Option<(Name, Claim<'a>)>, Error> {
     let (whose, limit) = match placement.bound() {
         VariantBound::Quota(quota) => (Name::owner(placement.key()), quota),
         VariantBound::Share if !placement.variant().is_plain() => {
@@ -128,12 +130,13 @@ fn allow_share(
         }
         VariantBound::Share | VariantBound::Count(_) => return Ok(None),
     };
-    let others = store.records.share_without(whose, name);
-    if others.saturating_add(bytes) > limit {
-        store.records.variant_refused();
-        return Err(Error::refused());
+    match store.records.claim(whose, name, bytes, limit) {
+        Some(claim) => Ok(Some((whose, claim))),
+        None => {
+            store.records.variant_refused();
+            Err(Error::refused())
+        }
     }
-    Ok(Some(whose))
 }
 
 /// The index of a resource that has one response and no `Vary`.

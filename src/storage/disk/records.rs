@@ -1,5 +1,5 @@
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -24,6 +24,27 @@ pub(super) struct Records {
     variants_evicted: AtomicU64,
     /// and how many did not come, since they took too much.
     variants_refused: AtomicU64,
+    /// By share, what is about to count towards it.
+    claims: Mutex<HashMap<u64, u64>>,
+}
+
+/// Bytes of a share. Given back when it is dropped: the file is in the table by then, or never is.
+pub(super) struct Claim<'a> {
+    records: &'a Records,
+    whose: u64,
+    bytes: u64,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let claims = &mut *lock(&self.records.claims);
+        if let Some(claimed) = claims.get_mut(&self.whose) {
+            *claimed = claimed.saturating_sub(self.bytes);
+            if *claimed == 0 {
+                claims.remove(&self.whose);
+            }
+        }
+    }
 }
 
 /// So many items are looked at while others wait.
@@ -119,11 +140,33 @@ impl Records {
         lock(&self.table).items.len() as u64
     }
 
-    /// What the variants of a resource take, but for `name`.
-    pub(super) fn share_without(&self, resource: Name, name: Name) -> u64 {
-        let table = lock(&self.table);
-        let all = table.shares.get(&tag(Some(resource))).copied().unwrap_or_default();
-        let own = table.get(name).filter(|item| item.resource != 0);
+    /// Claims room in a share for the file under `name`, in place of the one that is there. `None`:
+    /// it would take more than the `limit`, with all that others are about to put there.
+    pub(super) fn claim(
+        &self,
+        whose: Name,
+        name: Name,
+        bytes: u64,
+        limit: u64,
+    ) -> Option<Claim<'_>> {
+        let bytes = allocated(bytes);
+        let claims = &mut *lock(&self.claims);
+        let others = self.share_without(whose, name);
+        let whose = tag(Some(whose));
+        let claimed = claims.get(&whose).copied().unwrap_or_default();
+        let others = others.saturating_add(claimed);
+        if others.saturating_add(bytes) > limit {
+            return None;
+        }
+        *claims.entry(whose).or_default() += bytes;
+        Some(Claim { records: self, whose, bytes })
+    }
+
+    /// What is in a share, but for `name`.
+    pub(super) fn share_without(&self, whose: Name, name: Name) -> u64 {
+        let (whose, table) = (tag(Some(whose)), lock(&self.table));
+        let all = table.shares.get(&whose).copied().unwrap_or_default();
+        let own = table.get(name).filter(|item| item.resource == whose);
         all.saturating_sub(own.map_or(0, |item| item.extent.blocks())) * BLOCK
     }
 
@@ -219,13 +262,35 @@ mod tests {
     #[test]
     fn shares_follow_what_is_there() {
         let (records, resource) = (Records::default(), name(100));
+        let taken = |but| records.share_without(resource, but);
         records.insert(name(1), 4096, Some(resource));
         records.insert(name(2), 4096, Some(resource));
         records.insert(name(3), 4096, None);
-        assert_eq!(records.share_without(resource, name(3)), 8192);
-        assert_eq!(records.share_without(resource, name(2)), 4096);
+        assert_eq!(taken(name(3)), 8192);
+        assert_eq!(taken(name(2)), 4096);
+        // What counts elsewhere gives nothing back here.
+        records.insert(name(4), 4096, Some(Name::from_bytes([7; 16])));
+        assert_eq!(taken(name(4)), 8192);
         records.remove(name(1));
-        assert_eq!(records.share_without(resource, name(3)), 4096);
+        assert_eq!(taken(name(3)), 4096);
+    }
+
+    /// What `Policy::partition_quota` says, also where two threads store for one partition at once.
+    #[test]
+    fn two_at_once_do_not_get_the_same_room() {
+        let (records, owner) = (Records::default(), name(100));
+        let claim = |n, bytes| records.claim(owner, name(n), bytes, 10_000);
+        let first = claim(1, 5000).unwrap();
+        assert!(claim(2, 1).is_none(), "whole blocks, and none is left");
+        drop(first);
+        let second = claim(2, 4000).unwrap();
+        records.insert(name(2), 4000, Some(owner));
+        drop(second);
+        assert!(claim(3, 4097).is_none());
+        assert!(claim(2, 8192).is_some(), "in place of what is there");
+        records.remove(name(2));
+        assert!(claim(3, 8192).is_some());
+        assert!(lock(&records.claims).is_empty());
     }
 
     /// What `DiskOptions::max_entries` says.
