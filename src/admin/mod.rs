@@ -74,7 +74,8 @@
 //! curl -H "$T" --json '{"url": "https://a.example/report", "fields": {"accept-language": "de"}}' "$A/inspect"
 //! ```
 //!
-//! `GET /stats`: the numbers of [`CacheHandle::stats`]:
+//! `GET /stats`: the numbers of [`CacheHandle::stats`], each called as there, and those of its
+//! [`usage`](crate::Stats::usage); under `served` what each answer was:
 //!
 //! ```sh
 //! curl -H "$T" "$A/stats"
