@@ -297,8 +297,12 @@ impl<M: CacheManager> CacheLayer<M> {
     /// one each request and each purge hears what there is before it looks into the store.
     ///
     /// The layer's clones share the connection: attach first, then clone. A store that several nodes
-    /// share has purges in common anyway, and needs no bus. What unsafe requests invalidate (RFC 9111
-    /// §4.4) stays here, as the RFC has it.
+    /// share has purges in common anyway, and needs no bus.
+    ///
+    /// The cache groups that an origin names in `Cache-Group-Invalidation` (RFC 9875 §3) are purged
+    /// elsewhere, too: in the background, so that the client does not wait for the bus where an executor
+    /// runs that. The resources that unsafe requests invalidate (RFC 9111 §4.4) stay here, as the RFC has
+    /// it, and so does [`Clear-Site-Data`](crate::Policy::clear_site_data): it is about one client.
     pub fn bus(self, bus: impl PurgeBus) -> Self {
         self.core(|core| core.bus = Some(Arc::new(Attached::new(bus, None))))
     }
