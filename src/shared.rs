@@ -104,7 +104,7 @@ impl<M: CacheManager> Core<M> {
     /// Tells other caches what the origin has purged here.
     pub(crate) async fn announce(&self, purges: impl Iterator<Item = Purge>) {
         let Some(bus) = &self.bus else { return };
-        if purges.map(|purge| bus.post(purge)).count() > 0 {
+        if purges.map(|purge| bus.post(purge)).max().is_some() {
             bus.announce(&self.clock, &*self.uncounted, self.cut_off.max_lag).await;
         }
     }
