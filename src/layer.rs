@@ -299,8 +299,12 @@ impl<M: CacheManager> CacheLayer<M> {
     /// The layer's clones share the connection: attach first, then clone. A store that several nodes
     /// share, such as `RedisManager`, has purges in common anyway, and needs no bus: beside it each node
     /// would make every purge once more, and one that begins to follow the bus, or has missed something,
-    /// takes everything out for all nodes. What unsafe requests invalidate (RFC 9111 §4.4) stays here,
-    /// as the RFC has it.
+    /// takes everything out for all nodes.
+    ///
+    /// The cache groups that an origin names in `Cache-Group-Invalidation` (RFC 9875 §3) are purged
+    /// elsewhere, too: in the background, so that the client does not wait for the bus where an executor
+    /// runs that. The resources that unsafe requests invalidate (RFC 9111 §4.4) stay here, as the RFC has
+    /// it, and so does [`Clear-Site-Data`](crate::Policy::clear_site_data): it is about one client.
     pub fn bus(self, bus: impl PurgeBus) -> Self {
         self.core(|core| core.bus = Some(Arc::new(Attached::new(bus, None))))
     }

@@ -12,7 +12,7 @@ use crate::{
     log::Budget,
     observe::{Event, Operation},
     pending::Pending,
-    purge::PurgeLog,
+    purge::{Purge, PurgeLog},
     storage::{CacheManager, Entry, StoredBody},
     sweep::Sweeper,
 };
@@ -99,6 +99,14 @@ impl<M: CacheManager> Core<M> {
         let Some(bus) = &self.bus else { return Trust::Full };
         self.follow(true);
         bus.trust(self.cut_off, &*self.clock)
+    }
+
+    /// Tells other caches what the origin has purged here.
+    pub(crate) async fn announce(&self, purges: impl Iterator<Item = Purge>) {
+        let Some(bus) = &self.bus else { return };
+        if purges.map(|purge| bus.post(purge)).max().is_some() {
+            bus.announce(&self.clock, &*self.uncounted, self.cut_off.max_lag).await;
+        }
     }
 
     /// Where purges of others take effect, for as long as the bus is followed.

@@ -32,7 +32,7 @@
 //! it refuses: nothing is ignored. With `A=http://127.0.0.1:3001` and `T='Authorization: Bearer …'`:
 //!
 //! `PURGE`, by which many programs already know to purge. It takes out what a GET with the same target
-//! and `Host` is answered with, in all variants:
+//! and `Host` is answered with, in all variants, and has no body:
 //!
 //! ```sh
 //! curl -X PURGE -H "$T" -H 'Host: a.example' "$A/report?y=2026"
@@ -74,7 +74,8 @@
 //! curl -H "$T" --json '{"url": "https://a.example/report", "fields": {"accept-language": "de"}}' "$A/inspect"
 //! ```
 //!
-//! `GET /stats`: the numbers of [`CacheHandle::stats`]:
+//! `GET /stats`: the numbers of [`CacheHandle::stats`], each called as there, and those of its
+//! [`usage`](crate::Stats::usage); under `served` what each answer was:
 //!
 //! ```sh
 //! curl -H "$T" "$A/stats"

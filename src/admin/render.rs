@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     CacheKey, Purge,
     handle::{Inspected, Inspection, Listed, Page},
-    policy::{StoredHead, Timestamp},
+    policy::{Served, StoredHead, Timestamp},
     purge::PurgeRecord,
     stats::Stats,
 };
@@ -31,16 +31,34 @@ fn millis(at: SystemTime) -> Value {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX).into()
 }
 
+/// Each number under the name of its accessor.
 pub(super) fn stats(stats: &Stats, position: Option<String>) -> Value {
     let usage = stats.usage();
+    let served =
+        Served::ALL.map(|served| (served.as_str().to_owned(), stats.served(served).into()));
     json!({
         "records": usage.map(|usage| usage.records()),
         "bytes": usage.map(|usage| usage.bytes()),
+        "evicted": usage.map(|usage| usage.evicted()),
+        "variants_evicted": usage.map(|usage| usage.variants_evicted()),
+        "variants_refused": usage.map(|usage| usage.variants_refused()),
+        "served": Value::Object(served.into_iter().collect()),
         "hits": stats.hits(),
         "stale": stats.stale(),
         "validated": stats.validated(),
+        "collapsed": stats.collapsed(),
         "forwarded": stats.forwarded(),
         "generated": stats.generated(),
+        "origin_requests": stats.origin_requests(),
+        "waits": stats.waits(),
+        "stored": stats.stored(),
+        "not_stored": stats.not_stored(),
+        "body_failures": stats.body_failures(),
+        "store_failures": stats.store_failures(),
+        "store_timeouts": stats.store_timeouts(),
+        "refreshes": stats.refreshes(),
+        "refreshes_refused": stats.refreshes_refused(),
+        "refreshes_failed": stats.refreshes_failed(),
         "purges": stats.purges(),
         "selectors": stats.selectors(),
         "bus_position": position,
@@ -117,4 +135,38 @@ fn key(key: &CacheKey) -> Value {
 fn labels(shown: &mut Value, head: &StoredHead) {
     shown["tags"] = head.tags().collect();
     shown["groups"] = head.groups().collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{purge::PurgeLog, stats::Counters, storage::Usage};
+
+    /// The accessors of a type without arguments, by its source.
+    fn accessors<'a>(source: &'a str, name: &str) -> Vec<&'a str> {
+        let (_, rest) = source.split_once(&format!("\nimpl {name} {{")).unwrap();
+        let (body, _) = rest.split_once("\n}").unwrap();
+        let named = body.split("pub fn ").filter_map(|text| text.split_once("(&self) -> u"));
+        named.map(|(name, _)| name).filter(|name| !name.contains('(')).collect()
+    }
+
+    /// What can be asked of a handle can be asked over HTTP.
+    #[test]
+    fn no_number_is_left_out() {
+        let usage = Usage::new(11, 12).with_evicted(13).with_variants(14, 15);
+        let counters = Counters::default();
+        Served::ALL.into_iter().for_each(|served| counters.served(served));
+        let shown = stats(&counters.stats(Some(usage), &PurgeLog::default()), None);
+        let of_stats = accessors(include_str!("../stats.rs"), "Stats");
+        let of_usage = accessors(include_str!("../storage/scan.rs"), "Usage");
+        assert!(of_stats.len() >= 18 && of_usage.len() >= 5, "{of_stats:?} {of_usage:?}");
+        for name in of_stats.into_iter().chain(of_usage) {
+            assert!(shown[name].is_u64(), "`{name}` is missing in {shown}");
+        }
+        for served in Served::ALL {
+            assert_eq!(shown["served"][served.as_str()], 1, "{shown}");
+        }
+        let numbers = ["records", "bytes", "evicted", "variants_evicted", "variants_refused"];
+        assert_eq!(numbers.map(|name| shown[name].as_u64()), [11, 12, 13, 14, 15].map(Some));
+    }
 }

@@ -89,7 +89,12 @@ impl<M: CacheManager> Admin<M> {
         route.check_query(&head)?;
         let shown = match route {
             Route::Events => return self.follow(),
-            Route::Url => self.purge(self.url(&head)?, by).await?,
+            Route::Url => {
+                if !read(body).await?.is_empty() {
+                    return Err(Refusal::invalid("PURGE takes no body; POST /purge does."));
+                }
+                self.purge(self.url(&head)?, by).await?
+            }
             Route::Purge => self.purge(Purge::from_object(object(&head, body).await?)?, by).await?,
             Route::DryRun => {
                 let purge = Purge::from_object(object(&head, body).await?)?;

@@ -35,6 +35,9 @@
 //! A soft purge makes stale from when it is heard. Of a single variant, which only the fields of its
 //! request can name, others take out the whole URL. A predicate is code: purging by one is refused, unless
 //! it is for [one cache only](crate::Purge::only_here).
+//!
+//! What an origin invalidates goes to others if it is a cache group; see
+//! [`CacheLayer::bus`](crate::CacheLayer::bus).
 
 mod contract;
 mod driver;

@@ -33,10 +33,16 @@ struct Queue {
 const MAX_WAITING: usize = 1024;
 
 impl Attached {
-    /// Puts a purge where it goes to others from. Gives its number.
+    /// Puts a purge where it goes to others from. Gives its number, or that of the same purge that waits
+    /// already: it will take out what is there when it is heard.
     pub(crate) fn post(&self, purge: Purge) -> u64 {
         let link = self.link();
         let mut queue = link.outbox.lock();
+        // The first one may be on its way, and be heard too early.
+        let mut waiting = queue.messages.iter().skip(1);
+        if let Some(seq) = waiting.find_map(|sent| sent.seq().filter(|_| *sent.purge() == purge)) {
+            return seq;
+        }
         queue.newest += 1;
         let seq = queue.newest;
         let message = if queue.messages.len() < MAX_WAITING {
@@ -47,6 +53,24 @@ impl Attached {
         };
         queue.messages.push_back(message);
         seq
+    }
+
+    /// Sends what was posted, however many call: one is at it. Where an executor does that nobody waits,
+    /// and what the bus does not take is tried again; else it is tried once, for no longer than `limit`.
+    pub(crate) async fn announce(
+        &self,
+        clock: &Arc<dyn Clock>,
+        executor: &dyn Executor,
+        limit: Duration,
+    ) {
+        let link = self.link();
+        let Some(retrying) = Retrying::begin(link.clone()) else { return };
+        if executor.execute(Box::pin(send_all(retrying, clock.clone(), limit))).is_err()
+            && let Some(_retrying) = Retrying::begin(link.clone())
+        {
+            let once = send_up_to(link, u64::MAX, &**clock, limit);
+            let _ = within(&**clock, limit, once).await;
+        }
     }
 
     /// Waits until the bus has taken what was posted up to `seq`, and no longer than `limit`. What it
@@ -72,6 +96,16 @@ impl Attached {
     }
 }
 
+/// Sends what there is until all is sent.
+async fn send_all(retrying: Retrying, clock: Arc<dyn Clock>, limit: Duration) {
+    let (link, mut pause) = (&retrying.0, Pause::new());
+    let _ = send_up_to(link, u64::MAX, &*clock, limit).await;
+    while !link.is_closed() && !link.outbox.has_sent_all() {
+        pause.wait(&*clock).await;
+        let _ = send_up_to(link, u64::MAX, &*clock, limit).await;
+    }
+}
+
 /// Sends what there is up to `seq`. If that fails, says so, and tries again unless somebody does.
 async fn keep_sending(
     link: Arc<Link>,
@@ -82,12 +116,9 @@ async fn keep_sending(
 ) {
     let Err(error) = send_up_to(&link, seq, &*clock, limit).await else { return };
     *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-    let Some(_retrying) = Retrying::begin(link.clone()) else { return };
-    let mut pause = Pause::new();
-    while !link.is_closed() && !link.outbox.has_sent_all() {
-        pause.wait(&*clock).await;
-        let _ = send_up_to(&link, u64::MAX, &*clock, limit).await;
-    }
+    let Some(retrying) = Retrying::begin(link) else { return };
+    Pause::new().wait(&*clock).await;
+    send_all(retrying, clock, limit).await;
 }
 
 async fn send_up_to(

@@ -141,4 +141,6 @@ async fn delete_all<M: CacheManager>(
     if is_in_log && core.within(Operation::Log, core.purges.sync()).await.is_err() {
         failed.store(true, Ordering::Release);
     }
+    let groups = invalidated.groups().iter();
+    core.announce(groups.map(|group| Purge::group_of(invalidated.target(), group))).await;
 }

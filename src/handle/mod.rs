@@ -51,7 +51,7 @@ impl<M: CacheManager> CacheHandle<M> {
     /// Their room is freed afterwards, in the background where an executor runs it;
     /// [`Purged::swept`] waits for that and says how many there were.
     ///
-    /// Where the log of purges outlives the process ([`DiskManager`](crate::DiskManager)) it is written
+    /// Where the log of purges outlives the process (as that of `DiskManager`) it is written
     /// before this returns, and a [predicate](Purge::matching), which cannot be written, takes as long
     /// as the walk through the store.
     ///

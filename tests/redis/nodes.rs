@@ -143,6 +143,22 @@ async fn memory_hears_of_purges() {
     }
 }
 
+/// The fields that tell a variant may be credentials: other nodes hear of its URL, and lose all of its
+/// variants.
+#[tokio::test]
+async fn a_variant_is_purged_in_the_memory_of_others() {
+    let Some(url) = shared() else { return };
+    let namespace = namespace();
+    let (a, b) = (tiers(url, options(&namespace)), tiers(url, options(&namespace)));
+    fill(&a, "/x").await;
+    for _ in 0..3 {
+        b.get("/x").await.assert_hit();
+    }
+    let purge = Purge::variant("http://a.example/x", http::HeaderMap::new()).unwrap();
+    a.layer.handle().purge(purge).await.unwrap();
+    eventually(async || !b.get("/x").await.cache.is_hit()).await;
+}
+
 /// Scenario 0.6, and "a node cut off during three purges never serves what they selected": not
 /// without the origin while it is cut off for longer than the lag, and not at all afterwards. It is cut
 /// off for `LARDER_AWAY` seconds, if that says so.

@@ -196,6 +196,10 @@ async fn what_is_not_understood_changes_nothing() {
     }
     let (status, text) = send(&cache, "PURGE", "/", &[ALL], "").await;
     assert_eq!(status, 400, "{text}");
+    // Who sends one may think that it says how, as in `{"dry_run": true}`.
+    let fields = [ALL, JSON, ("host", "a.example")];
+    let (status, text) = send(&cache, "PURGE", "/", &fields, r#"{"dry_run":true}"#).await;
+    assert!(status == 400 && text.contains("takes no body"), "{text}");
     let two_hosts = [ALL, ("host", "a.example"), ("host", "b.example")];
     assert_eq!(send(&cache, "PURGE", "/", &two_hosts, "").await.0, 400);
     assert_eq!(cache.layer.handle().stats().purges(), 0);

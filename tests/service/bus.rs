@@ -16,7 +16,7 @@ use larder::{
 };
 use proptest::prelude::*;
 
-use crate::support::{Cache, TestClock, cache, channel, now_or_never, ok, read, status};
+use crate::support::{Cache, TestClock, cache, channel, now_or_never, ok, read, request, status};
 
 /// Two applications with a store each, on one bus. The connection of the second can be cut.
 struct Pair {
@@ -442,6 +442,74 @@ async fn a_bus_that_hangs() {
     cache.clock.advance_secs(5);
     let error = now_or_never(purging).expect("it is over").unwrap_err();
     assert!(error.is_unpublished() && error.to_string().contains("no answer in time"), "{error}");
+}
+
+/// A cache whose pages are in the group that their path names, and whose origin answers POST by
+/// invalidating the group `g`.
+fn grouping(cache: &Cache) {
+    cache.origin.on(|request| match request.method().as_str() {
+        "GET" => {
+            let group = format!("\"{}\"", request.uri().path().trim_start_matches('/'));
+            ok().cache_control("max-age=60").header("cache-groups", group).text("")
+        }
+        _ => ok().header("cache-group-invalidation", "\"g\"").text(""),
+    });
+}
+
+/// RFC 9875 §3 on each node; a resource that is invalidated stays on its own (RFC 9111 §4.4).
+#[tokio::test]
+async fn an_invalidated_group_goes_to_others() {
+    for waits in [false, true] {
+        let Pair { one, two, .. } = match waits {
+            true => pair_with(larder::TokioExecutor::new),
+            false => pair(),
+        };
+        if waits {
+            begins(&two).await;
+        }
+        for cache in [&one, &two] {
+            grouping(cache);
+            cache.get_twice("/g", &[]).await.assert_hit();
+            cache.get_twice("/h", &[]).await.assert_hit();
+        }
+        let mut purges = two.layer.handle().purges();
+        one.send(request("POST", "/h")).await;
+        if waits {
+            while !matches!(purges.next().await, PurgeEvent::Purged(_)) {}
+        }
+        two.get("/g").await.assert_forwarded();
+        two.get("/h").await.assert_hit();
+        one.get("/h").await.assert_forwarded();
+    }
+}
+
+/// Requests, which anybody can send, do not fill up what waits for a bus.
+#[tokio::test]
+async fn a_flood_of_invalidations_empties_nothing_else_elsewhere() {
+    let Pair { link, one, two, .. } = pair();
+    [&one, &two].into_iter().for_each(grouping);
+    for page in ["/g", "/h"] {
+        one.get_twice(page, &[]).await.assert_hit();
+    }
+    link.cut();
+    for _ in 0..3000 {
+        two.send(request("POST", "/x")).await;
+    }
+    link.mend();
+    two.layer.handle().purge(Purge::tag("none")).await.unwrap();
+    one.get("/g").await.assert_forwarded();
+    one.get("/h").await.assert_hit();
+}
+
+/// The cache may fail, the response may not: a bus that takes nothing holds up no client.
+#[tokio::test]
+async fn nobody_waits_for_a_bus_that_hangs() {
+    let cache = member(Scripted::default(), larder::TokioExecutor::new());
+    grouping(&cache);
+    cache.get_twice("/g", &[]).await.assert_hit();
+    let answer = now_or_never(cache.send(request("POST", "/x")));
+    assert_eq!(answer.expect("it has been answered").status, 200);
+    cache.get("/g").await.assert_forwarded();
 }
 
 /// A namespace means the same everywhere: what has none is not what has this one.

@@ -394,7 +394,7 @@ async fn a_stream_tells_what_it_has_missed() {
     assert!(matches!(event, PurgeEvent::Purged(record) if record.purge().to_string() == "tag u"));
 }
 
-/// Issue 4, "the p99 of hits": what holds it. The sweeper works through so many entries at a time, then
+/// What holds the p99 of hits while it sweeps. The sweeper works through so many entries at a time, then
 /// lets others go on; while it rests it holds no lock, so that hits and stores anywhere in the store
 /// wait for none.
 #[tokio::test]

@@ -198,7 +198,7 @@ async fn one_tag_of_many() {
 }
 
 /// A flood of unsafe requests empties nothing but what they were for. `LARDER_POSTS=1000000` makes it
-/// as large as the issue asks.
+/// larger.
 #[tokio::test]
 async fn a_flood_of_posts_empties_nothing_else() {
     let posts = std::env::var("LARDER_POSTS").map_or(10_000, |count| count.parse().unwrap());

@@ -7,10 +7,9 @@ use futures_util::stream;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use larder::{CacheManager, MemoryManager, Policy, Purge, storage::Tiered};
-use tower::Service;
 
 use super::spy::{Asked, Call, Fault, Spy};
-use crate::support::{Cache, cache_over, get, ok, request, status};
+use crate::support::{Cache, cache_over, ok, request, status};
 
 type Tiers = Tiered<MemoryManager, Spy>;
 
@@ -248,9 +247,10 @@ mod over_disk {
 
     use http_body_util::BodyExt;
     use larder::{CacheBody, DiskManager};
+    use tower::Service;
 
     use super::*;
-    use crate::support::TestBody;
+    use crate::support::{TestBody, get};
 
     struct Scratch(PathBuf);
 

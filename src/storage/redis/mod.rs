@@ -106,6 +106,7 @@ use crate::policy::Secret;
 ///   [`when_cut_off`](RedisOptions::when_cut_off) says.
 /// - A [predicate](crate::Purge::matching) is known to the node alone that it was given to: it takes
 ///   out what is in Redis, and in that node's own memory tier.
+/// - Of a [single variant](crate::Purge::variant) the others take out the URL with all of its variants.
 /// - An invalidation by an unsafe method is in the log, too, for the memory tiers of other nodes. It
 ///   takes the resource in all namespaces and partitions.
 ///

@@ -199,7 +199,8 @@ impl Mirror {
     /// What was purged here is to be told.
     pub(super) fn note(&self, purge: &Purge, at: SystemTime) {
         // What cannot be written is taken out by walking through the store.
-        if purge.is_closure() || purge.is_dry_run() || purge.as_variant().is_some() {
+        let Ok(purge) = purge.clone().for_others() else { return };
+        if purge.is_dry_run() {
             return;
         }
         let mut queue = self.queue();
@@ -209,7 +210,7 @@ impl Mirror {
             queue.untold.clear();
             Purge::everything()
         } else {
-            purge.clone().since(at)
+            purge.since(at)
         };
         queue.untold.push_back(Untold { number, purge });
         drop(queue);
