@@ -11,6 +11,7 @@ use http_body::Body;
 use larder::{CacheBody, Disconnect, MemoryManager, NoExecutor, Policy};
 use tower::Service;
 
+use super::spy::Spy;
 use crate::support::{
     BodySender, Cache, TestBody, cache, cache_over, channel, get, now_or_never, ok, read, request,
     status, with,
@@ -75,10 +76,7 @@ async fn a_range_on_a_miss_fills_the_store() {
         let cache = fetching();
         cache.origin.on(|_| {
             let reply = ok().cache_control("max-age=60").header(TAG.0, TAG.1);
-            reply
-                .header("x-own", "1")
-                .header("content-digest", "sha-256=:AA==:")
-                .text(TEXT)
+            reply.header("x-own", "1").header("content-digest", "sha-256=:AA==:").text(TEXT)
         });
         let part = cache.get_with("/", &[("range", range), ("if-range", TAG.1)]).await;
         assert_eq!((part.status.as_u16(), part.text()), (206, text), "{range}");
@@ -243,8 +241,33 @@ async fn what_cannot_be_cut_is_passed_on_whole() {
     assert_eq!(cache.get_with("/", &part).await.assert_hit().text(), "01");
 }
 
-/// What would not be stored is not fetched (RFC 9111 §5.2.1.5), and an origin that sends a part to who
-/// has asked for all is not cut again.
+/// A range far behind what is kept for others is read as it comes, and the store gets all of it.
+#[tokio::test]
+async fn what_comes_before_the_range_is_not_held() {
+    const CHUNKS: usize = 100;
+    let policy = Policy::shared().whole_for_range(true);
+    let cache = cache_over(Spy::new(), policy).layered(|layer| layer.kept_bytes(1000));
+    let (sender, body) = channel();
+    let mut body = Some(body);
+    cache.origin.on(move |_| {
+        let length = (CHUNKS * 1024).to_string();
+        let reply = ok().cache_control("max-age=60").header("content-length", length);
+        reply.body(body.take().unwrap())
+    });
+    let part = cache.service.clone().call(with(get("/"), &[("range", "bytes=-3")]));
+    let mut part = Box::pin(now_or_never(part).unwrap().unwrap().into_body());
+    for n in 0..CHUNKS {
+        assert!(poll(&mut part).is_pending(), "chunk {n}");
+        sender.data(vec![b'x'; 1024]);
+    }
+    assert_eq!(next(&mut part).as_deref(), Some("xxx"));
+    drop((sender, part));
+    tokio::task::yield_now().await;
+    assert_eq!(cache.get("/").await.assert_hit().body.len(), CHUNKS * 1024);
+}
+
+/// What would not be stored is not fetched (RFC 9111 §5.2.1.5), and a part that nobody has asked for is
+/// neither cut again nor stored.
 #[tokio::test]
 async fn a_range_that_keeps_nothing_goes_out_as_it_came() {
     let cache = fetching();
@@ -258,6 +281,7 @@ async fn a_range_that_keeps_nothing_goes_out_as_it_came() {
     let part = cache.get_with("/", &[("range", "bytes=5-6")]).await;
     assert_eq!((part.status.as_u16(), part.text()), (206, "4567"));
     assert_eq!(part.field("content-range"), Some("bytes 4-7/10"));
+    assert!(!part.cache.is_stored());
     assert_eq!(cache.origin.last().field("range"), None);
 }
 
@@ -288,19 +312,19 @@ async fn a_range_of_a_stale_response_is_cut_from_what_comes() {
 /// the whole is.
 #[tokio::test]
 async fn a_stored_part_is_completed_by_range() {
-    let cache = fetching();
-    cache.origin.on(|request| {
-        let (first, text) = match request.headers().get("range") {
-            Some(range) if range == "bytes=4-5" => ("4-5", "45"),
-            Some(_) => panic!("not asked for"),
-            None => ("0-3", "0123"),
-        };
+    let manager = MemoryManager::new(1 << 20);
+    let before = cache_over(manager.clone(), Policy::shared());
+    let part = |place: &str, text: &str| {
         let reply = status(206).cache_control("max-age=60").header(TAG.0, TAG.1);
-        reply.header("content-range", format!("bytes {first}/10")).text(text)
-    });
-    cache.get_with("/", &[("range", "bytes=0-3")]).await;
+        reply.header("content-range", format!("bytes {place}/10")).text(text)
+    };
+    before.origin.on(move |_| part("0-3", "0123"));
+    before.get_with("/", &[("range", "bytes=0-3")]).await;
+    let cache = cache_over(manager, Policy::shared().whole_for_range(true));
+    cache.origin.on(move |_| part("4-5", "45"));
     let longer = cache.get_with("/", &[("range", "bytes=2-5")]).await;
     assert_eq!((longer.status.as_u16(), longer.text()), (206, "2345"));
+    assert_eq!(cache.origin.last().field("range"), Some("bytes=4-5"));
     cache.origin.on(|_| ok().cache_control("max-age=60").header(TAG.0, TAG.1).text(TEXT));
     let apart = cache.get_with("/", &[("range", "bytes=8-9")]).await;
     assert_eq!((apart.status.as_u16(), apart.text()), (206, "89"));
