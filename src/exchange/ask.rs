@@ -359,10 +359,8 @@ where
         let announces_trailers = store.announces_trailers();
         let is_seldom_read = store.is_seldom_read();
         let (tagging, due) = (store.tagging(), store.due());
-        let hint = match store.wants_body() {
-            true => SizeHint::with_exact(0),
-            false => length.map_or_else(SizeHint::default, SizeHint::with_exact),
-        };
+        let length_of_head = length.filter(|_| !store.wants_body());
+        let hint = length_of_head.map_or_else(SizeHint::default, SizeHint::with_exact);
         let (head, content) = store.cut(head);
         let (placement, stored) = store.into_parts();
         let (manager, witness) = (core.manager.clone(), core.emit.witness.clone());
