@@ -83,7 +83,8 @@
 //!   larger with others of the same strong `ETag` that overlap or touch it, and whole where nothing is missing. Who
 //!   asks for more of a fresh part, or for all, gets the stored bytes, and the origin is asked for the rest by
 //!   `Range` and `If-Range`. One part of each variant is kept, of two that lie apart the larger. A range on a miss
-//!   goes out as it came; a hole on both sides of a part is not filled.
+//!   goes out as it came, or fetches and stores the whole, of which the client gets its range as it comes
+//!   ([`Policy::whole_for_range`]); a hole on both sides of a part is not filled.
 //! - An origin that is asked for the rest of a fresh part, and sends a part of something else instead, is a 502
 //!   to a client that wants the whole; the part is dropped, and the next request is for the whole.
 //! - A resource has any number of variants (`Vary`); a hit reads one of them.
@@ -122,7 +123,7 @@
 //! | 3.2, 4.3.4 | `freshening` | by a 304 |
 //! | 3.3 | `partial` | one part of a response, for the ranges within it and to be completed |
 //! | 3.4 | `combining` | parts with the same strong tag, that overlap or touch |
-//! | RFC 9110 §14 | `range` | ranges of what is stored, at most 16 parts of one body, and one range of what is on its way: 206, 416, `If-Range` |
+//! | RFC 9110 §14 | `range` | ranges of what is stored, at most 16 parts of one body, and one range of what is on its way, for whoever has asked: 206, 416, `If-Range` |
 //! | 3.5 | `authorization` | in a shared cache |
 //! | 4 | `method` | GET and HEAD are answered, concurrent ones by one; unsafe methods are written through |
 //! | 4.1 | `selection`, `vary` | variants side by side, codings and languages normalised |

@@ -123,3 +123,5 @@ mod validation;
 mod variants;
 #[path = "service/versions.rs"]
 mod versions;
+#[path = "service/whole_for_range.rs"]
+mod whole_for_range;

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, response};
-use http_body::Body;
+use http_body::{Body, SizeHint};
 use tower_service::Service;
 
 use super::{
@@ -27,7 +27,9 @@ use crate::{
     joined::{Joined, Source},
     log::{Cursor, Log, Writer},
     observe::{Event, Operation},
-    policy::{CacheKey, CacheStatus, Failure, Joint, Outcome, Reason, Store, StoredHead, Update},
+    policy::{
+        CacheKey, CacheStatus, Content, Failure, Joint, Outcome, Reason, Store, StoredHead, Update,
+    },
     purge::Purge,
     recorder::{Record, Recorder},
     shared::Core,
@@ -46,7 +48,9 @@ pub(super) enum Brought<ResB> {
 pub(super) struct Begun {
     head: response::Parts,
     cursor: Cursor,
-    wants_body: bool,
+    content: Content,
+    /// What the head may say of the length of a body that is not sent.
+    hint: SizeHint,
     status: CacheStatus,
 }
 
@@ -97,12 +101,13 @@ pub(super) fn seat<ResB>(
     match brought {
         Brought::Ready(response) => *response,
         Brought::Begun(begun) => {
-            let Begun { head, cursor, wants_body, status } = *begun;
-            let reader = Reader::new(cursor, Some(passenger));
-            let body = match wants_body {
-                true => CacheBody::filling(reader, status),
+            let Begun { head, cursor, content, hint, status } = *begun;
+            let read = |cursor| CacheBody::filling(Reader::new(cursor, Some(passenger)), status);
+            let body = match content {
+                Content::Part { start, end } => read(cursor.ranged(start..end)),
                 // Who leaves here has had all that was asked for.
-                false => CacheBody::empty(reader.size_hint(), status),
+                Content::Nothing => CacheBody::empty(hint, status),
+                Content::Whole | Content::Parts(_) => read(cursor),
             };
             Response::from_parts(head, body)
         }
@@ -354,7 +359,10 @@ where
         };
         let announces_trailers = store.announces_trailers();
         let is_seldom_read = store.is_seldom_read();
-        let (wants_body, tagging, due) = (store.wants_body(), store.tagging(), store.due());
+        let (tagging, due) = (store.tagging(), store.due());
+        let length_of_head = length.filter(|_| !store.wants_body());
+        let hint = length_of_head.map_or_else(SizeHint::default, SizeHint::with_exact);
+        let (head, content) = store.cut(head);
         let (placement, stored) = store.into_parts();
         let (manager, witness) = (core.manager.clone(), core.emit.witness.clone());
         let record = Record { placement, head: stored, tagging, fetching, due, splice };
@@ -365,7 +373,7 @@ where
             fill.give_up_storing(Reason::FewUses);
         }
         board.record(log.clone());
-        let begun = Box::new(Begun { head, cursor, wants_body, status });
+        let begun = Box::new(Begun { head, cursor, content, hint, status });
         Some(Self { core, fill, body, log, landing, pilot, slot, begun, is_seldom_read })
     }
 

@@ -9,7 +9,7 @@ use super::{
     CacheStatus, Cached, ContentRange, Joint, Reason, Rule, Store, StoredHead, StoredResponse,
     about::Candidate,
     etag::EntityTag,
-    explain,
+    explain, fields,
     head::Asked,
     mode::RedirectedInside,
     range,
@@ -60,13 +60,13 @@ impl Asking {
         asked: Asked,
         cached: Option<&Cached>,
     ) -> Result<Part, Reason> {
-        if self.lookup.ranges.is_none() {
+        if self.lookup.ranges.is_none() || self.is_for_whole {
             return Err(Reason::Partial); // which nobody has asked for
         }
         let range = self.single_part(head, size)?;
         if let Some(known) = self.known() {
             let stored = known.response.head();
-            let is_same = is_fit(head) && has_same_strong_tag(stored, &head.headers);
+            let is_same = is_of(stored, head);
             match stored.content_range() {
                 Some(before) if is_same => {
                     let joint = || {
@@ -183,8 +183,23 @@ pub(super) fn response_range(response: &StoredResponse) -> Range<u64> {
     }
 }
 
-pub(super) fn is_fit(head: &response::Parts) -> bool {
-    head.extensions.get::<RedirectedInside>().is_none() && !storing::nominates_rules(&head.headers)
+/// Whether a part that has come is of the stored representation, and may be put beside what is stored.
+pub(super) fn is_of(stored: &StoredHead, part: &response::Parts) -> bool {
+    let is_fit = part.extensions.get::<RedirectedInside>().is_none()
+        && !storing::nominates_rules(&part.headers);
+    is_fit
+        && has_same_strong_tag(stored, &part.headers)
+        && is_of_one_coding(stored.headers(), &part.headers)
+}
+
+/// There are origins that compress and leave the tag as it was (RFC 9110 §8.8.3.3). A part that was
+/// asked for by `If-Range` need not name its coding.
+fn is_of_one_coding(stored: &HeaderMap, part: &HeaderMap) -> bool {
+    let codings = |headers| fields::list(headers, &header::CONTENT_ENCODING);
+    !part.contains_key(header::CONTENT_ENCODING)
+        || codings(stored)
+            .map(<[u8]>::to_ascii_lowercase)
+            .eq(codings(part).map(<[u8]>::to_ascii_lowercase))
 }
 
 fn is_multipart(headers: &HeaderMap) -> bool {

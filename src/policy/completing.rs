@@ -11,7 +11,7 @@ use super::{
     about::{About, Candidate},
     age::Timestamp,
     chosen::{Chosen, Use},
-    combining::{COMBINED_BY, has_same_strong_tag, is_fit, response_range, strong_tag},
+    combining::{COMBINED_BY, is_of, response_range, strong_tag},
     content_range::Extent,
     explain,
     head::Asked,
@@ -159,7 +159,7 @@ impl Asking {
             return None;
         }
         let Candidate { index, response, .. } = &base.candidate;
-        let is_same = is_fit(head) && has_same_strong_tag(response.head(), &head.headers);
+        let is_same = is_of(response.head(), head);
         let part = self.single_part(head, size).ok().filter(|part| part.range() == *missing);
         let union = part.zip(response.head().content_range());
         let union = union.and_then(|(part, stored)| stored.union(&part)).filter(|_| is_same);

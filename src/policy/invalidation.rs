@@ -76,6 +76,7 @@ impl Unsafe {
         let asking = Asking {
             lookup: post.lookup,
             is_head: false,
+            is_for_whole: false,
             request: post.request,
             requested,
             reason: Reason::UnsafeMethod,

@@ -96,10 +96,15 @@ pub enum Join {
 impl Lookup<'_> {
     /// What part this request, which has these `extensions`, may take where others ask for the same.
     pub fn role(&self, extensions: &Extensions) -> Role {
-        self.part(extensions, false)
+        self.part(extensions, false, false)
     }
 
-    pub(super) fn part(&self, extensions: &Extensions, replaces_conditions: bool) -> Role {
+    pub(super) fn part(
+        &self,
+        extensions: &Extensions,
+        replaces_conditions: bool,
+        is_for_whole: bool,
+    ) -> Role {
         let collapses = || extensions.get::<Uncollapsed>().is_none();
         let rules = &*self.policy.rules;
         // To the letter, only its own answer is new enough.
@@ -111,7 +116,7 @@ impl Lookup<'_> {
             Role::Alone
         } else if (self.is_head && !rules.head_as_get)
             || self.directives.no_store
-            || self.ranges.is_some()
+            || (self.ranges.is_some() && !is_for_whole)
             || (self.is_conditional && !replaces_conditions)
         {
             // What comes of it is not stored.
@@ -153,17 +158,15 @@ impl Lookup<'_> {
             Ok(Use::AsItIs) => {
                 // Of a length that nobody knows yet no part can be told; and who reads along reads on,
                 // never back.
-                let can_be_cut = match (&self.ranges, running.extent) {
+                let extent = match (&self.ranges, running.extent) {
                     // A part is there for those who ask for it, by themselves.
-                    (_, Some(Extent::Part(_))) => false,
-                    (None, _) => true,
-                    (Some(Ranges::One(_)), extent) => extent.is_some(),
-                    (Some(Ranges::Several(_) | Ranges::TooMany), _) => false,
+                    (_, Some(Extent::Part(_))) => return Join::Alone(Reason::Range),
+                    (None | Some(Ranges::One(_)), extent @ Some(_)) | (None, extent) => extent,
+                    // They would ask for no less than all.
+                    (Some(_), _) if rules.whole_for_range => None,
+                    (Some(_), _) => return Join::Alone(Reason::Range),
                 };
-                if !can_be_cut {
-                    return Join::Alone(Reason::Range);
-                }
-                let (head, content) = self.answer(request, head, running.extent, age, now);
+                let (head, content) = self.answer(request, head, extent, age, now);
                 let status = CacheStatus::forwarded(why).collapsed();
                 Join::Share { head: Box::new(head), content, status }
             }

@@ -117,7 +117,7 @@ impl Fetch {
     /// client's own conditions, where they go out, bring an answer that is for the client alone.
     pub fn role(&self, extensions: &Extensions) -> Role {
         let is_asked_about = self.0.candidate().is_some_and(|known| known.is_asked_about);
-        self.0.lookup.part(extensions, is_asked_about)
+        self.0.lookup.part(extensions, is_asked_about, self.0.is_for_whole)
     }
 
     /// What selects the stored response that is asked about.

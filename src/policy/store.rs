@@ -1,6 +1,10 @@
+use std::ops::Range;
+
+use http::{HeaderMap, StatusCode, header, response};
+
 use super::{
-    CacheStatus, ContentRange, Joint, Running, StoredHead, StoredResponse, Tagging,
-    index::Placement, reuse::seconds,
+    CacheStatus, Content, ContentRange, Joint, Running, StoredHead, StoredResponse, Tagging,
+    age::Timestamp, content_range::Extent, explain, index::Placement, range, reuse::seconds,
 };
 
 /// A response that is to be stored.
@@ -16,6 +20,27 @@ pub struct Store {
     /// What it must have to be stored, and of what else it is made.
     due: Option<u64>,
     joint: Option<Box<Joint>>,
+    cut: Option<Box<Cut>>,
+}
+
+/// The range of a whole response that the client gets.
+#[derive(Debug)]
+pub(super) struct Cut {
+    /// `None`: there is nothing of it.
+    pub(super) wanted: Option<Range<u64>>,
+    pub(super) length: u64,
+    pub(super) now: Timestamp,
+}
+
+impl Cut {
+    pub(super) fn explain(&self, request: &HeaderMap) -> (String, String) {
+        let extent = Extent::Whole(self.length);
+        let told = match &self.wanted {
+            Some(range) => extent.show(range),
+            None => format!("nothing of {extent}"),
+        };
+        (explain::show(request, &[header::RANGE, header::IF_RANGE]), told)
+    }
 }
 
 /// A head at its place.
@@ -50,6 +75,7 @@ impl Placed {
             status,
             due: None,
             joint: None,
+            cut: None,
         }
     }
 
@@ -75,6 +101,7 @@ impl Placed {
             status,
             due,
             joint,
+            cut: None,
         }
     }
 }
@@ -104,6 +131,29 @@ impl Store {
     /// The response as others may get it while it comes.
     pub fn running(&self) -> Running {
         Running::new(self)
+    }
+
+    pub(super) fn set_cut(&mut self, cut: Cut) {
+        self.cut = Some(Box::new(cut));
+    }
+
+    /// What the client gets of the response, whose head is `head` as
+    /// [`Fetch::on_response`](super::Fetch::on_response) has left it, while it is stored: its range,
+    /// where [`Policy::whole_for_range`](super::Policy::whole_for_range) has asked for all, or else what
+    /// it was going to get. Where it is not stored after all, the client gets it as it is.
+    pub fn cut(&self, mut head: response::Parts) -> (response::Parts, Content) {
+        match self.cut.as_deref() {
+            None if self.wants_body => (head, Content::Whole),
+            None => (head, Content::Nothing),
+            Some(Cut { wanted: None, length, now }) => {
+                (range::not_satisfiable(*length, *now), Content::Nothing)
+            }
+            Some(Cut { wanted: Some(wanted), length, .. }) => {
+                head.status = StatusCode::PARTIAL_CONTENT;
+                range::set_fields(&mut head.headers, wanted, Extent::Whole(*length));
+                (head, Content::Part { start: wanted.start, end: wanted.end })
+            }
+        }
     }
 
     pub(super) fn placement(&self) -> &Placement {
@@ -149,10 +199,11 @@ impl Store {
     }
 
     /// Whether its body is seldom read and soon over: a redirect's, which most clients drop as soon
-    /// as they have seen the head, or that of a HEAD. Read it before the head goes on, or it is never whole.
+    /// as they have seen the head, that of a HEAD, or one that has not the range. Read it before the head goes on, or it is never whole.
     pub fn is_seldom_read(&self) -> bool {
         const SHORT: u64 = 16 << 10;
-        let is_seldom_read = !self.wants_body || self.head.status().is_redirection();
+        let is_unread = self.cut.as_ref().is_some_and(|cut| cut.wanted.is_none());
+        let is_seldom_read = !self.wants_body || is_unread || self.head.status().is_redirection();
         is_seldom_read && self.length.is_some_and(|length| length <= SHORT)
     }
 

@@ -13,7 +13,8 @@ use super::{
     mode::RedirectedInside,
     options::Rules,
     others,
-    store::Placed,
+    range::{self, Ranges},
+    store::{Cut, Placed},
     storing::{self, Received, Storable},
     tagging::Tagging,
     variants::Secret,
@@ -29,6 +30,8 @@ pub(super) struct Asking {
     pub(super) lookup: Lookup<'static>,
     /// The origin is asked by HEAD.
     pub(super) is_head: bool,
+    /// The origin is asked for all, of which the client wants a range.
+    pub(super) is_for_whole: bool,
     /// The request's fields as the client sent them: what `Vary` selects by, and the client's own
     /// conditions.
     pub(super) request: HeaderMap,
@@ -41,7 +44,7 @@ pub(super) struct Asking {
 #[derive(Debug)]
 #[must_use]
 pub enum Outcome {
-    /// Send the response on, and store it as it streams by.
+    /// Send the response on, or what [`Store::cut`] leaves of it, and store it as it streams by.
     Store(Store),
     /// The stored response is good again (RFC 9111 §4.3.4): change the store and answer from it.
     Freshen {
@@ -106,6 +109,13 @@ impl Fetch {
         let is_head = lookup.is_head && !is_for_all;
         if lookup.is_head && !is_head {
             request.method = Method::GET;
+        }
+        let is_completed = matches!(&about, About::Part(base) if base.gap.is_some());
+        let is_for_whole = lookup.policy.rules.whole_for_range
+            && lookup.ranges.is_some()
+            && !lookup.directives.no_store
+            && !is_completed;
+        if is_for_whole || (lookup.is_head && !is_head) {
             remove_range(&mut request.headers);
         }
         let is_asked_about = ask_about(&mut request.headers, &about);
@@ -128,6 +138,7 @@ impl Fetch {
         Self(Box::new(Asking {
             lookup: lookup.detach(),
             is_head,
+            is_for_whole,
             request: as_it_came,
             requested: now,
             reason,
@@ -160,9 +171,9 @@ impl Fetch {
 
     /// Puts the fields back that a request has let go.
     pub(crate) fn restore(&self, request: &mut HeaderMap) {
-        let Asking { lookup, request: as_it_came, about, .. } = &*self.0;
+        let Asking { lookup, is_head, is_for_whole, request: as_it_came, about, .. } = &*self.0;
         request.clone_from(as_it_came);
-        if lookup.is_head && lookup.policy.rules.head_as_get {
+        if *is_for_whole || (lookup.is_head && !is_head) {
             remove_range(request);
         }
         ask_about(request, about);
@@ -215,9 +226,14 @@ impl Fetch {
         began: u64,
         secret: &Secret,
     ) -> Outcome {
-        let outcome = self.0.on_response(head, size, now, began, secret);
-        match outcome {
-            Outcome::Store(_) => self.0.lookup.rewrite(&mut head.headers),
+        let mut outcome = self.0.on_response(head, size, now, began, secret);
+        match &mut outcome {
+            Outcome::Store(store) => {
+                self.0.lookup.rewrite(&mut head.headers);
+                if self.0.is_for_whole {
+                    self.0.cut(store, head, now);
+                }
+            }
             Outcome::Pass { .. } | Outcome::Complete { .. } => {
                 date::append(&mut head.headers, now.wall());
                 self.0.lookup.rewrite_unkept(&mut head.headers);
@@ -363,6 +379,20 @@ impl Asking {
         }
     }
 
+    /// The client's range of what was asked for as a whole.
+    fn cut(&self, store: &mut Store, head: &response::Parts, now: Timestamp) {
+        let (Some(ranges @ Ranges::One(_)), Some(length)) = (&self.lookup.ranges, store.length())
+        else {
+            return;
+        };
+        let is_whole = head.status == StatusCode::OK && store.head().content_range().is_none();
+        if is_whole && range::is_wanted_of(&self.request, &head.headers, now.wall()) {
+            let cut = Cut { wanted: ranges.single(length), length, now };
+            self.policy().trail.note(Rule::Range, || cut.explain(&self.request));
+            store.set_cut(cut);
+        }
+    }
+
     pub(super) fn policy(&self) -> &Rules {
         &self.lookup.policy.rules
     }
@@ -423,7 +453,7 @@ fn ask_about(request: &mut HeaderMap, about: &About) -> bool {
     false
 }
 
-/// What meant nothing with HEAD (RFC 9110 §14.2), and would with GET.
+/// What meant nothing with HEAD and would with GET, or is done here (RFC 9110 §14.2).
 fn remove_range(headers: &mut HeaderMap) {
     headers.remove(header::RANGE);
     headers.remove(header::IF_RANGE);

@@ -271,6 +271,7 @@ fn options_that_lift_what_a_response_forbids_are_named_dangerous() {
         "bypass_cookies",
         "clear_site_data",
         "head_as_get",
+        "whole_for_range",
         "make_etag",
         "partition_quota",
         "normalise_accept",

@@ -2,11 +2,14 @@
 
 use std::cell::Cell;
 
-use http::{HeaderMap, HeaderValue, header};
-use larder::policy::{Content, Decision, Piece, Policy, StoredResponse};
+use http::{HeaderMap, HeaderValue, Response, header, response};
+use http_body::SizeHint;
+use larder::policy::{
+    Begin, Content, Decision, Outcome, Piece, Policy, Secret, Stored, StoredResponse,
+};
 
 use super::{
-    alone::{decided, fields, kept},
+    alone::{at, decided, fields, get, kept},
     run,
     tape::Tape,
 };
@@ -129,4 +132,75 @@ fn ranges_get_what_they_name_and_never_more_than_the_whole() {
         if is_right { Ok(()) } else { problem(&format!("{status} {place:?} {:?}", serve.content)) }
     });
     assert!(several.get() * 100 > cases && wholes.get() * 100 > cases, "{several:?} {wholes:?}");
+}
+
+/// What a client gets of a miss that has fetched all, `length` bytes, and what is stored of it.
+fn cut(
+    policy: &Policy,
+    request: &HeaderMap,
+    length: u64,
+) -> Option<(response::Parts, Content, StoredResponse)> {
+    let mut parts = get(request);
+    let Begin::Lookup(lookup) = policy.begin(&parts, &SizeHint::with_exact(0)) else { return None };
+    let Decision::Forward(fetch) = lookup.decide(&mut parts, Stored::Nothing, at(0)) else {
+        return None;
+    };
+    let is_asked = |name| parts.headers.contains_key(name);
+    if is_asked(header::RANGE) || is_asked(header::IF_RANGE) {
+        return None;
+    }
+    let (mut head, ()) = Response::new(()).into_parts();
+    let lines =
+        [("cache-control", "max-age=60"), ("content-type", "text/plain"), ("etag", "\"1\"")];
+    head.headers = fields(&lines);
+    let (size, secret) = (SizeHint::with_exact(length), Secret::from_bytes([3; 32]));
+    let Outcome::Store(store) = fetch.on_response(&mut head, &size, at(0), 0, &secret) else {
+        return None;
+    };
+    let (head, content) = store.cut(head);
+    Some((head, content, StoredResponse::new(store.into_parts().1, length)))
+}
+
+/// RFC 9110 §13.1.5, §14.2: who has asked for one range gets of what comes what the next one gets of
+/// what is stored, and of several the whole.
+/// Feature whole-for-range.
+#[test]
+fn a_range_is_cut_from_what_comes_as_from_what_is_stored() {
+    let policy = Policy::shared().whole_for_range(true);
+    let parts = Cell::new(0_u64);
+    let cases = run("LARDER_CASES", 20_000, |tape| {
+        let length = [0, 1, 40, 4000, 1 << 20][tape.below(5)];
+        let count = if tape.once_in(6) { 2 } else { 1 };
+        let specs: Vec<_> = (0..count).map(|_| spec(tape, length)).collect();
+        let written: Vec<&str> = specs.iter().map(|(text, _)| &**text).collect();
+        let value = format!("bytes={}", written.join(","));
+        let mut request = HeaderMap::new();
+        request.insert(header::RANGE, HeaderValue::from_str(&value).unwrap());
+        if let Some(tag) = [None, Some("\"1\""), Some("\"2\""), Some("W/\"1\"")][tape.below(4)] {
+            request.insert(header::IF_RANGE, HeaderValue::from_static(tag));
+        }
+        let problem = |what: &str| Err(format!("{what}: {request:?} of {length}"));
+
+        let cut = cut(&policy, &request, length);
+        if specs.iter().any(|(_, spec)| spec.is_err()) {
+            return if cut.is_none() { Ok(()) } else { problem("no range") };
+        }
+        let Some((head, content, stored)) = cut else { return problem("not stored") };
+        let place = head.headers.get(header::CONTENT_RANGE);
+        if count > 1 {
+            let is_whole = head.status == 200 && place.is_none() && content == Content::Whole;
+            return if is_whole { Ok(()) } else { problem("not the whole") };
+        }
+        let Some(Decision::Serve(serve)) = decided(&policy, &request, &stored, 0) else {
+            return problem("not served");
+        };
+        let later = &serve.head;
+        let is_same = (head.status, &content) == (later.status, &serve.content)
+            && place == later.headers.get(header::CONTENT_RANGE)
+            && (content == Content::Whole
+                || head.headers[header::CONTENT_LENGTH] == later.headers[header::CONTENT_LENGTH]);
+        parts.set(parts.get() + u64::from(head.status == 206));
+        if is_same { Ok(()) } else { problem(&format!("{head:?} {content:?} not {later:?}")) }
+    });
+    assert!(parts.get() * 10 > cases, "{parts:?}");
 }

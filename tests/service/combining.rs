@@ -97,6 +97,46 @@ async fn parts_of_other_versions_are_never_combined() {
     assert_eq!(stored(&cache).await, Some((50, 100)), "of another length");
 }
 
+/// RFC 9110 §8.8.3.3: nor by a tag that an origin has left as it was when it compressed, whether a part has
+/// come by itself or was asked for as the rest.
+#[tokio::test]
+async fn parts_of_two_codings_are_never_combined() {
+    for (one, other, is_one) in [
+        (None, Some("gzip"), false),
+        (Some("br"), Some("gzip"), false),
+        (Some("gzip"), Some("gzip, br"), false),
+        (Some("gzip"), Some("GZIP"), true),
+        (None, None, true),
+    ] {
+        let cache = cache(Policy::shared());
+        let send = |cache: &Cache, place: &'static str, coding: Option<&'static str>| {
+            cache.origin.on(move |_| {
+                let place = format!("bytes {place}/{LENGTH}");
+                let reply = status(206).cache_control("max-age=60").header("content-range", place);
+                let reply = match coding {
+                    Some(coding) => reply.header("content-encoding", coding),
+                    None => reply,
+                };
+                reply.header("etag", "\"1\"").text("x".repeat(50))
+            });
+        };
+        send(&cache, "0-49", one);
+        part(&cache, "0-49").await;
+        send(&cache, "50-99", other);
+        let rest = cache.get("/").await;
+        let (code, length) = if is_one { (200, LENGTH) } else { (502, 0) };
+        assert_eq!((rest.status.as_u16(), rest.body.len()), (code, length), "{one:?} {other:?}");
+
+        let cache = crate::support::cache(Policy::shared());
+        send(&cache, "0-49", one);
+        part(&cache, "0-49").await;
+        send(&cache, "50-99", other);
+        assert_eq!(part(&cache, "50-99").await.status, 206);
+        let expected = if is_one { (0, 99) } else { (50, 99) };
+        assert_eq!(stored(&cache).await, Some(expected), "{one:?} {other:?}");
+    }
+}
+
 /// RFC 9111 §3.2, §3.4; RFC 9110 §15.3.7.3: the fields of the newer one count, those that it does not
 /// have stay, and what it says of freshness holds for both.
 #[tokio::test]

@@ -59,6 +59,21 @@ impl Policy {
         self.rules(|rules| rules.head_as_get = convert)
     }
 
+    /// Whether a request for a range that the store has no answer for goes to the origin without its
+    /// `Range` and `If-Range`, so that all of the response is stored for whoever asks next (RFC 9110
+    /// §14.2). Default: `false`: it goes out as it came, and the part that comes is stored.
+    ///
+    /// The client gets its range out of the body as that comes, and waits for no byte behind it.
+    /// The rest is fetched as if the client had left: [`Disconnect`](crate::Disconnect) and the executor
+    /// say whether it is read to its end and stored. Others may join, whatever they want of it. The
+    /// client gets all of it, as a 200, where it asks for several ranges, where the length is not known
+    /// before the end, and where the response is not stored: this is for origins whose responses are
+    /// cacheable and not too large for the store. A stored part is still completed by `Range`, and a
+    /// request with `no-store` goes out as it came.
+    pub fn whole_for_range(self, fetch: bool) -> Self {
+        self.rules(|rules| rules.whole_for_range = fetch)
+    }
+
     /// Whether requests for the same thing wait for one another, so that the origin sees one of them
     /// (RFC 9111 §4). Default: `true`. A single request says no by the extension
     /// [`Uncollapsed`](crate::Uncollapsed).
