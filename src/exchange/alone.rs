@@ -5,7 +5,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{Answered, Since, ask::clear_origin, pass};
+use super::{Answered, Since, change::clear_origin, pass};
 use crate::{
     BoxError, body::size_of_body, policy::Fetch, shared::Core, storage::CacheManager,
     witness::Asking,

@@ -12,7 +12,8 @@ use tower_service::Service;
 use super::{
     Answer, Answered, Ask, Exchange, Known, Since, answer,
     answer::send_stored,
-    ask::{Report, Slot, ask, seat},
+    ask::ask,
+    brought::{Report, Slot, seat},
     find,
     refresh::Refreshment,
 };

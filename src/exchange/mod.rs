@@ -4,7 +4,10 @@
 mod alone;
 mod answer;
 mod ask;
+mod brought;
+mod change;
 mod collapse;
+mod filling;
 mod refresh;
 mod write;
 

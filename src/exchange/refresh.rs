@@ -7,7 +7,8 @@ use tower_service::Service;
 
 use super::{
     Answer, Ask, Exchange, Known, Since, answer,
-    ask::{Report, Slot, ask},
+    ask::ask,
+    brought::{Report, Slot},
     find,
 };
 use crate::{

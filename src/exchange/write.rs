@@ -13,7 +13,8 @@ use tower_service::Service;
 
 use super::{
     Answered,
-    ask::{Brought, Filling, Report, Slot, seat},
+    brought::{Brought, Report, Slot, seat},
+    filling::Filling,
     pass,
 };
 use crate::{

@@ -54,6 +54,7 @@ mod chosen;
 mod clearing;
 mod combining;
 mod completing;
+mod conditions;
 mod content_range;
 mod date;
 mod directives;
@@ -78,6 +79,7 @@ mod multipart;
 mod normal;
 mod options;
 mod others;
+mod outcome;
 #[cfg(feature = "memory")]
 mod packed;
 mod path;
@@ -125,6 +127,7 @@ pub use self::{
     mode::{CacheMode, Cached, Private},
     multipart::Piece,
     options::{ClientMaxStale, ClientReload, Policy, Scope, SetCookie, VaryOnCredentials},
+    outcome::{Outcome, Update},
     precondition::not_modified,
     query::QueryKey,
     reason::{Forward, Reason},
@@ -136,7 +139,7 @@ pub use self::{
     status::CacheStatus,
     store::Store,
     tagging::Tagging,
-    validation::{Fetch, Outcome, Update},
+    validation::Fetch,
     variants::{NameSet, Secret, VariantId, VariantKey},
 };
 pub(crate) use self::{

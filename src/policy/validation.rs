@@ -1,11 +1,13 @@
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request, response};
+use http::{HeaderMap, Method, Request, StatusCode, header, request, response};
 use http_body::SizeHint;
 
 use super::{
-    CacheKey, CacheStatus, Cached, Joint, Lookup, Private, Reason, Rule, Serve, Store, StoredHead,
+    CacheKey, CacheStatus, Cached, Lookup, Outcome, Private, Reason, Rule, Store,
     about::{About, Candidate},
     age::Timestamp,
-    clearing, combining, completing, date, explain, fields,
+    clearing,
+    conditions::{CONDITIONS, ask_about, remove_range},
+    date, explain, fields,
     freshening::Place,
     head::Asked,
     index::{Placement, VariantBound},
@@ -38,60 +40,6 @@ pub(super) struct Asking {
     pub(super) requested: Timestamp,
     pub(super) reason: Reason,
     pub(super) about: About,
-}
-
-/// The answer to the third question.
-#[derive(Debug)]
-#[must_use]
-pub enum Outcome {
-    /// Send the response on, or what [`Store::cut`] leaves of it, and store it as it streams by.
-    Store(Store),
-    /// The stored response is good again (RFC 9111 §4.3.4): change the store and answer from it.
-    Freshen {
-        /// What happens to the stored response.
-        update: Update,
-        /// The answer.
-        serve: Serve,
-    },
-    /// The origin failed, and the stored response may be used in place of its answer (RFC 5861 §4).
-    ServeStale(Serve),
-    /// Send it on between the stored bytes that belong to it, and store nothing (RFC 9111 §3.3).
-    Complete {
-        /// What is sent.
-        joint: Joint,
-        /// How it came about.
-        status: CacheStatus,
-    },
-    /// The rest of a stored part was asked for, and something came that is neither that nor all of
-    /// it: answer 502 (RFC 9110 §15.6.3).
-    BadGateway {
-        /// The stored part, which is not to be asked about again.
-        drop: Option<usize>,
-        /// How it came about.
-        status: CacheStatus,
-    },
-    /// Send the response on and store nothing.
-    Pass {
-        /// A stored response that this one has outdated.
-        drop: Option<usize>,
-        /// How it came about.
-        status: CacheStatus,
-    },
-}
-
-/// What a 304 does to the stored response.
-#[derive(Debug)]
-pub enum Update {
-    /// Its head is replaced; the body stays.
-    Replace(StoredHead),
-    /// The same, and a copy of it is stored for requests like this one, which did not select it.
-    Copy(Placement, StoredHead),
-    /// It goes, and a copy of it is stored where it is found by its new `Vary` (RFC 9111 §4.1).
-    Move(Placement, StoredHead),
-    /// Nothing: it is as good as it was, but this exchange may not be kept (§3.5, §5.2.1.5).
-    Keep,
-    /// It goes: under its new fields it may not be stored, or not there.
-    Remove,
 }
 
 impl Fetch {
@@ -440,54 +388,12 @@ impl Asking {
     }
 }
 
-const CONDITIONS: [header::HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
-
-/// Asks about what is stored. Whether the validators of one stored response go out.
-fn ask_about(request: &mut HeaderMap, about: &About) -> bool {
-    match about {
-        About::Nothing => {}
-        About::This(candidate) => return set_conditions(request, candidate),
-        About::Others(others) => others::set_conditions(request, others),
-        About::Part(base) => completing::ask_for_the_rest(request, base),
-    }
-    false
-}
-
-/// What meant nothing with HEAD and would with GET, or is done here (RFC 9110 §14.2).
-fn remove_range(headers: &mut HeaderMap) {
-    headers.remove(header::RANGE);
-    headers.remove(header::IF_RANGE);
-}
-
 /// The number of bytes in a response: what it says, if the body does not know better.
 pub(super) fn length_of(headers: &HeaderMap, size: &SizeHint) -> Result<Option<u64>, Reason> {
     match (content_length(headers)?, size.exact()) {
         (Some(said), Some(exact)) if said != exact => Err(Reason::ContentLength),
         (said, exact) => Ok(said.or(exact)),
     }
-}
-
-/// Puts the stored validators in place of the client's own (RFC 9111 §4.3.1). `false`: there are
-/// none, and the client's stay.
-fn set_conditions(headers: &mut HeaderMap, candidate: &Candidate) -> bool {
-    let stored = candidate.response.head().headers();
-    let (tag, modified) = (stored.get(header::ETAG), stored.get(header::LAST_MODIFIED));
-    let is_weak_part = candidate.response.head().content_range().is_some()
-        && combining::strong_tag(stored).is_none();
-    if is_weak_part || (tag.is_none() && modified.is_none()) {
-        return false;
-    }
-    let mut set = |name, value: Option<&HeaderValue>| match value {
-        Some(value) => {
-            headers.insert(name, value.clone());
-        }
-        None => {
-            headers.remove(name);
-        }
-    };
-    set(header::IF_NONE_MATCH, tag);
-    set(header::IF_MODIFIED_SINCE, modified);
-    true
 }
 
 /// The length that a response declares: the same on each line and in each member, or it is none
