@@ -201,8 +201,7 @@ fn no_process_serves_what_another_purged() {
     let hits: u64 =
         both.into_iter().flat_map(lines).map(|hits| hits.parse::<u64>().expect("a number")).sum();
     println!("{hits} hits of {}", 2 * rounds);
-    // The faster the processes, the more often they ask before the last answer is in place.
-    assert!(hits > rounds / 10, "{hits} hits of {}", 2 * rounds);
+    assert!(hits > rounds / 2, "{hits} hits of {}", 2 * rounds);
 }
 
 /// A process that is killed, owner or guest, in the middle of whatever: the other goes on, by the
