@@ -192,7 +192,7 @@ mod tests {
     use super::*;
     use crate::{CacheLayer, MemoryManager};
 
-    /// Issue 4, "Throughput": whoever is answered from the store takes none of the locks of those who
+    /// Whoever is answered from the store takes none of the locks of those who
     /// ask the origin.
     #[test]
     fn a_hit_waits_for_nobody_who_asks() {

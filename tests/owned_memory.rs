@@ -164,7 +164,7 @@ fn held(kind: Kind, version: Version, count: usize) -> (isize, u64) {
     (held, manager.weight())
 }
 
-/// Issue 2, "Owned memory"; design, "What is stored owns its memory": values and frames of hyper are
+/// Design, "What is stored owns its memory": values and frames of hyper are
 /// slices of the connection's buffers, and kept as they come would hold 9 KiB for 1 KiB.
 #[test]
 fn what_is_stored_holds_no_more_than_its_weight() {

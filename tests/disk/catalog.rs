@@ -49,7 +49,7 @@ fn check(path: &Path, what: &str) {
     eventually(|| (store.len(), store.bytes()) == (len, bytes));
 }
 
-/// Issue 3: truncated at every byte it opens, and nothing is lost that is there. That it loses its
+/// Truncated at every byte it opens, and nothing is lost that is there. That it loses its
 /// tail only is shown beside the code.
 #[test]
 fn a_catalog_that_was_cut_anywhere_opens() {

@@ -37,7 +37,7 @@ fn measure(path: &Path, entries: u64) {
     println!("> {} {} {}", served.as_nanos(), known.as_nanos(), resident() - before);
 }
 
-/// Issue 3: what is known of a file takes at most 150 bytes of memory, and a start does not wait for
+/// What is known of a file takes at most 150 bytes of memory, and a start does not wait for
 /// it. `LARDER_INDEX=1000000` for more files.
 #[test]
 fn a_known_file_takes_little_memory() {

@@ -155,7 +155,7 @@ fn round(machine: &Machine, durability: Durability) -> [Count; 2] {
     [early, late]
 }
 
-/// Issue 3: power lost, also right after a returned purge. Never wrong bytes, no purge is lost;
+/// Power lost, also right after a returned purge. Never wrong bytes, no purge is lost;
 /// `Strict` loses nothing, `Periodic` nothing that was synced. `LARDER_POWER=10` for more rounds.
 #[test]
 fn a_power_failure_loses_what_was_not_asked_for() {

@@ -55,7 +55,7 @@ async fn a_request_hook_lets_requests_pass_by() {
     cache.get("/").await.assert_forwarded();
 }
 
-/// Issue 6, custom variance: device class, cohort.
+/// Custom variance: device class, cohort.
 /// Feature custom-variance.
 #[tokio::test]
 async fn a_key_hook_keeps_requests_apart_that_belong_to_one_url() {

@@ -281,7 +281,7 @@ async fn a_range_of_a_stale_response_is_validated_first() {
     assert_eq!(cache.origin.last().field("if-none-match"), Some(TAG.1));
 }
 
-/// Issue 4: a range of a body on its way waits only for the bytes that it needs.
+/// A range of a body on its way waits only for the bytes that it needs.
 /// Feature range-of-fill.
 #[tokio::test]
 async fn a_range_of_a_running_fill_waits_for_its_bytes_alone() {

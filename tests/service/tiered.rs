@@ -55,7 +55,7 @@ async fn a_hit_in_memory_asks_the_slow_tier_nothing() {
     }
 }
 
-/// Issue 7, "fill up on the second hit".
+/// Filled up on the second hit.
 #[tokio::test]
 async fn the_second_hit_fills_the_fast_tier() {
     for slow in [Spy::new(), Spy::waiting()] {
@@ -145,7 +145,7 @@ async fn a_slow_tier_that_fails_does_not_hurt_the_fast_one() {
     }
 }
 
-/// Issue 7, "purge through all": what is deleted or purged is in neither tier, wherever it was.
+/// Purged through all tiers: what is deleted or purged is in neither tier, wherever it was.
 #[tokio::test]
 async fn a_purge_goes_through_both_tiers() {
     let slow = Spy::waiting();

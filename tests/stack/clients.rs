@@ -110,7 +110,7 @@ where
     client.clone().oneshot(reqwest_get(url)).await.unwrap()
 }
 
-/// Issue 2, "Client side": the answer converts back into `reqwest::Response` with its URL set.
+/// The answer converts back into `reqwest::Response` with its URL set.
 #[tokio::test]
 async fn reqwest_asks_once_and_gets_its_own_responses_back() {
     for path in ["/known", "/chunked", "/empty?with=query"] {
@@ -167,7 +167,7 @@ async fn reqwest_does_not_follow_redirects_inside_of_the_cache() {
     assert_eq!(origin.calls(), 1);
 }
 
-/// Issue 2: there a response whose `url()` is not the one asked for passes by the cache.
+/// With reqwest, a response whose `url()` is not the one asked for passes by the cache.
 #[tokio::test]
 async fn a_redirect_that_reqwest_followed_passes_by_the_cache() {
     let origin = redirecting();

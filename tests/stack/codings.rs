@@ -135,7 +135,7 @@ async fn assert_right(
     }
 }
 
-/// Issue 2; scenario 0.9: clients with gzip, br and nothing; fresh, stale and replaced.
+/// Scenario 0.9: clients with gzip, br and nothing; fresh, stale and replaced.
 #[tokio::test]
 async fn each_client_gets_a_coding_that_it_can_read() {
     // Explicit and heuristic freshness (the file is from 2023, RFC 9111 §4.2.2).

@@ -1,4 +1,4 @@
-//! A body of 4 KiB that the origin cuts at each of its bytes (issue 4): never stored, and every reader
+//! A body of 4 KiB that the origin cuts at each of its bytes: never stored, and every reader
 //! sees an error. (One that only the end of the connection delimits is whole by definition, RFC 9112
 //! §8.)
 

@@ -1,4 +1,4 @@
-//! Issue 2, "Stored through real servers": servers drop a body of known length without asking for
+//! Stored through real servers: servers drop a body of known length without asking for
 //! its end, so a cache that waited for that would store nothing in production.
 
 use std::net::SocketAddr;
