@@ -46,6 +46,8 @@
 //! assert_eq!(serve.head.headers[header::AGE], "30");
 //! # Ok::<(), http::Error>(())
 //! ```
+//!
+#![doc = include_str!("coverage.md")]
 
 mod about;
 mod age;

@@ -65,6 +65,29 @@ fn every_rule_has_a_test() {
     assert!(missing.is_empty(), "no test cites {missing:#?}");
 }
 
+/// Scenario 0.11: the table of the docs has a row for each section of RFC 9111 that must be shown, and no
+/// other; every other RFC stands in it with its sections.
+#[test]
+fn the_docs_have_a_row_for_every_section() {
+    let table = include_str!("../../src/policy/coverage.md");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| §"));
+    let rows: Vec<_> = rows.filter_map(|row| row.split(' ').next()).collect();
+    let [(_, of_caching), others @ ..] = &SECTIONS;
+    assert_eq!(&rows, of_caching);
+    for (rfc, sections) in others {
+        let start = format!("| RFC {rfc} |");
+        let row = table.lines().find(|line| line.starts_with(&start)).expect(&start);
+        // Of RFC 9110 the chapters are named where several sections are shown.
+        let names =
+            |section: &str| [')', ','].iter().any(|end| row.contains(&format!("§{section}{end}")));
+        let is_named = |section: &&str| {
+            names(section) || section.match_indices('.').any(|(dot, _)| names(&section[..dot]))
+        };
+        let missing: Vec<_> = sections.iter().filter(|section| !is_named(section)).collect();
+        assert!(missing.is_empty(), "RFC {rfc}: {missing:?}");
+    }
+}
+
 /// Whether a test cites this, or a part of it.
 pub fn holds(cited: &BTreeSet<String>, wanted: &str) -> bool {
     let part = format!("{wanted}.");
