@@ -3,12 +3,16 @@
 mod away;
 mod cut;
 mod damage;
+mod faults;
 mod large;
 mod nodes;
+mod pace;
 mod page;
 mod pair;
+mod peer;
 mod processes;
 mod server;
+mod shards;
 #[path = "../support/mod.rs"]
 mod support;
 mod users;
