@@ -7,7 +7,9 @@ mod faults;
 mod large;
 mod nodes;
 mod pace;
+#[path = "../support/page.rs"]
 mod page;
+#[path = "../support/pair.rs"]
 mod pair;
 mod peer;
 mod processes;
@@ -21,7 +23,10 @@ use std::time::Duration;
 
 use larder::{BoxManager, MemoryManager, storage::Tiered, storage_suite};
 
-use self::{pair::Pair, server::store};
+use self::{
+    pair::Pair,
+    server::{namespace, options, shared, store},
+};
 
 /// In the place of a store in Redis where there is none; the test has said so.
 fn nothing() -> BoxManager {
@@ -29,7 +34,13 @@ fn nothing() -> BoxManager {
 }
 
 storage_suite!(redis, async || store().map_or_else(nothing, BoxManager::new));
-storage_suite!(by_turns, async || Pair::new().map_or_else(nothing, BoxManager::new));
+storage_suite!(by_turns, async || {
+    shared().map_or_else(nothing, |url| {
+        let namespace = namespace();
+        let open = || options(&namespace).open(url).expect("the URL is fine");
+        BoxManager::new(Pair::of([open(), open()]))
+    })
+});
 storage_suite!(tiered, async || {
     let tiered = |slow| {
         // Other jobs hold the machine.
