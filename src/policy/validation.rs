@@ -250,30 +250,32 @@ impl Asking {
         cached: Option<&Cached>,
         secret: &Secret,
     ) -> Result<Store, Reason> {
-        let store = match head.status {
+        Ok(match head.status {
             StatusCode::PARTIAL_CONTENT if self.is_storable(head).is_ok() => {
-                self.store_part(head, size, asked, cached, secret)?
+                let store = self.store_part(head, size, asked, cached, secret)?;
+                let now = asked.received.wall();
+                if date::field(&head.headers, &header::DATE, now).is_none() {
+                    head.headers.insert(header::DATE, date::format(now));
+                }
+                store
             }
             _ => {
-                let (length, storable) = self.storable(head, size, asked, cached)?;
+                let (length, mut storable) = self.storable(head, size, asked, cached)?;
+                if let Some(date) = storable.date.take() {
+                    head.headers.insert(header::DATE, date);
+                }
                 let status = CacheStatus::forwarded(self.reason);
                 let trailers = head.headers.contains_key(header::TRAILER);
                 let wants_tag =
                     self.policy().make_etag && Tagging::suits(head.status, &head.headers);
                 self.placed(storable, secret).of_whole(length, trailers, wants_tag, status)
             }
-        };
-        let now = asked.received.wall();
-        if date::field(&head.headers, &header::DATE, now).is_none() {
-            let date = store.head().headers().get(header::DATE).cloned();
-            head.headers.insert(header::DATE, date.unwrap_or_else(|| date::format(now)));
-        }
-        Ok(store)
+        })
     }
 
     /// Where it belongs, as this request selects it.
     pub(super) fn placed(&self, storable: Storable, secret: &Secret) -> Placed {
-        let Storable { head, names } = storable;
+        let Storable { head, names, .. } = storable;
         let selecting = self.lookup.selecting(&self.request, secret);
         let wants_body = !self.lookup.is_head;
         let placement = Placement::new(&self.lookup.key, &selecting, names, self.bound());
