@@ -173,12 +173,7 @@ impl StoredHead {
 
     fn live(headers: HeaderMap, rest: Arc<Rest>) -> Self {
         let headers = OnceLock::from(headers);
-        Self(Arc::new(Inner {
-            headers,
-            not_modified: OnceLock::new(),
-            packed: None,
-            rest,
-        }))
+        Self(Arc::new(Inner { headers, not_modified: OnceLock::new(), packed: None, rest }))
     }
 
     /// The status code.

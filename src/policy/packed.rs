@@ -75,7 +75,9 @@ thread_local! {
 const MAX_DRAFT: usize = 16 << 10;
 
 impl Packed {
-    pub(super) fn of<'a>(fields: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>) -> Self {
+    pub(super) fn of<'a>(
+        fields: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+    ) -> Self {
         let mut draft = DRAFT.try_with(Cell::take).unwrap_or_default();
         draft.clear();
         write(&mut draft, 0, COUNT);

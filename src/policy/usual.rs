@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(number(u64::MAX), u64::MAX.to_string());
     }
 
-        #[test]
+    #[test]
     fn what_is_there_is_the_same() {
         for known in ["0", "7", "10", "9999", "gzip", "text/html; charset=utf-8", "nosniff"] {
             assert_eq!(value(known.as_bytes()).unwrap(), known);
