@@ -133,15 +133,17 @@ impl Recorder {
 
 /// Stores a response whose `body` is there in one piece, in a store that does not make anybody wait. One
 /// that does is waited for as long as `patience` lasts.
-pub(crate) async fn store<M: CacheManager>(
-    manager: &M,
+pub(crate) fn store<'a, M: CacheManager>(
+    manager: &'a M,
     record: Record<M>,
     body: Bytes,
     witness: Witness,
-    (clock, patience): (&dyn Clock, Duration),
-) {
+    (clock, patience): (&'a dyn Clock, Duration),
+) -> impl Future<Output = ()> + Send + 'a {
+    // Boxed, since it is as good as over, and whoever waits is small beside it.
+    let storing = Box::pin(record.store(manager, body));
     let fate = Fate { witness, queue: None, is_told: false };
-    fate.tell(within(clock, patience, record.store(manager, body)).await, manager);
+    async move { fate.tell(within(clock, patience, storing).await, manager) }
 }
 
 /// Whether `task` is over before the limit.

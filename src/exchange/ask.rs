@@ -146,7 +146,14 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
             }
             let mut source = pin!(source);
             match origin.drive(|| whole::look(&core, &store, &report.board, source.as_mut())) {
-                Ok(body) => whole::store(&core, head, body, store, pilot, report).await,
+                Ok(body) => {
+                    let begun = whole::begin(&core, (head, body), store, pilot, report);
+                    let (storing, whole) = begun;
+                    if let Some(storing) = storing {
+                        origin.run(storing).await;
+                    }
+                    whole.land();
+                }
                 Err(first) => {
                     let read = (first, splice);
                     if let Some(filling) = Filling::begin(core, head, read, store, pilot, report) {

@@ -3,7 +3,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use http::{Response, response};
 use http_body::{Body, Frame};
 
-use super::brought::{Brought, Report};
+use super::brought::{Bringer, Brought, Report};
 use crate::{
     BoxError, CacheBody,
     fill::First,
@@ -53,17 +52,23 @@ where
     }
 }
 
-/// Stores it, and brings it.
-pub(super) async fn store<M: CacheManager, ResB, E>(
-    core: &Arc<Core<M>>,
-    head: response::Parts,
-    body: Bytes,
+/// One that is being stored.
+pub(super) struct Whole<ResB, E> {
+    landing: Landing,
+    pilot: Pilot,
+    slot: Bringer<Result<Brought<ResB>, E>>,
+    response: Box<Response<CacheBody<ResB>>>,
+}
+
+/// Begins to store it, unless it has been asked for too seldom.
+pub(super) fn begin<M: CacheManager, ResB, E>(
+    core: &Core<M>,
+    (head, body): (response::Parts, Bytes),
     store: Store,
     pilot: Pilot,
     report: Report<ResB, E>,
-) {
+) -> (Option<impl Future<Output = ()> + Send>, Whole<ResB, E>) {
     let Report { fetching, slot, .. } = report;
-    let mut status = store.status();
     let landing = if store.is_reusable() && store.is_shareable() {
         let running = store.running();
         fetching.is_shared(running.names(), running.variant());
@@ -72,20 +77,28 @@ pub(super) async fn store<M: CacheManager, ResB, E>(
         fetching.is_not_shared(Lapse::ForOne, core.clock.now());
         Landing::Alone
     };
-    if core.uses.admits(fetching.key()) {
+    let is_wanted = core.uses.admits(fetching.key());
+    let reason = Reason::FewUses;
+    let status = if is_wanted { store.status() } else { store.status().detailed(reason) };
+    let storing = if is_wanted {
         let (placement, stored) = store.into_parts();
         let (tagging, due, splice) = (None, None, None);
         let record = Record { placement, head: stored, tagging, fetching, due, splice };
-        let (manager, witness) = (&core.manager, core.emit.witness.clone());
-        let patience = (&*core.clock, core.store_timeout);
-        recorder::store(manager, record, body.clone(), witness, patience).await;
+        let (witness, patience) = (core.emit.witness.clone(), (&*core.clock, core.store_timeout));
+        Some(recorder::store(&core.manager, record, body.clone(), witness, patience))
     } else {
-        let reason = Reason::FewUses;
-        status = status.detailed(reason);
         core.tell(&Event::NotStored { reason });
-        drop(fetching);
-    }
-    pilot.land(landing);
+        None
+    };
     let body = CacheBody::stored(StoredBody::from_bytes(body, None), status);
-    slot.put(Ok(Brought::response(Response::from_parts(head, body))));
+    let response = Box::new(Response::from_parts(head, body));
+    (storing, Whole { landing, pilot, slot, response })
+}
+
+impl<ResB, E> Whole<ResB, E> {
+    /// It is stored, or is not going to be.
+    pub(super) fn land(self) {
+        self.pilot.land(self.landing);
+        self.slot.put(Ok(Brought::Ready(self.response)));
+    }
 }

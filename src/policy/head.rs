@@ -152,6 +152,7 @@ impl StoredHead {
     }
 
     /// A head that was kept. `headers` own their memory and have a slot for `Age`.
+    #[cfg(feature = "codec")]
     pub(crate) fn restored(
         status: StatusCode,
         headers: HeaderMap,
@@ -358,7 +359,9 @@ pub(crate) struct PackedHead {
 impl PackedHead {
     pub(crate) fn of(head: &StoredHead) -> Self {
         let fields = head.0.packed.clone();
-        let fields = fields.unwrap_or_else(|| Packed::of(head.headers()));
+        let fields = fields.unwrap_or_else(|| {
+            Packed::of(head.headers().iter().filter(|(name, _)| **name != header::AGE))
+        });
         Self { fields, rest: head.0.rest.clone() }
     }
 

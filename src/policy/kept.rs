@@ -1,7 +1,11 @@
 //! What is kept of the fields that came.
 
+use std::{ops::Deref, sync::OnceLock};
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+
+use super::packed::Packed;
 
 /// Fields that belong to one connection or one hop and are never stored (RFC 9111 §3.1).
 pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
@@ -34,6 +38,32 @@ pub(super) fn storable_fields<'a>(
             && !private.contains(name)
             && **name != header::AGE
     })
+}
+
+/// The fields of a request in memory of their own, until its response comes. They become a map when
+/// somebody looks at them, which most requests are over without.
+#[derive(Debug)]
+pub(super) struct Kept {
+    packed: Packed,
+    map: OnceLock<HeaderMap>,
+}
+
+impl Kept {
+    pub(super) fn of(fields: &HeaderMap) -> Self {
+        Self { packed: Packed::of(fields), map: OnceLock::new() }
+    }
+
+    pub(super) fn into_map(self) -> HeaderMap {
+        self.map.into_inner().unwrap_or_else(|| self.packed.unpack_all())
+    }
+}
+
+impl Deref for Kept {
+    type Target = HeaderMap;
+
+    fn deref(&self) -> &HeaderMap {
+        self.map.get_or_init(|| self.packed.unpack_all())
+    }
 }
 
 /// Copies all values into one buffer of exact size: what came from a connection holds on to its

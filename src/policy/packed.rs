@@ -7,57 +7,70 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::usual;
 
-/// The fields of a stored head but for the slot for `Age`: a line behind the other, each with what it
+/// Fields, those of a stored head but for the slot for `Age`: a line behind the other, each with what it
 /// needs to become a field again. A map of them is more than four times as large.
 ///
 /// Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Packed(Arc<[u8]>);
 
-/// The usual names, which take one byte: those that most responses have come first. Their order is of no
-/// meaning outside of a process.
-static NAMES: [HeaderName; 40] = [
-    header::CONTENT_TYPE,
-    header::CACHE_CONTROL,
-    header::ETAG,
-    header::DATE,
-    header::CONTENT_LENGTH,
-    header::LAST_MODIFIED,
-    header::SERVER,
-    header::VARY,
-    header::CONTENT_ENCODING,
-    header::EXPIRES,
-    header::ACCEPT_RANGES,
-    header::ACCESS_CONTROL_ALLOW_ORIGIN,
-    header::STRICT_TRANSPORT_SECURITY,
-    header::X_CONTENT_TYPE_OPTIONS,
-    header::X_FRAME_OPTIONS,
-    header::CONTENT_SECURITY_POLICY,
-    header::REFERRER_POLICY,
-    header::SET_COOKIE,
-    header::LINK,
-    header::VIA,
-    header::LOCATION,
-    header::ALT_SVC,
-    header::CONTENT_DISPOSITION,
-    header::CONTENT_LANGUAGE,
-    header::CONTENT_LOCATION,
-    header::CONTENT_RANGE,
-    header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-    header::ACCESS_CONTROL_ALLOW_HEADERS,
-    header::ACCESS_CONTROL_ALLOW_METHODS,
-    header::ACCESS_CONTROL_EXPOSE_HEADERS,
-    header::ACCESS_CONTROL_MAX_AGE,
-    header::ALLOW,
-    header::PRAGMA,
-    header::RETRY_AFTER,
-    header::TRAILER,
-    header::UPGRADE_INSECURE_REQUESTS,
-    header::WARNING,
-    header::WWW_AUTHENTICATE,
-    header::X_DNS_PREFETCH_CONTROL,
-    header::X_XSS_PROTECTION,
-];
+/// The usual names, and the place of each.
+macro_rules! names {
+    ($($name:ident $text:literal $place:literal)*) => {
+        static NAMES: &[HeaderName] = &[$(header::$name),*];
+
+        fn place(name: &HeaderName) -> Option<u8> {
+            match name.as_str() {
+                $($text => Some($place),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+// Their order is of no meaning outside of a process.
+names! {
+    CONTENT_TYPE "content-type" 0
+    CACHE_CONTROL "cache-control" 1
+    ETAG "etag" 2
+    DATE "date" 3
+    CONTENT_LENGTH "content-length" 4
+    LAST_MODIFIED "last-modified" 5
+    SERVER "server" 6
+    VARY "vary" 7
+    CONTENT_ENCODING "content-encoding" 8
+    EXPIRES "expires" 9
+    ACCEPT_RANGES "accept-ranges" 10
+    ACCESS_CONTROL_ALLOW_ORIGIN "access-control-allow-origin" 11
+    STRICT_TRANSPORT_SECURITY "strict-transport-security" 12
+    X_CONTENT_TYPE_OPTIONS "x-content-type-options" 13
+    X_FRAME_OPTIONS "x-frame-options" 14
+    CONTENT_SECURITY_POLICY "content-security-policy" 15
+    REFERRER_POLICY "referrer-policy" 16
+    SET_COOKIE "set-cookie" 17
+    LINK "link" 18
+    VIA "via" 19
+    LOCATION "location" 20
+    ALT_SVC "alt-svc" 21
+    CONTENT_DISPOSITION "content-disposition" 22
+    CONTENT_LANGUAGE "content-language" 23
+    CONTENT_LOCATION "content-location" 24
+    CONTENT_RANGE "content-range" 25
+    ACCESS_CONTROL_ALLOW_CREDENTIALS "access-control-allow-credentials" 26
+    ACCESS_CONTROL_ALLOW_HEADERS "access-control-allow-headers" 27
+    ACCESS_CONTROL_ALLOW_METHODS "access-control-allow-methods" 28
+    ACCESS_CONTROL_EXPOSE_HEADERS "access-control-expose-headers" 29
+    ACCESS_CONTROL_MAX_AGE "access-control-max-age" 30
+    ALLOW "allow" 31
+    PRAGMA "pragma" 32
+    RETRY_AFTER "retry-after" 33
+    TRAILER "trailer" 34
+    UPGRADE_INSECURE_REQUESTS "upgrade-insecure-requests" 35
+    WARNING "warning" 36
+    WWW_AUTHENTICATE "www-authenticate" 37
+    X_DNS_PREFETCH_CONTROL "x-dns-prefetch-control" 38
+    X_XSS_PROTECTION "x-xss-protection" 39
+}
 /// Stands where the place of a usual name would, and the name follows behind its length.
 const WRITTEN: u8 = 0x7f;
 const SENSITIVE: u8 = 0x80;
@@ -83,10 +96,8 @@ impl Packed {
         write(&mut draft, 0, COUNT);
         let mut count = 0;
         for (name, value) in fields {
-            if *name != header::AGE {
-                push(&mut draft, name, value);
-                count += 1;
-            }
+            push(&mut draft, name, value);
+            count += 1;
         }
         Self::exact(draft, count)
     }
@@ -120,11 +131,25 @@ impl Packed {
     /// A map of them, with the slot for `Age` before them. Its values share what is packed, and count
     /// their references to it by themselves.
     pub(super) fn unpack(&self) -> HeaderMap {
+        let mut fields = self.room(1);
+        fields.insert(header::AGE, HeaderValue::from_static("0"));
+        self.unpack_into(fields)
+    }
+
+    /// A map of them alone.
+    pub(super) fn unpack_all(&self) -> HeaderMap {
+        self.unpack_into(self.room(0))
+    }
+
+    fn room(&self, more: usize) -> HeaderMap {
+        let count = self.input().number(COUNT).unwrap_or(0);
+        HeaderMap::try_with_capacity(count + more).unwrap_or_default()
+    }
+
+    fn unpack_into(&self, mut fields: HeaderMap) -> HeaderMap {
         let shared = Bytes::from_owner(self.0.clone());
         let mut input = self.input();
         let count = input.number(COUNT).unwrap_or(0);
-        let mut fields = HeaderMap::try_with_capacity(count + 1).unwrap_or_default();
-        fields.insert(header::AGE, HeaderValue::from_static("0"));
         for _ in 0..count {
             // What was packed can be read, and fits as it did.
             let Some((name, value)) = input.field(&shared) else { break };
@@ -155,10 +180,6 @@ fn push(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     }
     write(out, value.len(), VALUE);
     out.extend_from_slice(value.as_bytes());
-}
-
-fn place(name: &HeaderName) -> Option<u8> {
-    NAMES.iter().position(|other| other == name).and_then(|place| u8::try_from(place).ok())
 }
 
 fn write(out: &mut Vec<u8>, number: usize, width: usize) {
@@ -243,14 +264,16 @@ mod tests {
         let mut secret = HeaderValue::from_static("s");
         secret.set_sensitive(true);
         fields.append("www-authenticate", secret);
-        let unpacked = Packed::of(&fields).unpack();
+        let packed = Packed::of(fields.iter().filter(|(name, _)| **name != header::AGE));
+        let unpacked = packed.unpack();
         assert_eq!(unpacked, fields);
         assert!(unpacked.keys().eq(fields.keys()), "in their order");
         assert!(unpacked[header::WWW_AUTHENTICATE].is_sensitive());
         assert!(!unpacked[header::CONTENT_TYPE].is_sensitive());
-        assert!(!Packed::of(&fields).contains(&header::CONTENT_LENGTH));
+        assert_eq!(Packed::of(&fields).unpack_all(), fields);
+        assert!(!packed.contains(&header::CONTENT_LENGTH));
         let length = HeaderValue::from_static("7");
-        let longer = Packed::of(&fields).with(&header::CONTENT_LENGTH, &length);
+        let longer = packed.with(&header::CONTENT_LENGTH, &length);
         assert!(longer.contains(&header::CONTENT_LENGTH));
         fields.insert(header::CONTENT_LENGTH, length);
         assert_eq!(longer.unpack(), fields);
@@ -261,7 +284,7 @@ mod tests {
     fn the_place_of_a_name_is_one_byte_and_each_has_its_own() {
         assert!(NAMES.len() < usize::from(WRITTEN));
         for (at, name) in NAMES.iter().enumerate() {
-            assert_eq!(NAMES.iter().position(|other| other == name), Some(at));
+            assert_eq!(place(name).map(usize::from), Some(at), "{name}");
         }
     }
 }

@@ -182,8 +182,7 @@ impl<'a> Received<'a> {
         let Self { key, status, headers, .. } = *self;
         let received = self.asked.received.wall();
         let date = date::field(headers, &header::DATE, received).unwrap_or(received);
-        let last_modified = date::field(headers, &header::LAST_MODIFIED, received);
-        Freshness { rules, key, status, headers, said, date, last_modified }
+        Freshness { rules, key, status, headers, said, date, received }
     }
 
     /// Whether it says by itself how long it is fresh (RFC 9111 §4.2.1).

@@ -11,7 +11,7 @@ use super::{
     freshening::Place,
     head::Asked,
     index::{Placement, VariantBound},
-    kept::{own_target, owned_fields},
+    kept::{Kept, own_target},
     mode::RedirectedInside,
     options::Rules,
     others,
@@ -36,7 +36,7 @@ pub(super) struct Asking {
     pub(super) is_for_whole: bool,
     /// The request's fields as the client sent them: what `Vary` selects by, and the client's own
     /// conditions.
-    pub(super) request: HeaderMap,
+    pub(super) request: Kept,
     pub(super) requested: Timestamp,
     pub(super) reason: Reason,
     pub(super) about: About,
@@ -51,7 +51,7 @@ impl Fetch {
         now: Timestamp,
     ) -> Self {
         // A request is answered long after its connection could have used the buffer again.
-        let as_it_came = owned_fields(&request.headers);
+        let as_it_came = Kept::of(&request.headers);
         // What this client's request brings must not be kept anyway.
         let is_for_all = lookup.policy.rules.head_as_get && !lookup.directives.no_store;
         let is_head = lookup.is_head && !is_for_all;
@@ -120,7 +120,7 @@ impl Fetch {
     /// Puts the fields back that a request has let go.
     pub(crate) fn restore(&self, request: &mut HeaderMap) {
         let Asking { lookup, is_head, is_for_whole, request: as_it_came, about, .. } = &*self.0;
-        request.clone_from(as_it_came);
+        request.clone_from(&**as_it_came);
         if *is_for_whole || (lookup.is_head && !is_head) {
             remove_range(request);
         }
@@ -153,6 +153,12 @@ impl Fetch {
         secret: &Secret,
     ) -> CacheStatus {
         let forwarded = CacheStatus::forwarded(self.reason());
+        if let Some(reason) = self.0.is_refused_at_once(head, size) {
+            head.extensions.remove::<Cached>();
+            date::append(&mut head.headers, now.wall());
+            self.0.lookup.rewrite_unkept(&mut head.headers);
+            return forwarded.detailed(reason);
+        }
         match self.on_response(head, size, now, began, secret) {
             Outcome::Pass { status, .. } => status,
             Outcome::Complete { status, .. } | Outcome::BadGateway { status, .. } => status,
@@ -241,6 +247,17 @@ impl Asking {
         }
     }
 
+    /// Why the response is not stored, where nothing has to be read in it to say so: its client
+    /// forbids it (RFC 9111 §5.2.1.5), and nobody has asked for the steps.
+    fn is_refused_at_once(&self, head: &response::Parts, size: &SizeHint) -> Option<Reason> {
+        let is_plain = self.lookup.directives.no_store
+            && !self.is_head
+            && !self.policy().trail.is_kept()
+            && head.status == StatusCode::OK
+            && head.extensions.get::<RedirectedInside>().is_none();
+        is_plain.then(|| length_of(&head.headers, size).err().unwrap_or(Reason::RequestNoStore))
+    }
+
     /// How the response is stored, or why it is not. One that is gets a `Date` if it has none.
     pub(super) fn store(
         &self,
@@ -276,7 +293,10 @@ impl Asking {
     /// Where it belongs, as this request selects it.
     pub(super) fn placed(&self, storable: Storable, secret: &Secret) -> Placed {
         let Storable { head, names, .. } = storable;
-        let selecting = self.lookup.selecting(&self.request, secret);
+        // What selects nothing is not looked at.
+        let nothing = HeaderMap::new();
+        let request = if names.is_empty() { &nothing } else { &*self.request };
+        let selecting = self.lookup.selecting(request, secret);
         let wants_body = !self.lookup.is_head;
         let placement = Placement::new(&self.lookup.key, &selecting, names, self.bound());
         Placed { placement, head, wants_body }
