@@ -2,132 +2,53 @@
 //! that finds nothing, the inner service, a copy of its six fields and its body, the insert. And what a
 //! request costs that is not for the cache, and the first byte of a large response over loopback.
 //!
-//! `cargo bench --bench miss`. All subjects run interleaved in one process; a figure is the median of
-//! the rounds. Making the request and collecting the body are inside of every figure. `-- NAME CALLS`
-//! runs one subject alone, for a profiler.
+//! `cargo bench --bench miss`. Making the request and collecting the body are inside of every figure.
+//!
+//! * **Filling**: 100 000 responses of 1 KiB go into an empty cache that has room for them all, so that
+//!   memory grows and nothing is evicted. The values of each response and its body are made anew, as those
+//!   from a connection are. The subjects take turns of 4 000 in a process of their own, several times; a
+//!   figure is the median of the turns.
+//! * **Full**: a cache that holds some 4 000 responses, and evicts one for each that it takes. The inner
+//!   service shares its values and its body, so that it costs next to nothing. Here stand the requests, too,
+//!   that pass by. All run interleaved in one process; a figure is the median of the rounds.
+//!
+//! `-- NAME CALLS` runs one subject alone, for a profiler.
 
+#[path = "support/subjects.rs"]
+mod subjects;
 mod support;
 
 use std::{
     convert::Infallible,
-    future::{Future, Ready, ready},
+    env,
+    future::ready,
     hint::black_box,
     io::{Read, Write},
     net::SocketAddr,
-    pin::pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::{Request, Response, Uri, header};
 use http_body::Frame;
-use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use http_body_util::{Empty, StreamBody};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use larder::{BoxError, CacheLayer, CacheMode, CacheService, MemoryManager};
+use larder::{BoxError, CacheLayer, CacheService, MemoryManager};
 use tokio::net::TcpListener;
 use tower::{Layer, Service, service_fn};
+
+use self::subjects::{Handler, Insert, call_with, no_store, passing, post, request};
 
 const ROUNDS: usize = 31;
 const CALLS: usize = 4_000;
 const SIZE: usize = 1 << 10;
+const HELD: usize = 4_000;
+const FILLED: usize = 100_000;
+/// Processes that fill.
+const FILLS: usize = 5;
 /// Each is asked for once.
 const URIS: usize = ROUNDS * CALLS + 3 * HELD;
-const HELD: usize = 4_000;
-
-/// The inner service: a head of six fields and a body that is shared. Cheap to clone, as services are.
-#[derive(Clone)]
-struct Handler {
-    headers: Arc<HeaderMap>,
-    body: Bytes,
-}
-
-impl Service<Request<Empty<Bytes>>> for Handler {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<Empty<Bytes>>) -> Self::Future {
-        let mut response = Response::new(Full::new(self.body.clone()));
-        *response.headers_mut() = HeaderMap::clone(&self.headers);
-        ready(Ok(response))
-    }
-}
-
-/// What no cache can be faster than.
-struct Floor {
-    inner: Handler,
-    cache: quick_cache::sync::Cache<String, (HeaderMap, Bytes)>,
-}
-
-impl Floor {
-    fn call(&mut self, request: Request<Empty<Bytes>>) -> Response<Full<Bytes>> {
-        let key = request.uri().path();
-        assert!(self.cache.get(key).is_none());
-        let key = key.to_owned();
-        let (head, body) = now(self.inner.call(request)).unwrap().into_parts();
-        let body = now(body.collect()).unwrap().to_bytes();
-        // What is kept owns its memory, or it would keep that of a connection.
-        let own = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).unwrap();
-        let headers = head.headers.iter().map(|(name, value)| (name.clone(), own(value)));
-        self.cache.insert(key, (headers.collect(), Bytes::copy_from_slice(&body)));
-        Response::from_parts(head, Full::new(body))
-    }
-}
-
-/// As a server makes it: the URI has been parsed, the fields are put into a new map.
-fn request(uri: &Uri) -> Request<Empty<Bytes>> {
-    Request::get(uri.clone())
-        .header(header::USER_AGENT, HeaderValue::from_static("bench"))
-        .header(header::ACCEPT, HeaderValue::from_static("*/*"))
-        .body(Empty::new())
-        .unwrap()
-}
-
-fn no_store(uri: &Uri) -> Request<Empty<Bytes>> {
-    let mut request = request(uri);
-    request.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    request
-}
-
-fn passing(uri: &Uri) -> Request<Empty<Bytes>> {
-    let mut request = request(uri);
-    request.extensions_mut().insert(CacheMode::NoStore);
-    request
-}
-
-fn post(uri: &Uri) -> Request<Empty<Bytes>> {
-    let mut request = request(uri);
-    *request.method_mut() = Method::POST;
-    request
-}
-
-fn now<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => unreachable!("nothing here waits"),
-    }
-}
-
-fn collect<B>(response: Response<B>) -> usize
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: std::fmt::Debug,
-{
-    let (head, body) = response.into_parts();
-    black_box(head);
-    now(body.collect()).unwrap().to_bytes().len()
-}
-
-fn layer() -> CacheLayer<MemoryManager> {
-    // A kilobyte with its head takes two.
-    CacheLayer::new(MemoryManager::with_max_entry_bytes(2048 * HELD as u64, 64 << 10))
-}
 
 type Make = fn(&Uri) -> Request<Empty<Bytes>>;
 
@@ -140,10 +61,7 @@ where
     B::Error: std::fmt::Debug,
 {
     let mut uris = uris.iter().cycle();
-    Box::new(move || {
-        let request = black_box(make(uris.next().unwrap()));
-        collect(now(service.call(request)).unwrap())
-    })
+    Box::new(move || call_with(&mut service, make(uris.next().unwrap())))
 }
 
 struct Subject<'a> {
@@ -155,18 +73,63 @@ struct Subject<'a> {
     allocations: (u64, u64),
 }
 
-fn subjects(uris: &[Uri]) -> Vec<Subject<'_>> {
-    let inner =
-        Handler { headers: Arc::new(support::fields(SIZE)), body: Bytes::from(vec![b'x'; SIZE]) };
-    let cached = || -> CacheService<Handler, MemoryManager> { layer().layer(inner.clone()) };
-    let mut floor = Floor { inner: inner.clone(), cache: quick_cache::sync::Cache::new(HELD) };
-    let mut at = uris.iter().cycle();
-    let insert = move || collect(floor.call(black_box(request(at.next().unwrap()))));
-    let subject =
-        |name, beside, call| Subject { name, beside, call, times: Vec::new(), allocations: (0, 0) };
+impl<'a> Subject<'a> {
+    fn new(
+        name: &'static str,
+        beside: Option<(usize, f64)>,
+        call: Box<dyn FnMut() -> usize + 'a>,
+    ) -> Self {
+        Self { name, beside, call, times: Vec::new(), allocations: (0, 0) }
+    }
+
+    fn run(&mut self, calls: usize) {
+        let start = Instant::now();
+        for _ in 0..calls {
+            black_box((self.call)());
+        }
+        self.times.push(start.elapsed() / calls as u32);
+    }
+
+    /// The fewest of some calls: a table that grows is not in each of them.
+    fn count(&mut self) {
+        let count = || {
+            support::allocations(|| {
+                (self.call)();
+            })
+        };
+        self.allocations = std::iter::repeat_with(count).take(9).min().unwrap_or_default();
+    }
+}
+
+/// With room for so many kilobytes, each with its head.
+fn cached(handler: &Handler, held: usize) -> CacheService<Handler, MemoryManager> {
+    let manager = MemoryManager::with_max_entry_bytes(2048 * held as u64, 64 << 10);
+    CacheLayer::new(manager).layer(handler.clone())
+}
+
+fn filling(uris: &[Uri]) -> Vec<Subject<'_>> {
+    let inner = Handler::owning(SIZE);
+    let floor = Insert::new(inner.clone(), 2 * FILLED);
+    let subject = Subject::new;
+    vec![
+        subject("inner service, owned values", None, through(inner.clone(), request, uris)),
+        subject("floor, filling", None, through(floor, request, uris)),
+        subject(
+            "larder, filling",
+            Some((1, 1.3)),
+            through(cached(&inner, 4 * FILLED), request, uris),
+        ),
+    ]
+}
+
+fn full(uris: &[Uri]) -> Vec<Subject<'_>> {
+    let inner = Handler::new(SIZE);
+    let cached = || cached(&inner, HELD);
+    let floor = Insert::new(inner.clone(), HELD);
+    let subject = Subject::new;
     vec![
         subject("inner service alone", None, through(inner.clone(), request, uris)),
-        subject("floor, insert", None, Box::new(insert)),
+        subject("floor, insert", None, through(floor, request, uris)),
         subject("larder, miss", Some((1, 1.3)), through(cached(), request, uris)),
         subject("inner, passing by", None, through(inner.clone(), passing, uris)),
         subject("larder, passing by", Some((3, 1.1)), through(cached(), passing, uris)),
@@ -181,34 +144,71 @@ fn main() {
     let uris: Vec<Uri> = (0..URIS)
         .map(|n| format!("http://a.example/some/path/{n:05}?with=query").parse().unwrap())
         .collect();
-    let arguments: Vec<String> = std::env::args().collect();
-    let mut subjects = subjects(&uris);
-    if let [_, name, calls, ..] = &arguments[..]
-        && let Some(subject) = subjects.iter_mut().find(|subject| subject.name == name)
-    {
-        for _ in 0..calls.parse().unwrap() {
-            black_box((subject.call)());
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let (mut fill, mut full) = (filling(&uris), full(&uris));
+    match &arguments[..] {
+        [name] if name == "--fill" => return told(&mut fill),
+        [name, calls, ..] => {
+            let mut subjects = fill.iter_mut().chain(&mut full);
+            if let Some(subject) = subjects.find(|subject| subject.name == name) {
+                return subject.run(calls.parse().unwrap());
+            }
         }
-        return;
+        _ => {}
     }
-    for subject in &mut subjects {
+    for _ in 0..FILLS {
+        hear(&mut fill);
+    }
+    println!(
+        "1 KiB, one thread\n\nfilling an empty cache with {FILLED}, {FILLS} times, in turns of {CALLS}"
+    );
+    print(&mut fill);
+    for subject in &mut full {
         // Until each cache is full.
         (0..2 * HELD).for_each(|_| assert_eq!((subject.call)(), SIZE));
-        subject.allocations = support::allocations(|| {
-            (subject.call)();
-        });
+        subject.count();
     }
     for _ in 0..ROUNDS {
-        for subject in &mut subjects {
-            let start = Instant::now();
-            for _ in 0..CALLS {
-                black_box((subject.call)());
+        full.iter_mut().for_each(|subject| subject.run(CALLS));
+    }
+    println!("\na full cache, {ROUNDS} rounds of {CALLS}");
+    print(&mut full);
+    first_byte();
+}
+
+/// Fills, and says how long each turn took.
+fn told(subjects: &mut [Subject<'_>]) {
+    for turn in 0..FILLED / CALLS {
+        for subject in &mut *subjects {
+            subject.run(CALLS);
+            if turn == 0 {
+                subject.count();
             }
-            subject.times.push(start.elapsed() / CALLS as u32);
         }
     }
-    println!("1 KiB, one thread; median of {ROUNDS} rounds of {CALLS} calls\n");
-    println!("{:<22} {:>8} {:>14}  allocations / bytes", "subject", "ns", "x (at most)");
+    for Subject { allocations: (count, bytes), times, .. } in subjects {
+        let times: Vec<_> = times.iter().map(|time| time.as_nanos().to_string()).collect();
+        println!("{count} {bytes} {}", times.join(" "));
+    }
+}
+
+/// Has it filled in another process, whose memory has not been used before.
+fn hear(subjects: &mut [Subject<'_>]) {
+    let this = env::current_exe().unwrap();
+    let output = Command::new(this).arg("--fill").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), subjects.len());
+    for (subject, line) in subjects.iter_mut().zip(text.lines()) {
+        let numbers: Vec<u64> = line.split(' ').map(|number| number.parse().unwrap()).collect();
+        let [count, bytes, times @ ..] = &numbers[..] else { panic!("{line}") };
+        subject.allocations = (*count, *bytes);
+        subject.times.extend(times.iter().copied().map(Duration::from_nanos));
+    }
+}
+
+fn print(subjects: &mut [Subject<'_>]) {
+    println!("{:<28} {:>8} {:>14}  allocations / bytes", "", "ns", "x (at most)");
     let medians: Vec<Duration> =
         subjects.iter_mut().map(|subject| median(&mut subject.times)).collect();
     for (subject, time) in subjects.iter().zip(&medians) {
@@ -216,9 +216,8 @@ fn main() {
             format!("{:.2} ({most})", time.as_secs_f64() / medians[other].as_secs_f64())
         });
         let (name, (count, bytes)) = (subject.name, subject.allocations);
-        println!("{name:<22} {:>8} {ratio:>14}  {count} / {bytes}", time.as_nanos());
+        println!("{name:<28} {:>8} {ratio:>14}  {count} / {bytes}", time.as_nanos());
     }
-    first_byte();
 }
 
 fn median(times: &mut [Duration]) -> Duration {

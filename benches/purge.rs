@@ -5,6 +5,10 @@
 //! 1 000 000, which takes some two gigabytes. What a sweeper costs the hits beside it needs a second core
 //! that is idle.
 
+#[path = "support/subjects.rs"]
+mod subjects;
+mod support;
+
 use std::{
     convert::Infallible,
     future::{Future, Ready, ready},
@@ -21,6 +25,8 @@ use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Empty, Full};
 use larder::{CacheLayer, CacheService, MemoryManager, NoExecutor, Purge};
 use tower::{Layer, Service};
+
+use self::subjects::now;
 
 const ROUNDS: usize = 31;
 const PAGES: usize = 5_000;
@@ -47,13 +53,6 @@ impl<B> Service<Request<B>> for Origin {
         let response = Response::builder().header("cache-control", "max-age=3600");
         let response = response.header("surrogate-key", tags).header("content-type", "text/html");
         ready(Ok(response.body(Full::new(Bytes::from_static(&[b'x'; 64]))).unwrap()))
-    }
-}
-
-fn now<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => unreachable!("nothing here waits"),
     }
 }
 

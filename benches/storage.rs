@@ -17,6 +17,7 @@
 #[cfg(feature = "redis")]
 #[path = "support/shared.rs"]
 mod shared;
+mod support;
 
 use std::{
     fs,
@@ -31,7 +32,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, header, request};
+use http::{Request, Response, request};
 use http_body::{Body, SizeHint};
 use larder::{
     CacheManager, DiskManager, MemoryManager, Policy,
@@ -75,21 +76,18 @@ fn ask(n: usize) -> request::Parts {
     request.expect("a request").into_parts().0
 }
 
-fn place(policy: &Policy, asked: &request::Parts, secret: &Secret) -> (Placement, StoredHead) {
+fn place(
+    policy: &Policy,
+    asked: &request::Parts,
+    length: usize,
+    secret: &Secret,
+) -> (Placement, StoredHead) {
     let now = Timestamp::from_wall(SystemTime::now());
     let Begin::Lookup(lookup) = policy.begin(asked, &SizeHint::with_exact(0)) else { panic!() };
     let decision = lookup.decide(&mut asked.clone(), Stored::Nothing, now);
     let Decision::Forward(fetch) = decision else { panic!() };
     let (mut head, ()) = Response::new(()).into_parts();
-    for (name, value) in [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CACHE_CONTROL, "public, max-age=3600, stale-while-revalidate=60"),
-        (header::ETAG, "\"33a64df551425fcc55e4d42a148795d9f25f89d4\""),
-        (header::LAST_MODIFIED, "Wed, 21 Oct 2015 07:28:00 GMT"),
-        (header::SERVER, "a-server/1.2.3"),
-    ] {
-        head.headers.insert(name, value.parse().expect("a value"));
-    }
+    head.headers = support::fields(length);
     match fetch.on_response(&mut head, &SizeHint::default(), now, 0, secret) {
         Outcome::Store(store) => store.into_parts(),
         _ => panic!("it is stored"),
@@ -166,8 +164,8 @@ fn main() {
     let memory = MemoryManager::new(1 << 30);
     let tiered = Tiered::new(MemoryManager::new(1 << 30), disk.clone());
     let policy = Policy::shared();
-    let places = |names: &[usize], secret: &Secret| -> Vec<_> {
-        names.iter().map(|n| place(&policy, &ask(*n), secret)).collect()
+    let places = |names: &[usize], size: usize, secret: &Secret| -> Vec<_> {
+        names.iter().map(|n| place(&policy, &ask(*n), size, secret)).collect()
     };
 
     println!("µs a call");
@@ -187,9 +185,9 @@ fn main() {
             let (single, batch) = (names(0), names(1));
             let paths: Vec<_> = single.iter().map(|n| floor.path(*n)).collect();
             let asked: Vec<_> = single.iter().map(|n| ask(*n)).collect();
-            let to_disk = places(&single, disk.secret());
-            let to_memory = places(&single, memory.secret());
-            let mut batches = places(&batch, disk.secret());
+            let to_disk = places(&single, size, disk.secret());
+            let to_memory = places(&single, size, memory.secret());
+            let mut batches = places(&batch, size, disk.secret());
             times[0].extend(each(&paths, |path| floor.put(path, &body)));
             times[1].extend(each(to_disk, |place| block_on(put(&disk, place, &body))));
             times[2].extend(each(0..count / AT_ONCE, |_| {
@@ -200,7 +198,7 @@ fn main() {
             times[5].extend(each(&asked, |asked| {
                 assert_eq!(block_on(get(&disk, &policy, asked)), size);
             }));
-            for place in places(&single, tiered.secret()) {
+            for place in places(&single, size, tiered.secret()) {
                 block_on(put(&tiered, place, &body));
             }
             // By turns: what was used last is in the processor's caches.

@@ -36,8 +36,13 @@ pub(crate) struct Fill {
     length: Option<u64>,
     seen: u64,
     announces_trailers: bool,
+    /// What has been read of the body already.
+    first: Option<First>,
     means: Means,
 }
+
+/// What a body gave when it was asked for the first time.
+pub(crate) type First = Result<Frame<Bytes>, BoxError>;
 
 /// What a fill needs of its surroundings.
 #[derive(Clone)]
@@ -75,13 +80,20 @@ impl Fill {
         means: Means,
     ) -> Self {
         let recorder = Some(recorder);
-        Self { log, recorder, is_buffered, length, seen: 0, announces_trailers, means }
+        let (seen, first) = (0, None);
+        Self { log, recorder, is_buffered, length, seen, announces_trailers, first, means }
+    }
+
+    /// With what has been read of the body.
+    pub(crate) fn from(self, first: Option<First>) -> Self {
+        Self { first, ..self }
     }
 
     /// Whether `body` has ended before anybody has read it: nobody would ask for more.
     pub(crate) fn is_over(&self, body: &impl Body) -> bool {
-        (body.is_end_stream() && !self.is_short())
-            || (self.length == Some(0) && !self.announces_trailers)
+        self.first.is_none()
+            && ((body.is_end_stream() && !self.is_short())
+                || (self.length == Some(0) && !self.announces_trailers))
     }
 
     /// Finishes what is over already.
@@ -118,7 +130,11 @@ impl Fill {
                 burst = 0;
                 pause().await;
             }
-            let frame = match self.next(body.as_mut()).await {
+            let next = match self.first.take() {
+                Some(first) => Some(first),
+                None => self.next(body.as_mut()).await,
+            };
+            let frame = match next {
                 Some(Ok(frame)) => Some(frame),
                 Some(Err(error)) => return End::Failed(error, Reason::Incomplete),
                 None => None,

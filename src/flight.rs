@@ -71,6 +71,11 @@ impl Board {
         lock(&self.landing).clone()
     }
 
+    /// Whether somebody else waits for what comes than the one who asked.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.bell.is_shared()
+    }
+
     /// What comes goes into the store from now on, by way of `log`.
     pub(crate) fn record(&self, log: Log) {
         *lock(&self.log) = Some(log);

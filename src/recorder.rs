@@ -50,14 +50,8 @@ impl Recorder {
         let room = manager.max_entry_bytes();
         let events = queue.clone();
         let pump = Box::pin(async move {
-            let mut fate = Fate { witness, queue: events.clone(), is_told: false };
-            let written = record.pump(&manager, events).await;
-            fate.is_told = true;
-            match written {
-                Ok(bytes) => fate.witness.stored(bytes, &manager),
-                // Nothing is stored, which is all that there is to do about it.
-                Err(error) => fate.witness.not_stored(&error, &manager),
-            }
+            let fate = Fate { witness, queue: Some(events.clone()), is_told: false };
+            fate.tell(record.pump(&manager, events).await, &manager);
         });
         Self { queue, pump, room, waiting: None, waited: Duration::ZERO }
     }
@@ -137,6 +131,21 @@ impl Recorder {
     }
 }
 
+/// Stores a response whose `body` is there in one piece, in a store that does not make anybody wait. One
+/// that does is waited for as long as `patience` lasts.
+pub(crate) fn store<'a, M: CacheManager>(
+    manager: &'a M,
+    record: Record<M>,
+    body: Bytes,
+    witness: Witness,
+    (clock, patience): (&'a dyn Clock, Duration),
+) -> impl Future<Output = ()> + Send + 'a {
+    // Boxed, since it is as good as over, and whoever waits is small beside it.
+    let storing = Box::pin(record.store(manager, body));
+    let fate = Fate { witness, queue: None, is_told: false };
+    async move { fate.tell(within(clock, patience, storing).await, manager) }
+}
+
 /// Whether `task` is over before the limit.
 async fn is_done(
     task: Pin<&mut (dyn Future<Output = ()> + Send)>,
@@ -162,6 +171,27 @@ pub(crate) struct Record<M: CacheManager> {
 }
 
 impl<M: CacheManager> Record<M> {
+    /// What is to become of a response that comes as it is stored: of no others it is made, and nothing
+    /// is to be added. How many bytes are stored then.
+    async fn store(self, manager: &M, body: Bytes) -> Result<u64, Error> {
+        let Self { placement, head, fetching, .. } = self;
+        let (own, length) = (head.clone(), body.len() as u64);
+        let admission = Admission::new(fetching, manager.purge_log().clone());
+        let mut writer = manager.put(placement, head).await?;
+        writer.write(body).await?;
+        if !admission.admits(&own) {
+            return Err(Error::refused());
+        }
+        // The store is to have the only one.
+        drop(own);
+        writer.finish(None).await?;
+        if !admission.has_missed() {
+            return Ok(length);
+        }
+        manager.delete(admission.key()).await?;
+        Err(Error::refused())
+    }
+
     /// How many bytes are stored then.
     async fn pump(self, manager: &M, events: Arc<Queue>) -> Result<u64, Error> {
         let Self { placement, head, mut tagging, fetching, due, splice } = self;
@@ -242,14 +272,27 @@ enum Event {
 /// Tells what became of a response, also of one that is given up before its end.
 struct Fate {
     witness: Witness,
-    queue: Arc<Queue>,
+    /// Where it may be said why it is given up.
+    queue: Option<Arc<Queue>>,
     is_told: bool,
+}
+
+impl Fate {
+    fn tell(mut self, written: Result<u64, Error>, manager: &impl CacheManager) {
+        self.is_told = true;
+        match written {
+            Ok(bytes) => self.witness.stored(bytes, manager),
+            // Nothing is stored, which is all that there is to do about it.
+            Err(error) => self.witness.not_stored(&error, manager),
+        }
+    }
 }
 
 impl Drop for Fate {
     fn drop(&mut self) {
         if !self.is_told {
-            let reason = self.queue.lock().given_up.unwrap_or(Reason::Abandoned);
+            let given_up = self.queue.as_ref().and_then(|queue| queue.lock().given_up);
+            let reason = given_up.unwrap_or(Reason::Abandoned);
             if reason == Reason::StoreTimeout {
                 let (operation, error) = (Operation::Put, &Error::timed_out());
                 self.witness.tell_at_the_end(&Told::StoreFailed { operation, error });

@@ -68,6 +68,11 @@ struct Seats {
 }
 
 impl Bell {
+    /// Whether more than one wait.
+    pub(crate) fn is_shared(&self) -> bool {
+        lock(&self.seats).taken > 1
+    }
+
     /// Wakes all who wait.
     pub(crate) fn ring(&self) {
         // Woken outside of the lock: a waker may do anything.

@@ -1,5 +1,8 @@
 //! An allocator that counts, and the head that is served.
 
+// Not each bench counts.
+#![allow(dead_code)]
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     sync::atomic::{AtomicU64, Ordering},

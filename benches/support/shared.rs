@@ -81,7 +81,7 @@ async fn compare(bare: MultiplexedConnection, store: RedisManager) {
         let names: Vec<usize> = (0..COUNT).map(|n| size * 1000 + n).collect();
         let asked: Vec<_> = names.iter().map(|n| ask(*n)).collect();
         for n in &names {
-            let places = |secret| place(&policy, &ask(*n), secret);
+            let places = |secret| place(&policy, &ask(*n), size, secret);
             put(&store, places(store.secret()), &body).await;
             put(&memory, places(memory.secret()), &body).await;
             put(&tiered, places(tiered.secret()), &body).await;

@@ -1,4 +1,8 @@
-//! The subjects of a hit: the inner service alone, the floor, and a request as a server makes it.
+//! What the figures are of: the inner service alone, the floors of a hit and of a miss, and a request as a
+//! server makes it.
+
+// Each bench has some of them.
+#![allow(dead_code)]
 
 use std::{
     convert::Infallible,
@@ -10,8 +14,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Empty, Full};
+use larder::CacheMode;
 use tower::Service;
 
 pub const URI: &str = "http://a.example/some/path?with=query";
@@ -38,7 +43,6 @@ impl Handler {
     }
 
     /// One whose values and body are made anew for each response, as those from a connection are.
-    #[allow(dead_code)]
     pub fn owning(size: usize) -> Self {
         Self { is_shared: false, ..Self::new(size) }
     }
@@ -104,6 +108,41 @@ impl Service<Request<Empty<Bytes>>> for Floor {
     }
 }
 
+/// What no cache can store faster than: a look-up that finds nothing, the inner service, a copy of what it
+/// gave in memory of its own, the insert.
+pub struct Insert {
+    inner: Handler,
+    cache: quick_cache::sync::Cache<String, (HeaderMap, Bytes)>,
+}
+
+impl Insert {
+    /// With room for so many.
+    pub fn new(inner: Handler, room: usize) -> Self {
+        Self { inner, cache: quick_cache::sync::Cache::new(room) }
+    }
+}
+
+impl Service<Request<Empty<Bytes>>> for Insert {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Empty<Bytes>>) -> Self::Future {
+        let key = request.uri().path();
+        assert!(self.cache.get(key).is_none());
+        let key = key.to_owned();
+        let (head, body) = now(self.inner.call(request)).unwrap().into_parts();
+        let body = now(body.collect()).unwrap().to_bytes();
+        // What is kept owns its memory, or it would keep that of a connection.
+        self.cache.insert(key, own(&head.headers, &body));
+        ready(Ok(Response::from_parts(head, Full::new(body))))
+    }
+}
+
 /// As a server makes it: the URI has been parsed, the fields are put into a new map.
 pub fn request(uri: &Uri) -> Request<Empty<Bytes>> {
     Request::get(uri.clone())
@@ -111,6 +150,26 @@ pub fn request(uri: &Uri) -> Request<Empty<Bytes>> {
         .header(header::ACCEPT, HeaderValue::from_static("*/*"))
         .body(Empty::new())
         .unwrap()
+}
+
+/// One that is not to be stored.
+pub fn no_store(uri: &Uri) -> Request<Empty<Bytes>> {
+    let mut request = request(uri);
+    request.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    request
+}
+
+/// One that the cache has no part in.
+pub fn passing(uri: &Uri) -> Request<Empty<Bytes>> {
+    let mut request = request(uri);
+    request.extensions_mut().insert(CacheMode::NoStore);
+    request
+}
+
+pub fn post(uri: &Uri) -> Request<Empty<Bytes>> {
+    let mut request = request(uri);
+    *request.method_mut() = Method::POST;
+    request
 }
 
 pub fn now<T>(future: impl Future<Output = T>) -> T {

@@ -10,9 +10,10 @@ use super::{
     answer::{own, pass_source, send_stored},
     brought::{Brought, Report},
     change::{clear_origin, freshen, remove},
-    filling::Filling,
+    filling::{Filling, pass_unfit, unfit},
     find, pass,
     refresh::Refreshment,
+    whole,
 };
 use crate::{
     BoxError,
@@ -139,9 +140,26 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
                 }
             };
             let report = Report { fetching, board, slot };
-            let filling = Filling::begin(core, head, (source, splice), store, pilot, report);
-            if let Some(filling) = filling {
-                Box::pin(origin.run(filling.run())).await;
+            if let Some(reason) = unfit(&core, &store) {
+                let response = (head, source);
+                return pass_unfit(&core, response, &store, reason, (pilot, &report));
+            }
+            let mut source = pin!(source);
+            match origin.drive(|| whole::look(&core, &store, &report.board, source.as_mut())) {
+                Ok(body) => {
+                    let begun = whole::begin(&core, (head, body), store, pilot, report);
+                    let (storing, whole) = begun;
+                    if let Some(storing) = storing {
+                        origin.run(storing).await;
+                    }
+                    whole.land();
+                }
+                Err(first) => {
+                    let read = (first, splice);
+                    if let Some(filling) = Filling::begin(core, head, read, store, pilot, report) {
+                        Box::pin(origin.run(filling.run(source))).await;
+                    }
+                }
             }
         }
         Outcome::Complete { joint, status } => {

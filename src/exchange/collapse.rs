@@ -112,13 +112,15 @@ where
         let now = core.clock.now();
         let secret = core.manager.secret();
         let extensions = self.request.extensions();
-        let (lookup, request, names, role) = match &self.known {
-            Known::Nothing(lookup) => {
-                (lookup, self.request.headers(), None, lookup.role(extensions))
-            }
+        let (lookup, names, role) = match &self.known {
+            Known::Nothing(lookup) => (lookup, None, lookup.role(extensions)),
             Known::Miss(Ask { fetch, .. }) => {
-                (fetch.lookup(), fetch.request(), fetch.names(), fetch.role(extensions))
+                (fetch.lookup(), fetch.names(), fetch.role(extensions))
             }
+        };
+        let request = || match &self.known {
+            Known::Nothing(_) => self.request.headers(),
+            Known::Miss(Ask { fetch, .. }) => fetch.request(),
         };
         let inflight = core.purges.inflight();
         let is_alone = seen.is_alone || inflight.is_within(extensions, lookup.key());
@@ -135,7 +137,7 @@ where
             ended: (matches!(self.known, Known::Miss(_)) && seen.rechecks.are_left())
                 .then_some(self.since.ended),
             names,
-            variant: &|names: &NameSet| lookup.variant(request, names, secret),
+            variant: &|names: &NameSet| lookup.variant(request(), names, secret),
         };
         inflight
             .enter(&asker, || Flight::prepare(core.executor.clone(), core.waits.disconnect, now))

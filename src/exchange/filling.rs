@@ -1,4 +1,7 @@
-use std::{pin::pin, sync::Arc};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::response;
@@ -10,7 +13,7 @@ use super::{
 };
 use crate::{
     BoxError,
-    fill::Fill,
+    fill::{Fill, First},
     flight::{Landing, Pilot, Sharing},
     inflight::Lapse,
     joined::Source,
@@ -27,7 +30,6 @@ use crate::{
 pub(super) struct Filling<M, ResB, E> {
     core: Arc<Core<M>>,
     fill: Fill,
-    body: Source<ResB>,
     log: Log,
     landing: Landing,
     pilot: Pilot,
@@ -36,41 +38,54 @@ pub(super) struct Filling<M, ResB, E> {
     is_seldom_read: bool,
 }
 
-impl<M, ResB, E> Filling<M, ResB, E>
-where
-    ResB: Body<Data = Bytes>,
-    ResB::Error: Into<BoxError>,
-    M: CacheManager,
-{
-    /// `None`: it cannot be stored, and is brought as it is.
+/// Why a response cannot be stored that the rules would store.
+pub(super) fn unfit<M: CacheManager>(core: &Core<M>, store: &Store) -> Option<Reason> {
+    let (room, length) = (core.manager.max_entry_bytes(), store.length());
+    if length.max(store.due()).is_some_and(|length| length > room) {
+        return Some(Reason::TooLarge);
+    }
+    let kept = length.unwrap_or_default().min(keep(core));
+    (!core.budget.has_room(kept)).then_some(Reason::Overload)
+}
+
+/// How much of a body is kept for those who come later.
+fn keep<M: CacheManager>(core: &Core<M>) -> u64 {
+    match core.manager.is_in_memory() {
+        true => core.manager.max_entry_bytes(),
+        false => core.waits.kept_bytes,
+    }
+}
+
+/// Brings a response that is [unfit].
+pub(super) fn pass_unfit<M, ResB: Body, E>(
+    core: &Core<M>,
+    (head, body): (response::Parts, Source<ResB>),
+    store: &Store,
+    reason: Reason,
+    (pilot, report): (Pilot, &Report<ResB, E>),
+) {
+    pilot.land(Landing::Alone);
+    core.tell(&Event::NotStored { reason });
+    let status = store.status().detailed(reason);
+    let response = pass_source(head, body, store.wants_body(), status);
+    report.slot.put(Ok(Brought::response(response)));
+}
+
+impl<M: CacheManager, ResB, E> Filling<M, ResB, E> {
+    /// `first` is what has been read of the body already.
     pub(super) fn begin(
         core: Arc<Core<M>>,
         head: response::Parts,
-        (body, splice): (Source<ResB>, Option<Splice<M::Handle>>),
+        (first, splice): (Option<First>, Option<Splice<M::Handle>>),
         store: Store,
         pilot: Pilot,
         report: Report<ResB, E>,
     ) -> Option<Self> {
         let Report { fetching, board, slot } = report;
         let (status, length) = (store.status(), store.length());
-        let (room, is_buffered) = (core.manager.max_entry_bytes(), core.manager.is_in_memory());
-        let keep = if is_buffered { room } else { core.waits.kept_bytes };
-        let unfit = if length.max(store.due()).is_some_and(|length| length > room) {
-            Some(Reason::TooLarge)
-        } else {
-            let kept = length.unwrap_or_default().min(keep);
-            (!core.budget.has_room(kept)).then_some(Reason::Overload)
-        };
-        if let Some(reason) = unfit {
-            pilot.land(Landing::Alone);
-            core.tell(&Event::NotStored { reason });
-            let response = pass_source(head, body, store.wants_body(), status.detailed(reason));
-            slot.put(Ok(Brought::response(response)));
-            return None;
-        }
         let is_wanted = core.uses.admits(fetching.key());
         let status = if is_wanted { status } else { status.detailed(Reason::FewUses) };
-        let log = Log::new(board.bell(), core.budget.clone(), length, keep);
+        let log = Log::new(board.bell(), core.budget.clone(), length, keep(&core));
         // Before anybody else can close it.
         let cursor = log.read()?;
         let landing = if store.is_reusable() && store.is_shareable() {
@@ -92,26 +107,31 @@ where
         let record = Record { placement, head: stored, tagging, fetching, due, splice };
         let recorder = Recorder::new(manager, record, witness);
         let (writer, means) = (Writer::new(log.clone()), core.means());
-        let mut fill = Fill::new(writer, recorder, is_buffered, length, announces_trailers, means);
+        let is_buffered = core.manager.is_in_memory();
+        let fill = Fill::new(writer, recorder, is_buffered, length, announces_trailers, means);
+        let mut fill = fill.from(first);
         if !is_wanted {
             fill.give_up_storing(Reason::FewUses);
         }
         board.record(log.clone());
         let begun = Box::new(Begun { head, cursor, content, hint, status });
-        Some(Self { core, fill, body, log, landing, pilot, slot, begun, is_seldom_read })
+        Some(Self { core, fill, log, landing, pilot, slot, begun, is_seldom_read })
     }
 
     /// Lands, and carries the body to its end.
-    pub(super) async fn run(self) {
-        let Self { core, mut fill, body, log, landing, pilot, slot, begun, is_seldom_read } = self;
+    pub(super) async fn run<B>(self, body: Pin<&mut B>)
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let Self { core, mut fill, log, landing, pilot, slot, begun, is_seldom_read } = self;
         let brought = Ok(Brought::Begun(begun));
-        if fill.is_over(&body) {
+        if fill.is_over(&*body) {
             fill.finish_empty().await;
             pilot.land(landing);
             return slot.put(brought);
         }
         pilot.land(landing);
-        let body = pin!(body);
         let mut filling = pin!(fill.run(body));
         if is_seldom_read {
             log.want_all(true);

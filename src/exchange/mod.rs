@@ -9,6 +9,7 @@ mod change;
 mod collapse;
 mod filling;
 mod refresh;
+mod whole;
 mod write;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 use std::{
     future::poll_fn,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +15,7 @@ use tower_service::Service;
 use super::{
     Answered,
     brought::{Brought, Report, Slot, seat},
-    filling::Filling,
+    filling::{Filling, pass_unfit, unfit},
     pass,
 };
 use crate::{
@@ -116,9 +117,11 @@ where
     let board = flight.board().clone();
     let pilot = Pilot::new(board.clone());
     let report = Report { fetching, board, slot: slot.bringer() };
-    let body = (Source::Origin { body }, None);
-    if let Some(filling) = Filling::begin(core, head, body, store, pilot, report) {
-        flight.begin(Box::pin(filling.run()));
+    let body = Source::Origin { body };
+    if let Some(reason) = unfit(&core, &store) {
+        pass_unfit(&core, (head, body), &store, reason, (pilot, &report));
+    } else if let Some(filling) = Filling::begin(core, head, (None, None), store, pilot, report) {
+        flight.begin(Box::pin(async { filling.run(pin!(body)).await }));
     }
     let brought = passenger.wait(|| slot.take()).await?;
     Ok(seat(brought, passenger))

@@ -1,6 +1,9 @@
 //! HTTP dates (RFC 9110 §5.6.7).
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    cell::RefCell,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use http::header::{DATE, HeaderMap, HeaderName, HeaderValue};
 
@@ -28,8 +31,25 @@ pub(crate) fn parse(text: &[u8], now: SystemTime) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
+thread_local! {
+    /// What was written last: most responses come in the same second as others.
+    static WRITTEN: RefCell<Option<(u64, HeaderValue)>> = const { RefCell::new(None) };
+}
+
 /// RFC 9110 §5.6.7: `at` as an IMF-fixdate; times that have none become the nearest that has.
 pub(crate) fn format(at: SystemTime) -> HeaderValue {
+    let second = since_epoch(at);
+    let known = |last: &RefCell<Option<(u64, HeaderValue)>>| {
+        let mut last = last.borrow_mut();
+        match &*last {
+            Some((known, text)) if *known == second => text.clone(),
+            _ => last.insert((second, written(at))).1.clone(),
+        }
+    };
+    WRITTEN.try_with(known).unwrap_or_else(|_| written(at))
+}
+
+fn written(at: SystemTime) -> HeaderValue {
     let days = since_epoch(at).cast_signed() / DAY;
     let Civil { year, month, day, second_of_day } = Civil::of(at);
     let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";

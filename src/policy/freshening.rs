@@ -116,7 +116,7 @@ impl Asking {
         };
         let evaluated = storing::evaluate(&self.lookup.policy.rules, &received);
         let (update, status, fields, age) = match evaluated {
-            Ok(Storable { head, names }) => {
+            Ok(Storable { head, names, .. }) => {
                 let facts = head.facts();
                 let (age, ttl) =
                     (facts.initial_age, seconds(facts.lifetime) - seconds(facts.initial_age));

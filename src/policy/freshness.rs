@@ -17,7 +17,7 @@ pub(super) struct Freshness<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) said: &'a Said<'a>,
     pub(super) date: SystemTime,
-    pub(super) last_modified: Option<SystemTime>,
+    pub(super) received: SystemTime,
 }
 
 impl Freshness<'_> {
@@ -70,7 +70,8 @@ impl Freshness<'_> {
         if !self.rules.heuristic_queries && self.key.path_and_query().contains('?') {
             return None;
         }
-        let unchanged = self.date.duration_since(self.last_modified?).ok()?;
+        let last_modified = date::field(self.headers, &header::LAST_MODIFIED, self.received)?;
+        let unchanged = self.date.duration_since(last_modified).ok()?;
         Some(self.capped((unchanged / 10).min(self.rules.heuristic_max)))
     }
 
@@ -138,7 +139,7 @@ mod tests {
                 headers: &headers,
                 said: &Said::of(&[], &headers, None),
                 date,
-                last_modified: date::field(&headers, &header::LAST_MODIFIED, date),
+                received: date,
             }
             .lifetime()
             .0

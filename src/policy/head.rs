@@ -8,16 +8,15 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-#[cfg(feature = "memory")]
-use super::packed::Packed;
 use super::{
     ContentRange,
     age::{Timestamp, current_age},
-    kept,
     labels::Labels,
     mode::Cached,
+    packed::Packed,
     precondition::not_modified_fields,
     stale::Windows,
+    usual,
 };
 
 /// The head of a stored response: its fields, ready to be sent, and what the policy has read in
@@ -34,7 +33,6 @@ struct Inner {
     /// Those of a 304, if there was one.
     not_modified: OnceLock<HeaderMap>,
     /// What they are made of when somebody looks, if they are not there yet.
-    #[cfg(feature = "memory")]
     packed: Option<Packed>,
     rest: Arc<Rest>,
 }
@@ -82,6 +80,11 @@ impl Clone for Rest {
 }
 
 impl Rest {
+    fn of(status: StatusCode, asked: Asked, facts: Facts, more: Option<Box<More>>) -> Self {
+        let (good_at, spared_at) = (AtomicU64::new(asked.began), AtomicU64::new(asked.began));
+        Self { status, asked, facts, more, good_at, spared_at }
+    }
+
     fn weight(&self) -> usize {
         let more = self.more.as_ref();
         let more = more.map_or(0, |more| size_of::<More>() + more.labels.weight());
@@ -134,19 +137,22 @@ pub(crate) enum Revalidate {
 }
 
 impl StoredHead {
-    pub(super) fn new(
+    /// `fields` are those to be kept but for the slot for `Age`.
+    pub(super) fn new<'a>(
         status: StatusCode,
-        headers: HeaderMap,
+        fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
         asked: Asked,
         facts: Facts,
         cached: Option<Cached>,
         labels: Labels,
         part: Option<ContentRange>,
     ) -> Self {
-        Self::restored(status, kept::with_age(&headers), asked, facts, cached, labels, part)
+        let rest = Rest::of(status, asked, facts, More::of(cached, labels, part));
+        Self::packed(Packed::of(fields), Arc::new(rest))
     }
 
     /// A head that was kept. `headers` own their memory and have a slot for `Age`.
+    #[cfg(feature = "codec")]
     pub(crate) fn restored(
         status: StatusCode,
         headers: HeaderMap,
@@ -156,21 +162,19 @@ impl StoredHead {
         labels: Labels,
         part: Option<ContentRange>,
     ) -> Self {
-        let (good_at, spared_at) = (AtomicU64::new(asked.began), AtomicU64::new(asked.began));
-        let more = More::of(cached, labels, part);
-        let rest = Rest { status, asked, facts, more, good_at, spared_at };
+        let rest = Rest::of(status, asked, facts, More::of(cached, labels, part));
         Self::live(headers, Arc::new(rest))
+    }
+
+    #[inline]
+    fn packed(packed: Packed, rest: Arc<Rest>) -> Self {
+        let (headers, not_modified) = (OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Inner { headers, not_modified, packed: Some(packed), rest }))
     }
 
     fn live(headers: HeaderMap, rest: Arc<Rest>) -> Self {
         let headers = OnceLock::from(headers);
-        Self(Arc::new(Inner {
-            headers,
-            not_modified: OnceLock::new(),
-            #[cfg(feature = "memory")]
-            packed: None,
-            rest,
-        }))
+        Self(Arc::new(Inner { headers, not_modified: OnceLock::new(), packed: None, rest }))
     }
 
     /// The status code.
@@ -303,23 +307,26 @@ impl StoredHead {
     }
 
     pub(super) fn with_length(self, length: u64) -> Self {
-        let has_no_content = self.status() == StatusCode::NO_CONTENT;
-        if has_no_content || self.headers().contains_key(header::CONTENT_LENGTH) {
+        if self.status() == StatusCode::NO_CONTENT || self.0.contains(&header::CONTENT_LENGTH) {
             return self;
         }
-        self.with(header::CONTENT_LENGTH, HeaderValue::from(length))
+        self.with(header::CONTENT_LENGTH, usual::number(length))
     }
 
-    /// The same head with one more field.
+    /// The same head with one more field, or another value of it.
     pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        // A packed head is known by what it shares with those that were unpacked from it.
-        if let Some(inner) = Arc::get_mut(&mut self.0)
-            && Arc::get_mut(&mut inner.rest).is_some()
-            && let Some(headers) = inner.headers.get_mut()
-        {
-            headers.insert(name, value);
-            inner.not_modified.take();
-            return self;
+        if let Some(packed) = self.0.packed.as_ref().filter(|packed| !packed.contains(&name)) {
+            let packed = packed.with(&name, &value);
+            // A packed head is known by what it shares with those that were unpacked from it.
+            let is_shared = Arc::strong_count(&self.0.rest) > 1;
+            return match Arc::get_mut(&mut self.0).filter(|_| !is_shared) {
+                Some(inner) => {
+                    (inner.headers, inner.not_modified) = (OnceLock::new(), OnceLock::new());
+                    inner.packed = Some(packed);
+                    self
+                }
+                None => Self::packed(packed, Arc::new(Rest::clone(&self.0.rest))),
+            };
         }
         let mut headers = self.fields();
         headers.insert(name, value);
@@ -328,15 +335,15 @@ impl StoredHead {
 }
 
 impl Inner {
-    #[cfg(feature = "memory")]
     fn unpack(&self) -> HeaderMap {
         self.packed.as_ref().map(Packed::unpack).unwrap_or_default()
     }
 
-    /// Nothing is packed that would not be there.
-    #[cfg(not(feature = "memory"))]
-    fn unpack(&self) -> HeaderMap {
-        HeaderMap::new()
+    fn contains(&self, name: &HeaderName) -> bool {
+        match (self.headers.get(), &self.packed) {
+            (None, Some(packed)) => packed.contains(name),
+            (headers, _) => headers.is_some_and(|headers| headers.contains_key(name)),
+        }
     }
 }
 
@@ -351,15 +358,17 @@ pub(crate) struct PackedHead {
 #[cfg(feature = "memory")]
 impl PackedHead {
     pub(crate) fn of(head: &StoredHead) -> Self {
-        Self { fields: Packed::of(head.headers()), rest: head.0.rest.clone() }
+        let fields = head.0.packed.clone();
+        let fields = fields.unwrap_or_else(|| {
+            Packed::of(head.headers().iter().filter(|(name, _)| **name != header::AGE))
+        });
+        Self { fields, rest: head.0.rest.clone() }
     }
 
     /// The head, whose fields become a map when somebody looks at them.
     #[inline]
     pub(crate) fn unpack(&self) -> StoredHead {
-        let (headers, packed) = (OnceLock::new(), Some(self.fields.clone()));
-        let (not_modified, rest) = (OnceLock::new(), self.rest.clone());
-        StoredHead(Arc::new(Inner { headers, not_modified, packed, rest }))
+        StoredHead::packed(self.fields.clone(), self.rest.clone())
     }
 
     /// Whether `head` was unpacked from this.

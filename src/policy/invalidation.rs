@@ -4,7 +4,7 @@ use http_body::SizeHint;
 
 use super::{
     CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, about::About, clearing, date,
-    explain, labels, path::without_dot_segments, secret::Secret, validation::Asking,
+    explain, kept::Kept, labels, path::without_dot_segments, secret::Secret, validation::Asking,
 };
 
 /// A request with an unsafe method, on its way to the origin.
@@ -20,7 +20,7 @@ pub struct Unsafe {
 #[derive(Debug)]
 pub(super) struct Post {
     pub(super) lookup: Lookup<'static>,
-    pub(super) request: HeaderMap,
+    pub(super) request: Kept,
 }
 
 impl Unsafe {

@@ -1,65 +1,69 @@
 //! What is kept of the fields that came.
 
+use std::{ops::Deref, sync::OnceLock};
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 
-use super::directives::{Reach, ResponseDirectives};
+use super::packed::Packed;
 
 /// Fields that belong to one connection or one hop and are never stored (RFC 9111 §3.1).
 pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    [
-        header::CONNECTION,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-    ]
-    .contains(name)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "proxy-authentication-info")
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// The fields to store of those that came (RFC 9111 §3.1): not those of the connection, not those
-/// that it nominates, not those that `directives` keep from this cache.
-pub(super) fn storable_fields(
-    headers: &HeaderMap,
-    directives: &ResponseDirectives,
-    without: impl Fn(&HeaderName) -> bool,
-) -> HeaderMap {
+/// that it nominates, not those that are `private` to others than this cache.
+pub(super) fn storable_fields<'a>(
+    headers: &'a HeaderMap,
+    private: &'a [HeaderName],
+) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
     let nominated: Vec<HeaderName> = super::fields::list(headers, &header::CONNECTION)
         .filter_map(|name| HeaderName::from_bytes(name).ok())
         .collect();
-    let private = match &directives.private {
-        Some(Reach::Fields(names)) => names.as_slice(),
-        _ => &[],
-    };
-    let mut kept = HeaderMap::try_with_capacity(headers.keys_len() + 3).unwrap_or_default();
-    for (name, value) in headers {
-        let dropped = is_hop_by_hop(name)
-            || nominated.contains(name)
-            || private.contains(name)
-            || *name == header::AGE
-            || without(name);
-        if !dropped {
-            kept.append(name.clone(), value.clone());
-        }
-    }
-    kept
+    headers.iter().filter(move |(name, _)| {
+        !is_hop_by_hop(name)
+            && !nominated.contains(name)
+            && !private.contains(name)
+            && **name != header::AGE
+    })
 }
 
-/// The fields of a stored head: owned, with a slot for `Age`.
-pub(super) fn with_age(headers: &HeaderMap) -> HeaderMap {
-    let slot = HeaderValue::from_static("0");
-    // Two more: `Age`, which comes first to be found at once, and a `Content-Length` that may come at
-    // commit.
-    let mut owned = HeaderMap::try_with_capacity(headers.keys_len() + 2).unwrap_or_default();
-    owned.insert(header::AGE, slot.clone());
-    for (name, value) in headers {
-        owned.append(name.clone(), value.clone());
+/// The fields of a request in memory of their own, until its response comes. They become a map when
+/// somebody looks at them, which most requests are over without.
+#[derive(Debug)]
+pub(super) struct Kept {
+    packed: Packed,
+    map: OnceLock<HeaderMap>,
+}
+
+impl Kept {
+    pub(super) fn of(fields: &HeaderMap) -> Self {
+        Self { packed: Packed::of(fields), map: OnceLock::new() }
     }
-    own_values(&mut owned);
-    owned.insert(header::AGE, slot);
-    owned
+
+    pub(super) fn into_map(self) -> HeaderMap {
+        self.map.into_inner().unwrap_or_else(|| self.packed.unpack_all())
+    }
+}
+
+impl Deref for Kept {
+    type Target = HeaderMap;
+
+    fn deref(&self) -> &HeaderMap {
+        self.map.get_or_init(|| self.packed.unpack_all())
+    }
 }
 
 /// Copies all values into one buffer of exact size: what came from a connection holds on to its

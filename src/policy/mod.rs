@@ -83,7 +83,6 @@ mod normal;
 mod options;
 mod others;
 mod outcome;
-#[cfg(feature = "memory")]
 mod packed;
 mod path;
 mod precondition;

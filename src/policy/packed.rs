@@ -1,62 +1,76 @@
-//! Fields in one allocation, as a store keeps them that has many.
+//! Fields in one allocation, as they are stored.
 
-use std::sync::Arc;
+use std::{cell::Cell, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::usual;
 
-/// The fields of a stored head but for the slot for `Age`: a line behind the other, each with what it
+/// Fields, those of a stored head but for the slot for `Age`: a line behind the other, each with what it
 /// needs to become a field again. A map of them is more than four times as large.
 ///
 /// Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Packed(Arc<[u8]>);
 
-/// The usual names, which take one byte. Their order is of no meaning outside of a process.
-const NAMES: [HeaderName; 40] = [
-    header::ACCEPT_RANGES,
-    header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-    header::ACCESS_CONTROL_ALLOW_HEADERS,
-    header::ACCESS_CONTROL_ALLOW_METHODS,
-    header::ACCESS_CONTROL_ALLOW_ORIGIN,
-    header::ACCESS_CONTROL_EXPOSE_HEADERS,
-    header::ACCESS_CONTROL_MAX_AGE,
-    header::ALLOW,
-    header::ALT_SVC,
-    header::CACHE_CONTROL,
-    header::CONTENT_DISPOSITION,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LANGUAGE,
-    header::CONTENT_LENGTH,
-    header::CONTENT_LOCATION,
-    header::CONTENT_RANGE,
-    header::CONTENT_SECURITY_POLICY,
-    header::CONTENT_TYPE,
-    header::DATE,
-    header::ETAG,
-    header::EXPIRES,
-    header::LAST_MODIFIED,
-    header::LINK,
-    header::LOCATION,
-    header::PRAGMA,
-    header::REFERRER_POLICY,
-    header::RETRY_AFTER,
-    header::SERVER,
-    header::SET_COOKIE,
-    header::STRICT_TRANSPORT_SECURITY,
-    header::TRAILER,
-    header::UPGRADE_INSECURE_REQUESTS,
-    header::VARY,
-    header::VIA,
-    header::WARNING,
-    header::WWW_AUTHENTICATE,
-    header::X_CONTENT_TYPE_OPTIONS,
-    header::X_DNS_PREFETCH_CONTROL,
-    header::X_FRAME_OPTIONS,
-    header::X_XSS_PROTECTION,
-];
+/// The usual names, and the place of each.
+macro_rules! names {
+    ($($name:ident $text:literal $place:literal)*) => {
+        static NAMES: &[HeaderName] = &[$(header::$name),*];
+
+        fn place(name: &HeaderName) -> Option<u8> {
+            match name.as_str() {
+                $($text => Some($place),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+// Their order is of no meaning outside of a process.
+names! {
+    CONTENT_TYPE "content-type" 0
+    CACHE_CONTROL "cache-control" 1
+    ETAG "etag" 2
+    DATE "date" 3
+    CONTENT_LENGTH "content-length" 4
+    LAST_MODIFIED "last-modified" 5
+    SERVER "server" 6
+    VARY "vary" 7
+    CONTENT_ENCODING "content-encoding" 8
+    EXPIRES "expires" 9
+    ACCEPT_RANGES "accept-ranges" 10
+    ACCESS_CONTROL_ALLOW_ORIGIN "access-control-allow-origin" 11
+    STRICT_TRANSPORT_SECURITY "strict-transport-security" 12
+    X_CONTENT_TYPE_OPTIONS "x-content-type-options" 13
+    X_FRAME_OPTIONS "x-frame-options" 14
+    CONTENT_SECURITY_POLICY "content-security-policy" 15
+    REFERRER_POLICY "referrer-policy" 16
+    SET_COOKIE "set-cookie" 17
+    LINK "link" 18
+    VIA "via" 19
+    LOCATION "location" 20
+    ALT_SVC "alt-svc" 21
+    CONTENT_DISPOSITION "content-disposition" 22
+    CONTENT_LANGUAGE "content-language" 23
+    CONTENT_LOCATION "content-location" 24
+    CONTENT_RANGE "content-range" 25
+    ACCESS_CONTROL_ALLOW_CREDENTIALS "access-control-allow-credentials" 26
+    ACCESS_CONTROL_ALLOW_HEADERS "access-control-allow-headers" 27
+    ACCESS_CONTROL_ALLOW_METHODS "access-control-allow-methods" 28
+    ACCESS_CONTROL_EXPOSE_HEADERS "access-control-expose-headers" 29
+    ACCESS_CONTROL_MAX_AGE "access-control-max-age" 30
+    ALLOW "allow" 31
+    PRAGMA "pragma" 32
+    RETRY_AFTER "retry-after" 33
+    TRAILER "trailer" 34
+    UPGRADE_INSECURE_REQUESTS "upgrade-insecure-requests" 35
+    WARNING "warning" 36
+    WWW_AUTHENTICATE "www-authenticate" 37
+    X_DNS_PREFETCH_CONTROL "x-dns-prefetch-control" 38
+    X_XSS_PROTECTION "x-xss-protection" 39
+}
 /// Stands where the place of a usual name would, and the name follows behind its length.
 const WRITTEN: u8 = 0x7f;
 const SENSITIVE: u8 = 0x80;
@@ -66,85 +80,157 @@ const COUNT: usize = 2;
 const NAME: usize = 2;
 const VALUE: usize = 4;
 
+thread_local! {
+    /// Where fields are packed, to be copied into memory of exact size.
+    static DRAFT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+/// A larger one is not kept.
+const MAX_DRAFT: usize = 16 << 10;
+
 impl Packed {
-    pub(super) fn of(fields: &HeaderMap) -> Self {
-        let fields = || fields.iter().filter(|(name, _)| **name != header::AGE);
-        let length = |(name, value): (&HeaderName, &HeaderValue)| {
-            let written = place(name).map_or(NAME + name.as_str().len(), |_| 0);
-            1 + written + VALUE + value.len()
-        };
-        let mut out = Vec::with_capacity(COUNT + fields().map(length).sum::<usize>());
-        write(&mut out, fields().count(), COUNT);
-        for (name, value) in fields() {
-            let mark = if value.is_sensitive() { SENSITIVE } else { 0 };
-            match place(name) {
-                Some(place) => out.push(place | mark),
-                None => {
-                    out.push(WRITTEN | mark);
-                    write(&mut out, name.as_str().len(), NAME);
-                    out.extend_from_slice(name.as_str().as_bytes());
-                }
-            }
-            write(&mut out, value.len(), VALUE);
-            out.extend_from_slice(value.as_bytes());
+    pub(super) fn of<'a>(
+        fields: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+    ) -> Self {
+        let mut draft = DRAFT.try_with(Cell::take).unwrap_or_default();
+        draft.clear();
+        write(&mut draft, 0, COUNT);
+        let mut count = 0;
+        for (name, value) in fields {
+            push(&mut draft, name, value);
+            count += 1;
         }
-        Self(out.into())
+        Self::exact(draft, count)
+    }
+
+    /// The same fields and one more.
+    pub(super) fn with(&self, name: &HeaderName, value: &HeaderValue) -> Self {
+        let mut draft = DRAFT.try_with(Cell::take).unwrap_or_default();
+        draft.clear();
+        draft.extend_from_slice(&self.0);
+        push(&mut draft, name, value);
+        Self::exact(draft, self.input().number(COUNT).unwrap_or(0) + 1)
+    }
+
+    fn exact(mut draft: Vec<u8>, count: usize) -> Self {
+        draft[..COUNT].copy_from_slice(&count.to_le_bytes()[..COUNT]);
+        let packed = Self(Arc::from(&*draft));
+        if draft.capacity() <= MAX_DRAFT {
+            let _ = DRAFT.try_with(|kept| kept.set(draft));
+        }
+        packed
+    }
+
+    /// Whether there is a field of this name, which is a usual one.
+    pub(super) fn contains(&self, name: &HeaderName) -> bool {
+        let Some(place) = place(name) else { return self.unpack().contains_key(name) };
+        let mut input = self.input();
+        let count = input.number(COUNT).unwrap_or(0);
+        (0..count).map_while(|_| input.line()).any(|line| line.mark & !SENSITIVE == place)
     }
 
     /// A map of them, with the slot for `Age` before them. Its values share what is packed, and count
     /// their references to it by themselves.
     pub(super) fn unpack(&self) -> HeaderMap {
-        let mut input = Input { bytes: &Bytes::from_owner(self.0.clone()), at: 0 };
-        let count = input.number(COUNT).unwrap_or(0);
-        let mut fields = HeaderMap::try_with_capacity(count + 1).unwrap_or_default();
+        let mut fields = self.room(1);
         fields.insert(header::AGE, HeaderValue::from_static("0"));
+        self.unpack_into(fields)
+    }
+
+    /// A map of them alone.
+    pub(super) fn unpack_all(&self) -> HeaderMap {
+        self.unpack_into(self.room(0))
+    }
+
+    fn room(&self, more: usize) -> HeaderMap {
+        let count = self.input().number(COUNT).unwrap_or(0);
+        HeaderMap::try_with_capacity(count + more).unwrap_or_default()
+    }
+
+    fn unpack_into(&self, mut fields: HeaderMap) -> HeaderMap {
+        let shared = Bytes::from_owner(self.0.clone());
+        let mut input = self.input();
+        let count = input.number(COUNT).unwrap_or(0);
         for _ in 0..count {
             // What was packed can be read, and fits as it did.
-            let Some((name, value)) = input.field() else { break };
+            let Some((name, value)) = input.field(&shared) else { break };
             let _ = fields.try_append(name, value);
         }
         fields
     }
 
+    fn input(&self) -> Input<'_> {
+        Input { bytes: &self.0, at: 0 }
+    }
+
+    #[cfg(feature = "memory")]
     pub(super) fn weight(&self) -> usize {
         self.0.len()
     }
 }
 
-fn place(name: &HeaderName) -> Option<u8> {
-    NAMES.iter().position(|other| other == name).and_then(|place| u8::try_from(place).ok())
+fn push(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    let mark = if value.is_sensitive() { SENSITIVE } else { 0 };
+    match place(name) {
+        Some(place) => out.push(place | mark),
+        None => {
+            out.push(WRITTEN | mark);
+            write(out, name.as_str().len(), NAME);
+            out.extend_from_slice(name.as_str().as_bytes());
+        }
+    }
+    write(out, value.len(), VALUE);
+    out.extend_from_slice(value.as_bytes());
 }
 
 fn write(out: &mut Vec<u8>, number: usize, width: usize) {
     out.extend_from_slice(&number.to_le_bytes()[..width]);
 }
 
+/// A field as it is packed.
+struct Line<'a> {
+    mark: u8,
+    /// Unless the mark is its place.
+    name: Option<&'a [u8]>,
+    value: Range<usize>,
+}
+
 struct Input<'a> {
-    bytes: &'a Bytes,
+    bytes: &'a [u8],
     at: usize,
 }
 
-impl Input<'_> {
-    fn field(&mut self) -> Option<(HeaderName, HeaderValue)> {
+impl<'a> Input<'a> {
+    fn line(&mut self) -> Option<Line<'a>> {
         let mark = *self.take(1)?.first()?;
         let name = match mark & !SENSITIVE {
             WRITTEN => {
                 let length = self.number(NAME)?;
-                HeaderName::from_bytes(self.take(length)?).ok()?
+                Some(self.take(length)?)
             }
-            at => NAMES.get(usize::from(at))?.clone(),
+            _ => None,
         };
         let length = self.number(VALUE)?;
         let start = self.at;
-        let mut value = match usual::value(self.take(length)?) {
+        self.take(length)?;
+        Some(Line { mark, name, value: start..self.at })
+    }
+
+    /// `shared` are the same bytes.
+    fn field(&mut self, shared: &Bytes) -> Option<(HeaderName, HeaderValue)> {
+        let Line { mark, name, value } = self.line()?;
+        let name = match name {
+            Some(name) => HeaderName::from_bytes(name).ok()?,
+            None => NAMES.get(usize::from(mark & !SENSITIVE))?.clone(),
+        };
+        let mut value = match usual::value(self.bytes.get(value.clone())?) {
             Some(value) => value,
-            None => HeaderValue::from_maybe_shared(self.bytes.slice(start..self.at)).ok()?,
+            None => HeaderValue::from_maybe_shared(shared.slice(value)).ok()?,
         };
         value.set_sensitive(mark & SENSITIVE != 0);
         Some((name, value))
     }
 
-    fn take(&mut self, length: usize) -> Option<&[u8]> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let taken = self.bytes.get(self.at..self.at.checked_add(length)?)?;
         self.at += length;
         Some(taken)
@@ -178,11 +264,19 @@ mod tests {
         let mut secret = HeaderValue::from_static("s");
         secret.set_sensitive(true);
         fields.append("www-authenticate", secret);
-        let unpacked = Packed::of(&fields).unpack();
+        let packed = Packed::of(fields.iter().filter(|(name, _)| **name != header::AGE));
+        let unpacked = packed.unpack();
         assert_eq!(unpacked, fields);
         assert!(unpacked.keys().eq(fields.keys()), "in their order");
         assert!(unpacked[header::WWW_AUTHENTICATE].is_sensitive());
         assert!(!unpacked[header::CONTENT_TYPE].is_sensitive());
+        assert_eq!(Packed::of(&fields).unpack_all(), fields);
+        assert!(!packed.contains(&header::CONTENT_LENGTH));
+        let length = HeaderValue::from_static("7");
+        let longer = packed.with(&header::CONTENT_LENGTH, &length);
+        assert!(longer.contains(&header::CONTENT_LENGTH));
+        fields.insert(header::CONTENT_LENGTH, length);
+        assert_eq!(longer.unpack(), fields);
         assert!(Packed::of(&HeaderMap::new()).unpack().contains_key(header::AGE));
     }
 
@@ -190,7 +284,7 @@ mod tests {
     fn the_place_of_a_name_is_one_byte_and_each_has_its_own() {
         assert!(NAMES.len() < usize::from(WRITTEN));
         for (at, name) in NAMES.iter().enumerate() {
-            assert_eq!(NAMES.iter().position(|other| other == name), Some(at));
+            assert_eq!(place(name).map(usize::from), Some(at), "{name}");
         }
     }
 }

@@ -151,7 +151,7 @@ impl Fetch {
     /// The request as the client sent it, to be asked again from the first question on.
     pub fn into_lookup(self, request: &mut request::Parts) -> Lookup<'static> {
         let Asking { lookup, request: headers, .. } = *self.0;
-        request.headers = headers;
+        request.headers = headers.into_map();
         if lookup.is_head {
             request.method = Method::HEAD;
         }

@@ -10,6 +10,7 @@ use super::{
     hooks::Apart,
     index::{By, VariantBound, Wanted},
     invalidation::Post,
+    kept::Kept,
     range::Ranges,
     secret::Secret,
     seen::Fields,
@@ -199,7 +200,7 @@ impl Policy {
             ranges: None,
             directives: fields.directives(&head.headers),
         };
-        Ok(Post { lookup, request: head.headers.clone() })
+        Ok(Post { lookup, request: Kept::of(&head.headers) })
     }
 
     /// Whether the cache has a part in requests like this one, whatever their method.

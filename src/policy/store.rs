@@ -207,6 +207,15 @@ impl Store {
         is_seldom_read && self.length.is_some_and(|length| length <= SHORT)
     }
 
+    /// Whether its body is short, and is stored as it comes and sent as it is stored: where all of it is
+    /// there at once, nothing else will be.
+    pub(crate) fn is_short(&self) -> bool {
+        const SHORT: u64 = 64 << 10;
+        let is_as_it_comes = self.due.is_none() && !self.wants_tag && !self.announces_trailers;
+        let is_sent = self.wants_body && self.cut.is_none();
+        is_as_it_comes && is_sent && self.length.is_some_and(|length| length <= SHORT)
+    }
+
     /// How it came about.
     pub fn status(&self) -> CacheStatus {
         self.status

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     CacheKey, ContentRange, Reason, ResponseMeta, Rule, age, date,
@@ -23,6 +23,8 @@ use super::{
 pub(super) struct Storable {
     pub(super) head: StoredHead,
     pub(super) names: NameSet,
+    /// Its `Date`, where that is not the one that it came with.
+    pub(super) date: Option<HeaderValue>,
 }
 
 /// A response, as the origin sent it, as a 304 freshened it, or as it is stored.
@@ -106,19 +108,22 @@ fn judge(
     const VALIDATORS: [HeaderName; 2] = [header::ETAG, header::LAST_MODIFIED];
     check.refuse(Rule::Use, !is_useful, Reason::NoFreshness, &VALIDATORS)?;
 
-    let strip = storing.set_cookie == SetCookie::Strip;
-    let private = ResponseDirectives {
-        private: directives.private.clone().filter(|_| storing.scope == Scope::Shared),
-        ..ResponseDirectives::default()
+    let private = match &directives.private {
+        Some(Reach::Fields(names)) if storing.scope == Scope::Shared => names.as_slice(),
+        _ => &[],
     };
-    let mut fields =
-        storable_fields(headers, &private, |name| strip && *name == header::SET_COOKIE);
-    if date::field(headers, &header::DATE, asked.received.wall()).is_none() {
-        fields.insert(header::DATE, date::format(asked.received.wall()));
-    }
+    let (strip, received) = (storing.set_cookie == SetCookie::Strip, asked.received.wall());
+    let date = match date::field(headers, &header::DATE, received) {
+        Some(_) => None,
+        None => Some(date::format(received)),
+    };
+    let fields = storable_fields(headers, private).filter(|(name, _)| {
+        !(strip && **name == header::SET_COOKIE) && !(date.is_some() && **name == header::DATE)
+    });
+    let fields = fields.chain(date.as_ref().map(|date| (&header::DATE, date)));
     let cached = handler.map(Cached::untagged);
     let head = StoredHead::new(status, fields, asked, facts, cached, labels, part);
-    Ok(Storable { head, names })
+    Ok(Storable { head, names, date })
 }
 
 /// Whether `Connection` takes away a field that caching goes by (RFC 9110 §7.6.1): without it the
@@ -177,8 +182,7 @@ impl<'a> Received<'a> {
         let Self { key, status, headers, .. } = *self;
         let received = self.asked.received.wall();
         let date = date::field(headers, &header::DATE, received).unwrap_or(received);
-        let last_modified = date::field(headers, &header::LAST_MODIFIED, received);
-        Freshness { rules, key, status, headers, said, date, last_modified }
+        Freshness { rules, key, status, headers, said, date, received }
     }
 
     /// Whether it says by itself how long it is fresh (RFC 9111 §4.2.1).
@@ -351,5 +355,9 @@ fn is_stream(headers: &HeaderMap) -> bool {
 
 /// The fields of a freshened response that is served once and not stored again.
 pub(super) fn sendable(headers: &HeaderMap) -> HeaderMap {
-    storable_fields(headers, &ResponseDirectives::default(), |_| false)
+    let mut sendable = HeaderMap::try_with_capacity(headers.keys_len()).unwrap_or_default();
+    for (name, value) in storable_fields(headers, &[]) {
+        sendable.append(name.clone(), value.clone());
+    }
+    sendable
 }

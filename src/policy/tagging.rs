@@ -7,7 +7,8 @@ use super::StoredHead;
 /// A strong `ETag` for a response that came without validators, made of its bytes while they pass
 /// (RFC 9110 §8.8.3): equal contents have equal tags, whoever stores them.
 #[derive(Clone)]
-pub struct Tagging(blake3::Hasher);
+// Large, seldom there, and moved with the response.
+pub struct Tagging(Box<blake3::Hasher>);
 
 impl Tagging {
     /// Whether a response needs a tag, and may have one: a client could use it, and the origin has
@@ -22,7 +23,7 @@ impl Tagging {
     }
 
     pub(super) fn new() -> Self {
-        Self(blake3::Hasher::new())
+        Self(Box::default())
     }
 
     /// The next bytes of the body.

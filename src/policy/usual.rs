@@ -4,7 +4,6 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 /// The value with these bytes, if many responses have it.
-#[cfg(feature = "memory")]
 pub(super) fn value(bytes: &[u8]) -> Option<HeaderValue> {
     let is_number = bytes.iter().all(u8::is_ascii_digit) && !matches!(bytes, [] | [b'0', _, ..]);
     if is_number && bytes.len() <= EACH {
@@ -15,7 +14,6 @@ pub(super) fn value(bytes: &[u8]) -> Option<HeaderValue> {
     text_of(text).map(HeaderValue::from_static)
 }
 
-#[cfg(feature = "memory")]
 macro_rules! texts {
     ($($text:literal)*) => {
         fn text_of(text: &str) -> Option<&'static str> {
@@ -27,7 +25,6 @@ macro_rules! texts {
     };
 }
 
-#[cfg(feature = "memory")]
 texts! {
     "*" "1; mode=block" "Accept-Encoding" "DENY" "Origin" "SAMEORIGIN" "accept" "accept-encoding"
     "accept-language" "application/javascript" "application/json" "application/json; charset=utf-8"
@@ -99,7 +96,6 @@ mod tests {
         assert_eq!(number(u64::MAX), u64::MAX.to_string());
     }
 
-    #[cfg(feature = "memory")]
     #[test]
     fn what_is_there_is_the_same() {
         for known in ["0", "7", "10", "9999", "gzip", "text/html; charset=utf-8", "nosniff"] {

@@ -11,7 +11,7 @@ use super::{
     freshening::Place,
     head::Asked,
     index::{Placement, VariantBound},
-    kept::{own_target, owned_fields},
+    kept::{Kept, own_target},
     length::length_of,
     mode::RedirectedInside,
     options::Rules,
@@ -37,7 +37,7 @@ pub(super) struct Asking {
     pub(super) is_for_whole: bool,
     /// The request's fields as the client sent them: what `Vary` selects by, and the client's own
     /// conditions.
-    pub(super) request: HeaderMap,
+    pub(super) request: Kept,
     pub(super) requested: Timestamp,
     pub(super) reason: Reason,
     pub(super) about: About,
@@ -52,7 +52,7 @@ impl Fetch {
         now: Timestamp,
     ) -> Self {
         // A request is answered long after its connection could have used the buffer again.
-        let as_it_came = owned_fields(&request.headers);
+        let as_it_came = Kept::of(&request.headers);
         // What this client's request brings must not be kept anyway.
         let is_for_all = lookup.policy.rules.head_as_get && !lookup.directives.no_store;
         let is_head = lookup.is_head && !is_for_all;
@@ -121,7 +121,7 @@ impl Fetch {
     /// Puts the fields back that a request has let go.
     pub(crate) fn restore(&self, request: &mut HeaderMap) {
         let Asking { lookup, is_head, is_for_whole, request: as_it_came, about, .. } = &*self.0;
-        request.clone_from(as_it_came);
+        request.clone_from(&**as_it_came);
         if *is_for_whole || (lookup.is_head && !is_head) {
             remove_range(request);
         }
@@ -154,6 +154,12 @@ impl Fetch {
         secret: &Secret,
     ) -> CacheStatus {
         let forwarded = CacheStatus::forwarded(self.reason());
+        if let Some(reason) = self.0.is_refused_at_once(head, size) {
+            head.extensions.remove::<Cached>();
+            date::append(&mut head.headers, now.wall());
+            self.0.lookup.rewrite_unkept(&mut head.headers);
+            return forwarded.detailed(reason);
+        }
         match self.on_response(head, size, now, began, secret) {
             Outcome::Pass { status, .. } => status,
             Outcome::Complete { status, .. } | Outcome::BadGateway { status, .. } => status,
@@ -242,6 +248,17 @@ impl Asking {
         }
     }
 
+    /// Why the response is not stored, where nothing has to be read in it to say so: its client
+    /// forbids it (RFC 9111 §5.2.1.5), and nobody has asked for the steps.
+    fn is_refused_at_once(&self, head: &response::Parts, size: &SizeHint) -> Option<Reason> {
+        let is_plain = self.lookup.directives.no_store
+            && !self.is_head
+            && !self.policy().trail.is_kept()
+            && head.status == StatusCode::OK
+            && head.extensions.get::<RedirectedInside>().is_none();
+        is_plain.then(|| length_of(&head.headers, size).err().unwrap_or(Reason::RequestNoStore))
+    }
+
     /// How the response is stored, or why it is not. One that is gets a `Date` if it has none.
     pub(super) fn store(
         &self,
@@ -251,31 +268,36 @@ impl Asking {
         cached: Option<&Cached>,
         secret: &Secret,
     ) -> Result<Store, Reason> {
-        let store = match head.status {
+        Ok(match head.status {
             StatusCode::PARTIAL_CONTENT if self.is_storable(head).is_ok() => {
-                self.store_part(head, size, asked, cached, secret)?
+                let store = self.store_part(head, size, asked, cached, secret)?;
+                let now = asked.received.wall();
+                if date::field(&head.headers, &header::DATE, now).is_none() {
+                    head.headers.insert(header::DATE, date::format(now));
+                }
+                store
             }
             _ => {
-                let (length, storable) = self.storable(head, size, asked, cached)?;
+                let (length, mut storable) = self.storable(head, size, asked, cached)?;
+                if let Some(date) = storable.date.take() {
+                    head.headers.insert(header::DATE, date);
+                }
                 let status = CacheStatus::forwarded(self.reason);
                 let trailers = head.headers.contains_key(header::TRAILER);
                 let wants_tag =
                     self.policy().make_etag && Tagging::suits(head.status, &head.headers);
                 self.placed(storable, secret).of_whole(length, trailers, wants_tag, status)
             }
-        };
-        let now = asked.received.wall();
-        if date::field(&head.headers, &header::DATE, now).is_none() {
-            let date = store.head().headers().get(header::DATE).cloned();
-            head.headers.insert(header::DATE, date.unwrap_or_else(|| date::format(now)));
-        }
-        Ok(store)
+        })
     }
 
     /// Where it belongs, as this request selects it.
     pub(super) fn placed(&self, storable: Storable, secret: &Secret) -> Placed {
-        let Storable { head, names } = storable;
-        let selecting = self.lookup.selecting(&self.request, secret);
+        let Storable { head, names, .. } = storable;
+        // What selects nothing is not looked at.
+        let nothing = HeaderMap::new();
+        let request = if names.is_empty() { &nothing } else { &*self.request };
+        let selecting = self.lookup.selecting(request, secret);
         let wants_body = !self.lookup.is_head;
         let placement = Placement::new(&self.lookup.key, &selecting, names, self.bound());
         Placed { placement, head, wants_body }

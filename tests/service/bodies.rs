@@ -88,13 +88,24 @@ async fn a_body_that_is_dropped_early_is_not_stored() {
     }
 }
 
-/// A response that nobody has read at all.
+/// A response that nobody has read at all, whose body has yet to come.
 #[tokio::test]
 async fn a_response_that_is_dropped_unread_is_not_stored() {
+    let (cache, sender) = by_hand(&[FRESH, ("content-length", "5")]);
+    let cache = cache.layered(|layer| layer.on_disconnect(Disconnect::Abandon));
+    drop(cache.open("/").await);
+    assert!(sender.is_closed(), "the origin hears of it");
+    assert!(!is_stored(&cache).await);
+}
+
+/// What has come in one piece with its head is whole, whoever reads it.
+#[tokio::test]
+async fn a_body_that_is_there_with_its_head_is_stored_at_once() {
     let cache = cache(Policy::shared());
     cache.origin.on(|_| ok().header(FRESH.0, FRESH.1).text("hello"));
     drop(cache.open("/").await);
-    assert!(!is_stored(&cache).await);
+    assert!(is_stored(&cache).await);
+    assert_eq!(cache.get("/").await.text(), "hello");
 }
 
 /// A body may not be longer than it said.

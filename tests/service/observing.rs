@@ -47,9 +47,9 @@ async fn each_decision_is_an_event() {
     let miss = [
         "origin asked: uri-miss",
         "origin answered 200",
-        "answered miss 200 5",
         "stored 5",
         "origin done",
+        "answered miss 200 5",
     ];
     cache.get("/").await;
     assert_eq!(notes.take(), miss);
@@ -116,9 +116,9 @@ async fn latencies_are_those_of_the_clock() {
     let expected = [
         "origin asked: uri-miss",
         "origin answered 200 0.8 s",
-        "answered miss 200 1 0.8 s",
         "stored 1",
         "origin done 0.8 s",
+        "answered miss 200 1 0.8 s",
     ];
     assert_eq!(notes.take(), expected);
     cache.get("/").await;

@@ -154,9 +154,9 @@ fn a_request_is_an_event_and_what_it_asks_a_span() {
         span.in_scope(|| now_or_never(cache.get(path)).unwrap());
         let expected = [
             "[request > origin] INFO handled",
+            "[request > origin] DEBUG stored bytes=5",
             "[request] DEBUG answered served=miss reason=uri-miss ttl=10 stored=true \
              collapsed=false status=200 bytes=5 seconds=0.0",
-            "[request > origin] DEBUG stored bytes=5",
         ];
         assert_eq!(book.events(), expected);
         now_or_never(cache.get(path)).unwrap();

@@ -140,7 +140,8 @@ impl CacheManager for MemoryManager {
     async fn put(&self, placement: Placement, head: StoredHead) -> Result<MemoryWriter, Error> {
         let (store, ticket) = (self.store.clone(), self.store.fences().enter(placement.key()));
         let taken = Taken::new(store.clone());
-        Ok(MemoryWriter { store, ticket, placement, head, chunks: Vec::new(), taken })
+        let (first, more) = (Bytes::new(), Vec::new());
+        Ok(MemoryWriter { store, ticket, placement, head, first, more, taken })
     }
 
     async fn update(&self, entry: &Entry<MemoryHandle>, head: StoredHead) -> Result<bool, Error> {
@@ -212,25 +213,34 @@ pub struct MemoryWriter {
     ticket: Ticket,
     placement: Placement,
     head: StoredHead,
-    chunks: Vec<Bytes>,
+    first: Bytes,
+    more: Vec<Bytes>,
     taken: Taken,
 }
 
 impl EntryWriter for MemoryWriter {
     async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
         self.taken.take(chunk.len() as u64)?;
-        if !chunk.is_empty() {
-            self.chunks.push(chunk);
+        if self.first.is_empty() {
+            self.first = chunk;
+        } else if !chunk.is_empty() {
+            self.more.push(chunk);
         }
         Ok(())
     }
 
     async fn finish(self, trailers: Option<HeaderMap>) -> Result<(), Error> {
         self.taken.fits()?;
-        let Self { store, ticket, placement, head, chunks, taken: _taken } = self;
+        let Self { store, ticket, placement, head, first, mut more, taken: _taken } = self;
         // The only copy of the body, into memory of exact size.
-        let body = Bytes::from(chunks.concat());
-        drop(chunks);
+        let body = if more.is_empty() {
+            Bytes::copy_from_slice(&first)
+        } else {
+            more.insert(0, first);
+            let body = Bytes::from(more.concat());
+            drop(more);
+            body
+        };
         ticket.commit(|| store.commit(&placement, head, body, trailers))
     }
 

@@ -82,13 +82,11 @@ pub(super) struct RecordKey {
 
 /// Of a length.
 const BEFORE: usize = size_of::<u32>();
+/// Where the text of most keys has room before it is put into memory of exact size.
+const DRAFT: usize = 256;
 
 impl RecordKey {
     /// No index has the generation 0, so that a resource is never taken for one of its variants.
-    pub(super) fn resource(key: &CacheKey) -> Self {
-        Self::of(0, key.as_bytes(), &[])
-    }
-
     pub(super) fn variant(generation: u64, key: &CacheKey, variant: &VariantKey) -> Self {
         Self::of(generation, key.as_bytes(), variant.as_bytes())
     }
@@ -96,7 +94,17 @@ impl RecordKey {
     fn of(generation: u64, resource: &[u8], variant: &[u8]) -> Self {
         // The length of what came as a request's head.
         let length = u32::try_from(resource.len()).unwrap_or(u32::MAX).to_le_bytes();
-        Self { generation, text: [&length[..], resource, variant].concat().into() }
+        let parts = [&length[..], resource, variant];
+        let mut draft = [0; DRAFT];
+        let mut at = 0;
+        for part in parts {
+            let Some(room) = draft.get_mut(at..at + part.len()) else {
+                return Self { generation, text: parts.concat().into() };
+            };
+            room.copy_from_slice(part);
+            at += part.len();
+        }
+        Self { generation, text: draft[..at].into() }
     }
 
     /// The key of the resource that a variant is of.

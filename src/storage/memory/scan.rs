@@ -43,7 +43,7 @@ impl Store {
 
     /// Whether an index leads to it: a variant outlives its resource until the cache evicts it.
     fn is_current(&self, body: &Arc<Body>) -> bool {
-        self.resource(&body.record).is_some_and(|resource| {
+        self.resource(&body.record.as_ref()).is_some_and(|resource| {
             resource.siblings.index().generation() == body.record.generation
         })
     }

@@ -186,7 +186,7 @@ impl Store {
         trailers: Option<HeaderMap>,
     ) -> Result<(), Error> {
         let key = placement.key();
-        let (mut siblings, plain) = match self.resource(&RecordKey::resource(key)) {
+        let (mut siblings, plain) = match self.resource(&RecordRef::resource(key)) {
             Some(resource) => (resource.siblings.clone(), resource.plain.clone()),
             None => (Siblings::new(self.generations.fetch_add(1, Ordering::Relaxed)), None),
         };
@@ -240,7 +240,7 @@ impl Store {
         old: &Arc<Body>,
         new: impl FnOnce() -> Option<Body>,
     ) -> Result<bool, Error> {
-        let Some(resource) = self.resource(&old.record) else { return Ok(false) };
+        let Some(resource) = self.resource(&old.record.as_ref()) else { return Ok(false) };
         let index = resource.siblings.index();
         // A variant outlives its resource until the cache evicts it.
         if index.generation() != old.record.generation {
@@ -324,8 +324,8 @@ impl Store {
     }
 
     /// The resource that a record is of. Not a use of it, as far as eviction goes.
-    pub(super) fn resource(&self, of: &RecordKey) -> Option<Arc<Resource>> {
-        match self.cache.peek(&RecordRef { generation: 0, variant: &[], ..of.as_ref() }) {
+    pub(super) fn resource(&self, of: &RecordRef<'_>) -> Option<Arc<Resource>> {
+        match self.cache.peek(&RecordRef { generation: 0, variant: &[], ..*of }) {
             Some(Record::Resource(resource)) => Some(resource),
             _ => None,
         }
