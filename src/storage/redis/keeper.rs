@@ -1,8 +1,8 @@
 //! The task that keeps the connections, and hears of purges.
 
-use std::{sync::Arc, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt, future::try_join3};
 use redis::{AsyncConnectionConfig, Pipeline, RedisError, aio::PubSub};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -33,7 +33,9 @@ impl Kept {
         let mut pause = FIRST_PAUSE;
         loop {
             let began = Instant::now();
-            match connect(store).await {
+            // TLS that is not set up panics.
+            let connected = AssertUnwindSafe(connect(store)).catch_unwind().await;
+            match connected.unwrap_or_else(|panic| Err(panicked(&*panic))) {
                 Ok((lanes, wakes)) => {
                     store.link.set(State::Up(lanes.clone()));
                     watch(store, &lanes, wakes).await;
@@ -59,22 +61,27 @@ impl Drop for Kept {
     }
 }
 
+/// With what it said.
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::other(format!("connecting panicked: {}", text.unwrap_or_default().trim()))
+}
+
 /// Connects, and hears of all purges.
 async fn connect(store: &Store) -> Result<(Lanes, PubSub), Error> {
     let limit = store.link.connect_timeout;
     let work = async {
-        let config = || {
-            AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(limit))
-                // Each call has a limit of its own.
-                .set_response_timeout(Some(Duration::from_secs(60)))
-        };
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(limit))
+            // Each call has a limit of its own.
+            .set_response_timeout(Some(Duration::from_secs(60)));
         let client = &store.link.client;
-        let quick = client.get_multiplexed_async_connection_with_config(&config()).await?;
-        let bulk = client.get_multiplexed_async_connection_with_config(&config()).await?;
+        let lane = || client.get_multiplexed_async_connection_with_config(&config);
+        let (quick, whole, bulk) = try_join3(lane(), lane(), lane()).await?;
         let mut wakes = client.get_async_pubsub().await?;
         wakes.subscribe(store.link.names.channel()).await?;
-        Ok::<_, RedisError>((Lanes { quick, bulk }, wakes))
+        Ok::<_, RedisError>((Lanes { quick, whole, bulk }, wakes))
     };
     let (lanes, wakes) =
         timeout(limit, work).await.map_err(|_| Error::timed_out())?.map_err(Error::other)?;

@@ -1,4 +1,4 @@
-//! The way to Redis: two connections, kept by one task, and a limit for each call.
+//! The way to Redis: some connections, kept by one task, and a limit for each call.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,10 +32,14 @@ pub(super) enum State {
     Away(Arc<str>),
 }
 
-/// Bodies go another way than what is waited for.
+/// What is waited for goes another way than what is large, so that it is never behind it.
 #[derive(Clone)]
 pub(super) struct Lanes {
+    /// Records, and all that changes them.
     pub(super) quick: MultiplexedConnection,
+    /// Bodies of one piece, which a look-up brings.
+    pub(super) whole: MultiplexedConnection,
+    /// Pieces of larger ones.
     pub(super) bulk: MultiplexedConnection,
 }
 
@@ -101,7 +105,7 @@ impl Link {
     /// Waits until there are connections, or it is known that there are none: as long as the task that
     /// keeps them takes to connect, or to end.
     pub(super) async fn lanes(&self) -> Result<Lanes, Error> {
-        let nobody = || Error::other("the runtime that kept the connection has ended");
+        let nobody = || Error::other("the task that kept the connection has ended");
         let mut state = self.state.subscribe();
         loop {
             match &*state.borrow_and_update() {
