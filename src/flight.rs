@@ -21,6 +21,9 @@ use crate::{
 
 /// What happens to a request to the origin, and to the response that is being stored, when the last
 /// client that waits for it has gone.
+///
+/// In a store in memory, a short body that comes in one piece with its head is stored before anybody has
+/// the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Disconnect {

@@ -171,25 +171,27 @@ pub(crate) struct Record<M: CacheManager> {
 }
 
 impl<M: CacheManager> Record<M> {
-    /// What is to become of a response that comes as it is stored: of no others it is made, and nothing
+    /// What is to become of a response that is stored as it comes: of no others it is made, and nothing
     /// is to be added. How many bytes are stored then.
-    async fn store(self, manager: &M, body: Bytes) -> Result<u64, Error> {
+    fn store(self, manager: &M, body: Bytes) -> impl Future<Output = Result<u64, Error>> + Send {
         let Self { placement, head, fetching, .. } = self;
         let (own, length) = (head.clone(), body.len() as u64);
         let admission = Admission::new(fetching, manager.purge_log().clone());
-        let mut writer = manager.put(placement, head).await?;
-        writer.write(body).await?;
-        if !admission.admits(&own) {
-            return Err(Error::refused());
+        async move {
+            let mut writer = manager.put(placement, head).await?;
+            writer.write(body).await?;
+            if !admission.admits(&own) {
+                return Err(Error::refused());
+            }
+            // The store is to have the only one.
+            drop(own);
+            writer.finish(None).await?;
+            if !admission.has_missed() {
+                return Ok(length);
+            }
+            manager.delete(admission.key()).await?;
+            Err(Error::refused())
         }
-        // The store is to have the only one.
-        drop(own);
-        writer.finish(None).await?;
-        if !admission.has_missed() {
-            return Ok(length);
-        }
-        manager.delete(admission.key()).await?;
-        Err(Error::refused())
     }
 
     /// How many bytes are stored then.

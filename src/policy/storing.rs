@@ -118,7 +118,7 @@ fn judge(
         None => Some(date::format(received)),
     };
     let fields = storable_fields(headers, private).filter(|(name, _)| {
-        !(strip && **name == header::SET_COOKIE) && !(date.is_some() && **name == header::DATE)
+        !(strip && **name == header::SET_COOKIE || date.is_some() && **name == header::DATE)
     });
     let fields = fields.chain(date.as_ref().map(|date| (&header::DATE, date)));
     let cached = handler.map(Cached::untagged);

@@ -1,23 +1,24 @@
 //! Bodies on their way to the client and into the store.
 
 use std::{
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Wake},
+    task::{Context, Poll, Wake, ready},
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::HeaderMap;
-use http_body::Body;
+use http_body::{Body, SizeHint};
 use http_body_util::BodyExt;
-use larder::{CacheBody, Disconnect, MemoryManager, NoExecutor, Policy, policy::Reason};
+use larder::{BoxError, CacheBody, Disconnect, MemoryManager, NoExecutor, Policy, policy::Reason};
 
 use super::spy::{Call, Fault, Spy};
 use crate::support::{
-    BodySender, Cache, TestBody, cache, cache_over, channel, now_or_never, ok, read,
+    BodySender, Cache, Frame, TestBody, cache, cache_over, channel, now_or_never, ok, read,
 };
 
 /// A cache whose origin sends one body by hand, and has no other answer.
@@ -149,6 +150,57 @@ async fn a_body_that_is_there_with_its_head_is_stored_at_once() {
     drop(cache.open("/").await);
     assert!(is_stored(&cache).await);
     assert_eq!(cache.get("/").await.text(), "hello");
+}
+
+/// A body that knows how many bytes it has yet to give.
+struct Known<B>(B, u64);
+
+impl<B: Body<Data = Bytes, Error = BoxError> + Unpin> Body for Known<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
+        let frame = ready!(Pin::new(&mut self.0).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            self.1 -= frame.data_ref().map_or(0, Bytes::len) as u64;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.1)
+    }
+}
+
+/// What a body gives when it is looked at, to see whether all of it is there, is what its reader gets
+/// first.
+#[tokio::test]
+async fn what_a_body_gives_first_is_not_lost() {
+    let open = async |send: &dyn Fn(&BodySender)| {
+        let (sender, body) = channel();
+        send(&sender);
+        let (cache, mut body) = (cache(Policy::shared()), Some(Known(body, 5)));
+        cache.origin.on(move |_| match body.take() {
+            Some(body) => ok().header(FRESH.0, FRESH.1).body(body),
+            None => ok().text("another"),
+        });
+        let response = cache.open("/").await;
+        (cache, sender, response)
+    };
+    for pieces in [&["hello"][..], &["he", "llo"], &["", "hello"], &["h", "e", "llo"]] {
+        let send = |sender: &BodySender| pieces.iter().for_each(|piece| sender.data(*piece));
+        let (cache, _sender, response) = open(&send).await;
+        assert_eq!(read(response).await.unwrap(), "hello", "{pieces:?}");
+        assert!(is_stored(&cache).await, "{pieces:?}");
+        assert_eq!(cache.get("/").await.text(), "hello", "{pieces:?}");
+    }
+    let (cache, _sender, response) = open(&|sender| sender.error("connection reset")).await;
+    assert_eq!(read(response).await.unwrap_err().to_string(), "connection reset");
+    assert!(!is_stored(&cache).await);
+    let (cache, sender, response) = open(&|_| {}).await;
+    sender.data("hello");
+    assert_eq!(read(response).await.unwrap(), "hello");
+    assert!(is_stored(&cache).await);
 }
 
 /// A body may not be longer than it said.
