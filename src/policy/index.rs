@@ -180,7 +180,7 @@ impl<'a> Wanted<'a> {
 
     /// Whether a response that is the only one of its resource, and has no `Vary`, is selected
     /// without looking at the request.
-    #[cfg(feature = "memory")]
+    #[cfg(any(feature = "disk", feature = "memory"))]
     #[inline]
     pub(crate) fn takes_plain(&self) -> bool {
         match self.by {

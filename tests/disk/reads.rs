@@ -1,7 +1,7 @@
 use std::{env, fs, path::Path, process::Command};
 
 use larder::{
-    CacheManager,
+    CacheManager, DiskManager,
     storage::{DiskOptions, suite::block_on},
 };
 
@@ -91,4 +91,35 @@ fn count_hits(path: &Path) {
     let (least, most) = (more.iter().min().unwrap(), more.iter().max().unwrap());
     assert!(most - least <= 2, "it does not grow: {seen:?}");
     assert!(most - first.iter().min().unwrap() <= 4 * 200, "four keys: {seen:?}");
+}
+
+/// A hit does not ask for the length of a small file: one that is as long as what is read at first,
+/// or a little more or less, is found whole, and as damaged where it was cut.
+#[test]
+fn a_file_of_any_length_is_read_to_its_end() {
+    let path = scratch();
+    let store = DiskManager::open(&path).unwrap();
+    let put = |name: usize, length: usize| {
+        let ask = Ask::new(&format!("/{name:05}"));
+        block_on(ask.put(&store, &[], noise(name as u64, length))).unwrap();
+        let lengths = files(&path.join("files")).into_iter().map(|file| {
+            let length = fs::metadata(&file).unwrap().len() as usize;
+            (file, length)
+        });
+        (ask, lengths.collect::<Vec<_>>())
+    };
+    let around = put(0, 1).1[0].1 - 1;
+    for edge in [16 << 10, 32 << 10, 64 << 10] {
+        for length in edge - 2..=edge + 2 {
+            let body = length - around;
+            let (ask, lengths) = put(length, body);
+            let read = || block_on(ask.body(&store));
+            assert_eq!(read().unwrap().unwrap(), noise(length as u64, body), "{length}");
+            let (file, _) = lengths.into_iter().find(|(_, found)| *found == length).unwrap();
+            let cut = edge.min(length - 1) as u64;
+            fs::File::options().write(true).open(&file).unwrap().set_len(cut).unwrap();
+            assert!(read().is_none(), "{length} cut at {cut}");
+            assert!(!file.exists(), "what is damaged goes");
+        }
+    }
 }

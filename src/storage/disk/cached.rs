@@ -11,17 +11,48 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     Ok(openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)?.into())
 }
 
+/// Gives the first bytes to `take`, and whether that is all that can be read: who does not know the
+/// length need not ask for it.
+#[cfg(target_os = "linux")]
+pub(super) fn begin<T>(
+    file: &File,
+    take: impl FnOnce(&[u8], bool) -> io::Result<T>,
+) -> io::Result<T> {
+    use std::cell::RefCell;
+
+    /// Most pages are smaller.
+    const SIZE: usize = 16 << 10;
+    thread_local!(static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SIZE].into()));
+    BUFFER.with_borrow_mut(|buffer| {
+        let read = read_at(file, buffer, 0)?;
+        take(&buffer[..read], read < SIZE)
+    })
+}
+
 #[cfg(target_os = "linux")]
 pub(super) fn read_exact_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+    // The rest is on the disk, or the file ends: who waits will see.
+    if read_at(file, bytes, at)? == bytes.len() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
     use rustix::io::{ReadWriteFlags, preadv2};
 
-    let read = preadv2(file, &mut [io::IoSliceMut::new(bytes)], at, ReadWriteFlags::NOWAIT)?;
-    // The rest is on the disk, or the file ends: who waits will see.
-    if read == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    Ok(preadv2(file, &mut [io::IoSliceMut::new(bytes)], at, ReadWriteFlags::NOWAIT)?)
 }
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn open(_: &Path) -> io::Result<File> {
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn begin<T>(_: &File, _: impl FnOnce(&[u8], bool) -> io::Result<T>) -> io::Result<T> {
     Err(io::ErrorKind::WouldBlock.into())
 }
 

@@ -140,7 +140,7 @@ fn claim_share<'a>(
 }
 
 /// The index of a resource that has one response and no `Vary`.
-pub(super) fn only_plain(generation: u64) -> Result<Index, Error> {
+fn only_plain(generation: u64) -> Result<Index, Error> {
     NameSet::restored(Vec::new())
         .and_then(|plain| Index::restored(generation, vec![plain], Vec::new(), Vec::new()))
         .ok_or_else(|| Error::corrupt("no name set"))

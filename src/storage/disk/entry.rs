@@ -97,7 +97,7 @@ pub(super) struct Wants<'a> {
     pub(super) variant: &'a [u8],
 }
 
-/// A file of at most so many bytes is read at once.
+/// A file of at most so many bytes is read with its body.
 const SMALL: u64 = 32 << 10;
 /// So much is read of a larger one to see how long its header is.
 const FIRST: usize = 4 << 10;
@@ -123,10 +123,34 @@ impl Patience {
         }
     }
 
+    /// The length of a file, and its first bytes: all of a small one.
+    fn begin(self, file: &File, small: u64) -> io::Result<(u64, Vec<u8>)> {
+        match self {
+            Self::Wait => self.go_on(file, small, &[]),
+            Self::Never => cached::begin(file, |read, is_whole| match is_whole {
+                // If the rest is not in memory, what was read does not end with a footer.
+                true => Ok((read.len() as u64, read.to_vec())),
+                false => self.go_on(file, small, read),
+            }),
+        }
+    }
+
+    fn go_on(self, file: &File, small: u64, read: &[u8]) -> io::Result<(u64, Vec<u8>)> {
+        let length = length(file)?;
+        let at_once = if length <= small { length } else { FIRST as u64 };
+        let at_once = usize::try_from(at_once).map_err(io::Error::other)?;
+        let mut bytes = Vec::with_capacity(at_once);
+        bytes.extend_from_slice(&read[..read.len().min(at_once)]);
+        let read = bytes.len();
+        bytes.resize(at_once, 0);
+        self.read_exact_at(file, &mut bytes[read..], read as u64)?;
+        Ok((length, bytes))
+    }
+
     fn read_exact_at(self, file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
         match self {
-            Self::Wait => file.read_exact_at(bytes, at),
             _ if bytes.is_empty() => Ok(()),
+            Self::Wait => file.read_exact_at(bytes, at),
             Self::Never => cached::read_exact_at(file, bytes, at),
         }
     }
@@ -159,10 +183,7 @@ fn read(
     is_wanted: impl FnOnce(&[u8], &[u8]) -> bool,
 ) -> Result<Record, Absent> {
     let file = patience.open(path)?;
-    let length = length(&file)?;
-    let at_once = if length <= small { length } else { FIRST as u64 };
-    let mut bytes = vec![0; usize::try_from(at_once).map_err(|_| Damaged)?];
-    patience.read_exact_at(&file, &mut bytes, 0)?;
+    let (length, mut bytes) = patience.begin(&file, small)?;
     let header = Header::parse(bytes.get(..FIXED).ok_or(Damaged)?)?;
     let prefix = header.prefix();
     if prefix as u64 > length {

@@ -4,7 +4,6 @@ use std::ops::Range;
 use super::Durability;
 use super::{
     DiskHandle, DiskManager, DiskWriter,
-    commit::only_plain,
     entry::{Record, Response, entry},
     name::Name,
     pool::{Need, Waiting},
@@ -35,7 +34,9 @@ impl CacheManager for DiskManager {
         let resource = Name::resource(key);
         let index = match store.find_now(resource, key)? {
             None => return Some(Ok(Found::nothing())),
-            Some(Record::Response(response)) => return Some(plain(wanted, resource, *response)),
+            Some(Record::Response(response)) => {
+                return Some(Ok(plain(wanted, resource, *response)));
+            }
             Some(Record::Index { index, .. }) => index,
         };
         let mut found = Vec::new();
@@ -62,7 +63,7 @@ impl CacheManager for DiskManager {
         let found = self.inner.queue.run(Need::Optional, move |store, _| store.find(&own)).await?;
         let index = match found {
             None => return Ok(Found::nothing()),
-            Some(Record::Response(response)) => return plain(wanted, resource, *response),
+            Some(Record::Response(response)) => return Ok(plain(wanted, resource, *response)),
             Some(Record::Index { index, .. }) => index,
         };
         let selected: Vec<VariantKey> = wanted.select(&index).collect();
@@ -171,13 +172,8 @@ impl CacheManager for DiskManager {
 }
 
 /// What was found of a resource without `Vary`.
-fn plain(
-    wanted: &Wanted<'_>,
-    resource: Name,
-    response: Response,
-) -> Result<Found<DiskHandle>, Error> {
-    let index = only_plain(response.generation)?;
+fn plain(wanted: &Wanted<'_>, resource: Name, response: Response) -> Found<DiskHandle> {
     // Who is told apart from others does not select what is for all.
-    let variant = wanted.select(&index).find(VariantKey::is_plain);
-    Ok(Found::entries(variant.map(|variant| entry(resource, wanted.key(), variant, response))))
+    let made = |()| entry(resource, wanted.key(), VariantKey::restored(Vec::new()), response);
+    Found::entries(wanted.takes_plain().then_some(()).map(made))
 }

@@ -1,7 +1,7 @@
 use std::{
-    ffi::OsStr,
+    ffi::OsString,
     fmt,
-    os::unix::ffi::OsStrExt,
+    os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
 };
 
@@ -53,14 +53,15 @@ impl Name {
 
     /// Where the file lies, in `files`.
     pub(super) fn path(self, files: &Path) -> PathBuf {
-        let mut text = [b'/'; 33];
+        let mut text = [b'/'; 34];
         let digit = |number: u8| b"0123456789abcdef"[usize::from(number)];
         for (n, byte) in self.0.into_iter().enumerate() {
             // The first two are a directory.
-            let at = 2 * n + usize::from(n > 0);
+            let at = 1 + 2 * n + usize::from(n > 0);
             text[at..at + 2].copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
         }
-        files.join(OsStr::from_bytes(&text))
+        // As `join` does it, in a fraction of the time.
+        OsString::from_vec([files.as_os_str().as_bytes(), &text].concat()).into()
     }
 
     /// The name of the file `directory/file`.
