@@ -201,6 +201,8 @@ pub mod metrics;
 mod models;
 pub mod observe;
 mod pending;
+#[cfg(feature = "memory")]
+mod place;
 pub mod policy;
 mod positions;
 mod purge;

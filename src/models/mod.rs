@@ -7,6 +7,8 @@ mod flight;
 mod host;
 mod inflight;
 mod log;
+#[cfg(feature = "memory")]
+mod place;
 
 use std::{
     future::poll_fn,

@@ -349,7 +349,7 @@ impl Inner {
 
 /// A head in the least memory, for a store that keeps many of them: its fields are no map.
 #[cfg(feature = "memory")]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PackedHead {
     fields: Packed,
     rest: Arc<Rest>,
@@ -369,18 +369,6 @@ impl PackedHead {
     #[inline]
     pub(crate) fn unpack(&self) -> StoredHead {
         StoredHead::packed(self.fields.clone(), self.rest.clone())
-    }
-
-    /// Whether `head` was unpacked from this.
-    #[inline]
-    pub(crate) fn is_of(&self, head: &StoredHead) -> bool {
-        Arc::ptr_eq(&self.rest, &head.0.rest)
-    }
-
-    /// Tells it from all others that are there.
-    #[inline]
-    pub(crate) fn address(&self) -> usize {
-        Arc::as_ptr(&self.rest).addr()
     }
 
     /// What it takes of a store's memory beside its own size, in bytes.

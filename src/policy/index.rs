@@ -46,6 +46,19 @@ impl Index {
         Self { generation, sets: Vec::new(), ring: Vec::new(), recent: Vec::new() }
     }
 
+    /// The index of a resource that has one response, without `Vary`.
+    #[cfg(feature = "memory")]
+    pub(crate) fn plain(generation: u64) -> Self {
+        Self { sets: vec![NameSet::none()], ..Self::new(generation) }
+    }
+
+    /// Whether it is no more than that.
+    #[cfg(feature = "memory")]
+    pub(crate) fn is_plain(&self) -> bool {
+        let is_only_set = matches!(&*self.sets, [names] if names.is_empty());
+        is_only_set && self.ring.is_empty() && self.recent.is_empty()
+    }
+
     /// An index that was kept: `None` if it has more sets than one may have.
     #[cfg(feature = "codec")]
     pub(crate) fn restored(

@@ -39,6 +39,12 @@ impl NameSet {
         Ok(Self(if names.is_empty() { Arc::default() } else { names.into() }))
     }
 
+    /// That of a response without `Vary`.
+    #[cfg(feature = "memory")]
+    pub(super) fn none() -> Self {
+        Self(Arc::default())
+    }
+
     /// A set that was kept: `None` if it is not in the form that [`of`](Self::of) gives it.
     #[cfg(feature = "codec")]
     pub(crate) fn restored(names: Vec<HeaderName>) -> Option<Self> {

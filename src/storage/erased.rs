@@ -96,11 +96,13 @@ impl<M: CacheManager> Erased for M {
     }
 
     fn get_now(&self, wanted: &Wanted<'_>) -> Option<Result<Found<BoxHandle>, Error>> {
-        Some(CacheManager::get_now(self, wanted)?.map(|found| found.map(wrap)))
+        Some(CacheManager::get_now(self, wanted)?.map(|found| found.map(|_, handle| wrap(handle))))
     }
 
     fn get<'a>(&'a self, wanted: &'a Wanted<'_>) -> Pending<'a, Found<BoxHandle>> {
-        Box::pin(async move { Ok(CacheManager::get(self, wanted).await?.map(wrap)) })
+        Box::pin(
+            async move { Ok(CacheManager::get(self, wanted).await?.map(|_, handle| wrap(handle))) },
+        )
     }
 
     fn locate(&self, entry: &Entry<BoxHandle>) -> Option<(CacheKey, VariantKey)> {

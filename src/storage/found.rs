@@ -158,15 +158,20 @@ impl<H> Found<H> {
         }
     }
 
-    pub(super) fn map<T>(self, change: impl Fn(H) -> T) -> Found<T> {
+    /// The same with other handles.
+    #[inline]
+    pub(super) fn map<T>(self, change: impl Fn(&StoredResponse, H) -> T) -> Found<T> {
         let Self { entries, instead, selected } = self;
         let entries = match entries {
             Entries::None => Entries::None,
             Entries::One(Entry { response, handle }) => {
-                Entries::One(Entry { response, handle: change(handle) })
+                let handle = change(&response, handle);
+                Entries::One(Entry { response, handle })
             }
             Entries::Many { responses, handles } => {
-                Entries::Many { responses, handles: handles.into_iter().map(change).collect() }
+                let changed = responses.iter().zip(handles);
+                let handles = changed.map(|(response, handle)| change(response, handle)).collect();
+                Entries::Many { responses, handles }
             }
         };
         Found { entries, instead, selected }

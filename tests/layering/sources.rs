@@ -108,12 +108,13 @@ fn names_and_numbers(path: &Path) -> Vec<String> {
 }
 
 /// The parts in the order of the design, lowest first. A part may use itself and those before it.
-const ORDER: [&str; 42] = [
+const ORDER: [&str; 43] = [
     "policy",
     "hashed",
     "error",
     "sync",
     "stripe",
+    "place",
     "clock",
     "executor",
     "pending",

@@ -222,3 +222,103 @@ fn a_look_allocates_for_the_keys_of_variants_only() {
         assert!(count <= nothing + most, "{count} allocations, {nothing} for nothing");
     }
 }
+
+type Change = (&'static str, fn(&MemoryManager));
+
+fn again(manager: &MemoryManager, vary: &str) {
+    let newer = ok().header("x-version", "2").header("vary", vary);
+    block_on(Visitor::of("/").put(manager, newer, "newer")).unwrap();
+}
+
+/// Promises 1 and 2 of the store's contract: a thread keeps what it asks for again and again, and no
+/// change waits for that.
+#[test]
+fn what_a_thread_keeps_goes_with_its_record() {
+    let entry = |manager: &MemoryManager| Visitor::of("/").entry(manager);
+    let changes: [Change; 7] = [
+        ("put again", |manager| again(manager, "")),
+        ("put with Vary", |manager| again(manager, "accept")),
+        ("update", |manager| {
+            let (_, head) = Visitor::of("/").place(manager, ok().header("x-version", "2"));
+            let entry = Visitor::of("/").entry(manager).unwrap();
+            assert!(block_on(manager.update(&entry, head)).unwrap());
+        }),
+        ("remove", |manager| {
+            let entry = Visitor::of("/").entry(manager).unwrap();
+            assert!(block_on(manager.remove(&entry)).unwrap());
+        }),
+        ("delete", |manager| {
+            block_on(manager.delete(Visitor::of("/").lookup().key())).unwrap();
+        }),
+        ("clear", |manager| block_on(manager.clear()).unwrap()),
+        ("evict", |manager| {
+            for n in 0..2000 {
+                let other = Visitor::of(&format!("/{n}"));
+                block_on(other.put(manager, ok(), vec![b'x'; 2 << 10])).unwrap();
+                // What nobody asks for would go instead.
+                assert!((0..2).all(|_| other.entry(manager).is_some()));
+            }
+        }),
+    ];
+    for (name, change) in changes {
+        let before = live();
+        let manager = MemoryManager::new(MIB);
+        // Another thread keeps it, too.
+        let ask = |times: usize| {
+            let ask = || (0..times).map(|_| entry(&manager)).last().flatten();
+            std::thread::scope(|scope| (scope.spawn(ask).join().unwrap(), ask()))
+        };
+        let body = vec![b'x'; 100 << 10];
+        block_on(Visitor::of("/").put(&manager, ok().header("x-version", "1"), body)).unwrap();
+        let (there, here) = ask(4);
+        assert!(there.is_some() && here.is_some());
+        drop((there, here));
+        let kept = live();
+        change(&manager);
+        let (there, here) = ask(1);
+        for found in [there, here].into_iter().flatten() {
+            let version = &found.response().head().headers()["x-version"];
+            assert!(version == "2" && name != "remove", "{name}: {version:?}");
+        }
+        if matches!(name, "remove" | "delete" | "clear") {
+            assert!(
+                live() < kept - (100 << 10),
+                "{name}: {} of {}",
+                live() - before,
+                kept - before
+            );
+        }
+    }
+}
+
+/// What else there is of a resource is not hidden by what a thread keeps of it.
+#[test]
+fn a_response_with_vary_is_found_beside_one_without() {
+    let manager = MemoryManager::new(MIB);
+    let find = || Visitor::of("/").find(&manager).responses().len();
+    block_on(Visitor::of("/").put(&manager, ok(), "plain")).unwrap();
+    assert_eq!([find(), find(), find()], [1, 1, 1]);
+    again(&manager, "accept");
+    assert_eq!([find(), find(), find()], [2, 2, 2]);
+}
+
+/// Scenario 3.11: what is asked for is used, though the thread that asks has kept it.
+#[test]
+fn what_a_thread_keeps_is_not_evicted() {
+    let manager = MemoryManager::new(4 * MIB);
+    block_on(async {
+        for n in 0..20 {
+            let visitor = Visitor::of(&format!("/hot/{n}"));
+            visitor.put(&manager, ok(), vec![b'x'; 4 << 10]).await.unwrap();
+        }
+        for n in 0..20_000 {
+            let hot = Visitor::of(&format!("/hot/{}", n % 20));
+            assert!(hot.entry(&manager).is_some(), "{n}");
+            let cold = Visitor::of(&format!("/cold/{n}"));
+            cold.put(&manager, ok(), vec![b'x'; 4 << 10]).await.unwrap();
+            if n > 4000 {
+                assert!(cold.entry(&manager).is_some() && cold.entry(&manager).is_some());
+            }
+        }
+    });
+}

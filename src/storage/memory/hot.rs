@@ -1,150 +1,284 @@
-//! The heads that are asked for again and again, as maps.
+//! What is asked for again and again, for each thread by itself.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 
+use bytes::Bytes;
+use quick_cache::DefaultHashBuilder;
+use std::hash::BuildHasher;
+
+use super::{
+    Holder, MemoryHandle,
+    record::{Body, Record, RecordKey, RecordRef},
+};
 use crate::{
-    policy::{PackedHead, StoredHead},
+    place::Place,
+    policy::{CacheKey, StoredHead, StoredResponse},
+    storage::Entry,
     stripe,
 };
 
-/// What is stored is packed. A head that is asked for twice is unpacked and kept so, for each thread by
-/// itself: then no two of them count references in the same place, which costs more than the look-up.
+/// What is stored is packed, and shared by all threads. A response that is asked for twice is unpacked
+/// and kept so, for each thread by itself: then no two of them write to the same memory, be it
+/// a reference count or the lock of the store, which costs more than the look-up.
 ///
-/// Each stripe is a table with one place for each packed head. A head that is there defends its place
+/// Each stripe is a table with one place for each response. One that is there defends its place
 /// against another one for as long as it is asked for more often.
+///
+/// Whatever leaves the store leaves all tables before anybody can see that it has
+/// ([`retire`](Self::retire)). The store evicts what is not looked up in it: so it is asked, too, once in a
+/// while ([`Clockwork`]).
 pub(super) struct Hot {
-    stripes: Box<[OnceLock<Box<[Place]>>]>,
+    stripes: Box<[OnceLock<Box<[Place<Arc<Kept>>]>>]>,
     places: usize,
+    hasher: DefaultHashBuilder,
+    clockwork: Clockwork,
 }
 
-/// Its lock is that of the threads of one stripe, of which there is seldom a second one.
-type Place = Mutex<Held>;
+/// A response as one thread keeps it. What others count their references to is next to none of its own
+/// counts.
+#[repr(align(64))]
+pub(super) struct Kept {
+    record: RecordKey,
+    /// Whether it is all that there is of its resource.
+    is_alone: bool,
+    head: StoredHead,
+    /// The stored bytes, with a count of their own.
+    bytes: Bytes,
+    body: Arc<Body>,
+    /// When it was last looked up in the store.
+    turn: AtomicU64,
+}
 
-#[derive(Default)]
-struct Held {
-    head: Option<StoredHead>,
-    /// Which head was the last to find the place taken.
-    rival: usize,
-    /// How often the rival has to come.
-    defence: u8,
+impl Kept {
+    pub(super) fn body(&self) -> &Arc<Body> {
+        &self.body
+    }
+
+    /// All of it: what has trailers is not kept.
+    #[inline]
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    fn entry(self: Arc<Self>) -> Entry<MemoryHandle> {
+        let response = StoredResponse::restored(self.head.clone(), self.bytes.len() as u64);
+        Entry::new(response, MemoryHandle(Holder::Kept(self)))
+    }
 }
 
 /// The heaviest head that is kept as a map.
 const MAX_HEAD: usize = 4 << 10;
-const MAX_DEFENCE: u8 = 4;
 
 impl Hot {
-    /// At most `bytes`, shared out to all stripes.
-    pub(super) fn new(bytes: u64) -> Self {
+    /// The maps take at most `bytes`, shared out to all stripes. `capacity` is that of the store.
+    pub(super) fn new(bytes: u64, capacity: u64) -> Self {
         let stripes = stripe::count();
         let places = usize::try_from(bytes).unwrap_or(usize::MAX) / (stripes * MAX_HEAD);
         Self {
             stripes: (0..stripes).map(|_| OnceLock::new()).collect(),
             places: 1 << places.clamp(1, 1 << 14).ilog2(),
+            hasher: DefaultHashBuilder::default(),
+            clockwork: Clockwork::new(capacity),
         }
     }
 
-    /// The head that was packed, to be read by this thread.
+    /// The response that is all there is of the resource, if this thread has kept it.
     #[inline]
-    pub(super) fn unpack(&self, packed: &PackedHead) -> StoredHead {
-        let address = packed.address();
-        let own = &self.stripes[stripe::of(self.stripes.len())];
-        let places = own.get_or_init(|| (0..self.places).map(|_| Place::default()).collect());
-        let at = spread(address) & (self.places - 1);
-        let mut held = match places[at].try_lock() {
-            Ok(held) => held,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return packed.unpack(),
+    pub(super) fn find(&self, key: &CacheKey) -> Option<Entry<MemoryHandle>> {
+        let own = self.stripes[stripe::of(self.stripes.len())].get()?;
+        let (wanted, turn) = (RecordRef::resource(key), self.clockwork.turn());
+        let is_it = |kept: &Arc<Kept>| {
+            kept.is_alone && kept.turn.load(Ordering::Relaxed) == turn && kept.record.is_of(&wanted)
         };
-        match &held.head {
-            Some(head) if packed.is_of(head) => {
-                let head = head.clone();
-                held.defence = MAX_DEFENCE;
-                head
-            }
-            _ => held.admit(address, packed.unpack()),
-        }
+        Some(own[self.place(self.hash(&wanted))].find(is_it)?.entry())
     }
 
-    pub(super) fn clear(&self) {
-        let lock = |place| Mutex::lock(place).unwrap_or_else(PoisonError::into_inner);
-        for place in self.stripes.iter().filter_map(OnceLock::get).flatten() {
-            let mut held: MutexGuard<'_, Held> = lock(place);
-            *held = Held::default();
+    /// An entry of what was looked up in the store, to be read by this thread.
+    #[inline]
+    pub(super) fn entry(&self, body: Arc<Body>, is_alone: bool) -> Entry<MemoryHandle> {
+        let stripe = stripe::of(self.stripes.len());
+        let places = self.stripes[stripe]
+            .get_or_init(|| (0..self.places).map(|_| Place::default()).collect());
+        let hash = self.hash(&body.record.as_ref());
+        let place = &places[self.place(hash)];
+        let turn = self.clockwork.turn();
+        if let Some(kept) = place.find(|kept| Arc::ptr_eq(&kept.body, &body)) {
+            kept.turn.store(turn, Ordering::Relaxed);
+            return kept.entry();
         }
-    }
-}
-
-impl Held {
-    #[cold]
-    fn admit(&mut self, address: usize, head: StoredHead) -> StoredHead {
-        if self.rival != address {
-            self.rival = address;
-        } else if self.defence > 0 {
-            self.defence -= 1;
-        } else if head.weight() <= MAX_HEAD {
+        let make = || {
+            let head = body.head.unpack();
             // Weighing it has made the map.
-            self.head = Some(head.clone());
+            let is_fit = head.weight() <= MAX_HEAD && body.trailers.is_none();
+            (is_fit && body.marks.enter(stripe)).then(|| {
+                let (record, turn) = (body.record.clone(), AtomicU64::new(turn));
+                let bytes = Bytes::from_owner(Apart(body.bytes.clone()));
+                Arc::new(Kept { record, is_alone, head, bytes, body: body.clone(), turn })
+            })
+        };
+        if let Some(kept) = place.keep(hash, make) {
+            return kept.entry();
         }
-        head
+        let response = StoredResponse::restored(body.head.unpack(), body.length());
+        Entry::new(response, MemoryHandle(Holder::Itself(body)))
+    }
+
+    /// Takes a record out of all tables, for good. Gives what was there, to be dropped when no lock is
+    /// held.
+    ///
+    /// To be called before anybody can see that the store no longer has it.
+    #[must_use = "what is dropped under a lock is waited for"]
+    pub(super) fn retire(&self, record: &Record) -> Vec<Arc<Kept>> {
+        let Some(body) = record.body() else { return Vec::new() };
+        let take = |stripe: usize| {
+            let places = self.stripes.get(stripe)?.get()?;
+            let place = &places[self.place(self.hash(&body.record.as_ref()))];
+            place.take(|kept| Arc::ptr_eq(&kept.body, body))
+        };
+        body.marks.leave().filter_map(take).collect()
+    }
+
+    /// So many bytes have come into the store.
+    pub(super) fn age(&self, bytes: u64) {
+        self.clockwork.add(bytes);
+    }
+
+    fn hash(&self, record: &RecordRef<'_>) -> u64 {
+        self.hasher.hash_one(RecordRef { generation: 0, ..*record })
+    }
+
+    fn place(&self, hash: u64) -> usize {
+        hash as usize & (self.places - 1)
     }
 }
 
-/// Addresses are multiples of what is allocated; their upper bits tell them apart.
-fn spread(address: usize) -> usize {
-    ((address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
+/// An owner whose count shares no line of the processor's caches with anything else.
+#[repr(align(64))]
+struct Apart(Bytes);
+
+impl AsRef<[u8]> for Apart {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Counts what comes into a store, in turns of a small part of its capacity: whoever is there for many
+/// of them without being looked up is evicted.
+struct Clockwork {
+    added: Added,
+    part: u64,
+    turn: AtomicU64,
+}
+
+/// Written at each insert, and not to be next to what each hit reads.
+#[derive(Default)]
+#[repr(align(128))]
+struct Added(AtomicU64);
+
+const TURNS: u64 = 64;
+
+impl Clockwork {
+    fn new(capacity: u64) -> Self {
+        Self { added: Added::default(), part: (capacity / TURNS).max(1), turn: AtomicU64::new(0) }
+    }
+
+    #[inline]
+    fn turn(&self) -> u64 {
+        self.turn.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: u64) {
+        let before = self.added.0.fetch_add(bytes, Ordering::Relaxed);
+        let turn = before.wrapping_add(bytes) / self.part;
+        if turn != before / self.part {
+            self.turn.store(turn, Ordering::Relaxed);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{policy::StoredResponse, storage::memory::record::tests::packed};
+    use crate::storage::memory::record::tests::plain;
 
-    #[test]
-    fn a_head_is_kept_as_a_map_from_its_second_use_on() {
-        let (hot, head) = (Hot::new(0), packed("/a"));
-        let uses: Vec<_> = (0..4).map(|_| hot.unpack(&head)).collect();
-        assert!(!uses[0].is(&uses[1]));
-        assert!(uses[1].is(&uses[2]) && uses[2].is(&uses[3]));
-        hot.clear();
-        assert!(!hot.unpack(&head).is(&uses[3]));
+    fn hot() -> Hot {
+        Hot::new(0, 64)
     }
 
-    /// A walk over many heads takes no place from one that is in use.
+    /// The last of so many.
+    fn uses(hot: &Hot, body: &Arc<Body>, count: usize) -> Entry<MemoryHandle> {
+        (0..count).map(|_| hot.entry(body.clone(), true)).last().unwrap()
+    }
+
+    /// Whether both are kept in one place.
+    fn is_same(one: &Entry<MemoryHandle>, other: &Entry<MemoryHandle>) -> bool {
+        one.response().head().is(other.response().head())
+    }
+
     #[test]
-    fn a_head_in_use_keeps_its_place() {
-        let (hot, head) = (Hot::new(0), packed("/a"));
-        hot.unpack(&head);
-        let kept = hot.unpack(&head);
-        let others: Vec<_> = (0..100).map(|n| packed(&format!("/{n}"))).collect();
+    fn a_response_is_kept_from_its_second_use_on() {
+        let (hot, (key, body)) = (hot(), plain("/a"));
+        let uses: Vec<_> = (0..4).map(|_| hot.entry(body.clone(), true)).collect();
+        assert!(!is_same(&uses[0], &uses[1]));
+        assert!(is_same(&uses[1], &uses[2]) && is_same(&uses[2], &uses[3]));
+        assert!(is_same(&hot.find(&key).unwrap(), &uses[3]));
+        let other = plain("/b");
+        assert!(hot.find(&other.0).is_none());
+        // Nothing else that is stored may be hidden by it.
+        let uses: Vec<_> = (0..8).map(|_| hot.entry(other.1.clone(), false)).collect();
+        assert!(is_same(&uses[6], &uses[7]) && hot.find(&other.0).is_none());
+    }
+
+    #[test]
+    fn what_has_gone_is_never_kept_again() {
+        let (hot, (key, body)) = (hot(), plain("/a"));
+        let kept = uses(&hot, &body, 3);
+        assert_eq!(hot.retire(&Record::Plain(body.clone())).len(), 1);
+        assert!(hot.find(&key).is_none());
+        let uses = [(); 4].map(|()| hot.entry(body.clone(), true));
+        assert!(!is_same(&uses[3], &kept) && !is_same(&uses[3], &uses[2]));
+        assert!(hot.find(&key).is_none());
+    }
+
+    /// A walk over many takes no place from one that is in use.
+    #[test]
+    fn a_response_in_use_keeps_its_place() {
+        let (hot, (_, body)) = (hot(), plain("/a"));
+        hot.entry(body.clone(), true);
+        let kept = hot.entry(body.clone(), true);
+        let others: Vec<_> = (0..100).map(|n| plain(&format!("/{n}")).1).collect();
         for other in &others {
-            hot.unpack(other);
-            assert!(hot.unpack(&head).is(&kept));
+            hot.entry(other.clone(), true);
+            assert!(is_same(&hot.entry(body.clone(), true), &kept));
         }
         // It makes room for one that comes again and again.
-        let uses: Vec<_> = (0..8).map(|_| hot.unpack(&others[0])).collect();
-        assert!(uses[6].is(&uses[7]));
-        assert!(!hot.unpack(&head).is(&kept));
+        let uses: Vec<_> = (0..8).map(|_| hot.entry(others[0].clone(), true)).collect();
+        assert!(is_same(&uses[6], &uses[7]));
+        assert!(!is_same(&hot.entry(body, true), &kept));
     }
 
-    /// Heads are told apart by what they share, which is all but the fields.
     #[test]
-    fn a_head_that_got_a_field_is_another_one() {
-        let head = packed("/a");
-        let longer = StoredResponse::new(head.unpack(), 5);
-        assert!(head.is_of(&head.unpack()));
-        assert!(!head.is_of(longer.head()));
+    fn the_store_is_asked_once_in_a_while() {
+        let (hot, (key, body)) = (hot(), plain("/a"));
+        let kept = uses(&hot, &body, 2);
+        hot.age(1);
+        assert!(hot.find(&key).is_none());
+        assert!(is_same(&hot.entry(body, true), &kept));
+        assert!(is_same(&hot.find(&key).unwrap(), &kept));
     }
 
     #[test]
     fn threads_share_no_head() {
-        let (hot, head) = (Hot::new(0), packed("/a"));
-        let twice = || (hot.unpack(&head), hot.unpack(&head)).1;
+        let (hot, (_, body)) = (hot(), plain("/a"));
+        let twice = || uses(&hot, &body, 2);
         let (here, there) = std::thread::scope(|scope| {
             let there = scope.spawn(twice);
             (twice(), there.join().unwrap())
         });
-        assert_eq!(here.headers(), there.headers());
-        assert!(stripe::count() == 1 || !here.is(&there));
+        assert_eq!(here.response().head().headers(), there.response().head().headers());
+        assert!(stripe::count() == 1 || !is_same(&here, &there));
     }
 }

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use self::{
-    record::{Body, Resource},
+    hot::Kept,
+    record::Body,
     store::{Limits, Store, Taken},
 };
 use super::{CacheManager, Entry, EntryWriter, Error, Found, StoredBody, Ticket, Usage, Visitor};
@@ -124,16 +125,17 @@ impl CacheManager for MemoryManager {
     }
 
     fn locate(&self, entry: &Entry<MemoryHandle>) -> Option<(CacheKey, VariantKey)> {
-        let record = &entry.handle().body()?.record;
+        let record = &entry.handle().body().record;
         Some((record.cache_key(), record.variant_key()))
     }
 
     #[inline]
     fn read(&self, entry: &Entry<MemoryHandle>, range: Range<u64>) -> StoredBody {
-        match entry.handle().body() {
-            Some(body) => StoredBody::from_range(&body.bytes, range, body.trailers.as_deref()),
-            // Nobody is given a handle to no body.
-            None => StoredBody::failed(range, Error::corrupt("no response")),
+        match &entry.handle().0 {
+            Holder::Kept(kept) => StoredBody::from_range(kept.bytes(), range, None),
+            Holder::Itself(body) => {
+                StoredBody::from_range(&body.bytes, range, body.trailers.as_deref())
+            }
         }
     }
 
@@ -145,7 +147,7 @@ impl CacheManager for MemoryManager {
     }
 
     async fn update(&self, entry: &Entry<MemoryHandle>, head: StoredHead) -> Result<bool, Error> {
-        let Some(old) = entry.handle().body() else { return Ok(false) };
+        let old = entry.handle().body();
         self.store.replace(old, || {
             let response = StoredResponse::new(head, old.length());
             let (bytes, trailers) = (old.bytes.clone(), old.trailers.clone());
@@ -155,8 +157,7 @@ impl CacheManager for MemoryManager {
     }
 
     async fn remove(&self, entry: &Entry<MemoryHandle>) -> Result<bool, Error> {
-        let Some(old) = entry.handle().body() else { return Ok(false) };
-        self.store.replace(old, || None)
+        self.store.replace(entry.handle().body(), || None)
     }
 
     async fn delete(&self, key: &CacheKey) -> Result<(), Error> {
@@ -192,17 +193,16 @@ pub struct MemoryHandle(Holder);
 /// What holds the body. A look-up gets hold of it once.
 #[derive(Clone)]
 enum Holder {
-    /// Its resource, of which it is the response without `Vary`.
-    Resource(Arc<Resource>),
+    /// What the thread that looked it up keeps by itself.
+    Kept(Arc<Kept>),
     Itself(Arc<Body>),
 }
 
 impl MemoryHandle {
-    #[inline]
-    fn body(&self) -> Option<&Arc<Body>> {
+    fn body(&self) -> &Arc<Body> {
         match &self.0 {
-            Holder::Resource(resource) => resource.plain.as_ref(),
-            Holder::Itself(body) => Some(body),
+            Holder::Kept(kept) => kept.body(),
+            Holder::Itself(body) => body,
         }
     }
 }

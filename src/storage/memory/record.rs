@@ -10,15 +10,52 @@ use quick_cache::{Equivalent, Weighter};
 use super::siblings::{Budget, Share, Siblings};
 #[cfg(doc)]
 use crate::policy::StoredResponse;
-use crate::policy::{CacheKey, PackedHead, VariantKey};
+use crate::{
+    place::Marks,
+    policy::{CacheKey, PackedHead, VariantKey},
+};
 
 #[derive(Clone)]
 pub(super) enum Record {
+    /// Under a resource's key: all that there is of most, a response without `Vary`.
+    Plain(Arc<Body>),
+    /// Under a resource's key.
     Resource(Arc<Resource>),
+    /// Under a key of its own.
     Variant(Arc<Body>),
 }
 
-/// The record under a resource's key: its index, and the response if it has no `Vary`.
+impl Record {
+    /// What is stored under a resource's key.
+    pub(super) fn of(resource: Resource) -> Self {
+        match resource.plain {
+            Some(plain) if resource.siblings.is_plain() => Self::Plain(plain),
+            _ => Self::Resource(Arc::new(resource)),
+        }
+    }
+
+    /// What stands under a resource's key.
+    pub(super) fn into_resource(self) -> Option<Arc<Resource>> {
+        match self {
+            Self::Plain(plain) => {
+                let siblings = Siblings::plain(plain.record.generation);
+                Some(Arc::new(Resource { siblings, plain: Some(plain) }))
+            }
+            Self::Resource(resource) => Some(resource),
+            Self::Variant(_) => None,
+        }
+    }
+
+    /// The response that is in it.
+    pub(super) fn body(&self) -> Option<&Arc<Body>> {
+        match self {
+            Self::Plain(body) | Self::Variant(body) => Some(body),
+            Self::Resource(resource) => resource.plain.as_ref(),
+        }
+    }
+}
+
+/// A resource: its index, and its response without `Vary`, if there is one.
 pub(super) struct Resource {
     pub(super) siblings: Siblings,
     pub(super) plain: Option<Arc<Body>>,
@@ -31,6 +68,8 @@ pub(super) struct Body {
     pub(super) bytes: Bytes,
     pub(super) trailers: Option<Box<HeaderMap>>,
     pub(super) share: Option<Share>,
+    /// Which threads keep it besides.
+    pub(super) marks: Marks,
     weight: u64,
 }
 
@@ -55,7 +94,14 @@ impl Body {
             + trailers.as_deref().map_or(0, fields);
         let weight = weight as u64;
         let share = budget.map(|budget| budget.take(SLOT as u64 + weight));
-        Self { record, head, bytes, trailers, share, weight }
+        Self { record, head, bytes, trailers, share, marks: Marks::default(), weight }
+    }
+
+    /// The same response, in another record: that of before goes.
+    pub(super) fn again(&self) -> Self {
+        let Self { record, head, bytes, trailers, .. } = self;
+        let (record, bytes) = (record.clone(), bytes.clone());
+        Self::new(record, head.clone(), bytes, trailers.clone(), self.budget())
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -130,6 +176,13 @@ impl RecordKey {
 
     fn weight(&self) -> usize {
         self.text.len() + COUNTS
+    }
+
+    /// Whether it is that of a resource, or of its response without `Vary`.
+    #[inline]
+    pub(super) fn is_of(&self, resource: &RecordRef<'_>) -> bool {
+        let RecordRef { resource: own, variant, .. } = self.as_ref();
+        variant.is_empty() && own == resource.resource
     }
 
     #[inline]
@@ -216,7 +269,7 @@ pub(super) struct ByWeight;
 impl Weighter<RecordKey, Record> for ByWeight {
     fn weight(&self, key: &RecordKey, record: &Record) -> u64 {
         match record {
-            Record::Variant(stored) => SLOT as u64 + stored.weight,
+            Record::Plain(stored) | Record::Variant(stored) => SLOT as u64 + stored.weight,
             Record::Resource(resource) => {
                 let own = SLOT + COUNTS + size_of::<Resource>() + resource.siblings.weight();
                 // A response has the same key, and has counted it.
@@ -280,9 +333,13 @@ pub(super) mod tests {
         (RecordKey::variant(1, placement.key(), placement.variant()), head)
     }
 
-    /// A head as the store keeps it.
-    pub(in super::super) fn packed(path: &str) -> PackedHead {
-        PackedHead::of(&response(path, "x").1)
+    /// A response as the store keeps it, and what it is looked up under.
+    pub(in super::super) fn plain(path: &str) -> (CacheKey, Arc<Body>) {
+        let (record, head) = response(path, "x");
+        let key = record.cache_key();
+        let record = RecordKey::variant(1, &key, &VariantKey::restored(Vec::new()));
+        let body = Body::new(record, PackedHead::of(&head), Bytes::from("x"), None, None);
+        (key, Arc::new(body))
     }
 
     fn body(key: &RecordKey, head: StoredHead) -> Record {

@@ -33,6 +33,7 @@ impl Store {
 
     fn shown(&self, record: Record) -> Option<Scanned<MemoryHandle>> {
         let body = match record {
+            Record::Plain(body) => body,
             Record::Resource(resource) => resource.plain.clone()?,
             Record::Variant(body) => self.is_current(&body).then_some(body)?,
         };

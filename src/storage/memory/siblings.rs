@@ -22,6 +22,16 @@ impl Siblings {
         Self { index: Index::new(generation), life: None, counted: Vec::new() }
     }
 
+    /// Those of a resource that has one response, without `Vary`.
+    pub(super) fn plain(generation: u64) -> Self {
+        Self { index: Index::plain(generation), life: None, counted: Vec::new() }
+    }
+
+    /// Whether they are no more than that.
+    pub(super) fn is_plain(&self) -> bool {
+        self.index.is_plain() && self.life.is_none() && self.counted.is_empty()
+    }
+
     pub(super) fn index(&self) -> &Index {
         &self.index
     }

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter, sync::Cache};
 
 use super::{
-    Holder, MemoryHandle,
+    MemoryHandle,
     evicted::{Collect, Gone},
     hot::Hot,
     record::{Body, ByWeight, Record, RecordKey, RecordRef, Resource},
@@ -21,13 +21,13 @@ use crate::{
         VariantKey, Wanted,
     },
     purge::PurgeLog,
-    storage::{Entry, Fences, Found},
+    storage::{Fences, Found},
 };
 
 /// What the clones of a [`MemoryManager`](super::MemoryManager) share.
 pub(super) struct Store {
     cache: Cache<RecordKey, Record, ByWeight, DefaultHashBuilder, Collect>,
-    hot: Hot,
+    hot: Arc<Hot>,
     evicted: AtomicU64,
     limits: Limits,
     /// The heaviest record that the cache admits.
@@ -119,15 +119,16 @@ impl Store {
             .estimated_items_capacity(records)
             .weight_capacity(limits.capacity - hot_heads)
             .build();
-        let hasher = DefaultHashBuilder::default();
+        let hot = Arc::new(Hot::new(hot_heads, limits.capacity));
+        let (hasher, collect) = (DefaultHashBuilder::default(), Collect(hot.clone()));
         let cache = match options {
-            Ok(options) => Cache::with_options(options, ByWeight, hasher, Collect),
-            Err(_) => Cache::with(records, limits.capacity, ByWeight, hasher, Collect),
+            Ok(options) => Cache::with_options(options, ByWeight, hasher, collect),
+            Err(_) => Cache::with(records, limits.capacity, ByWeight, hasher, collect),
         };
         Self {
             room: (cache.shard_capacity() as f64 * HOT) as u64,
             cache,
-            hot: Hot::new(hot_heads),
+            hot,
             evicted: AtomicU64::new(0),
             limits,
             fences: Fences::new(),
@@ -144,18 +145,25 @@ impl Store {
 
     #[inline]
     pub(super) fn get(&self, wanted: &Wanted<'_>) -> Found<MemoryHandle> {
-        let key = RecordRef::resource(wanted.key());
-        let Some(Record::Resource(resource)) = self.cache.get(&key) else {
-            return Found::nothing();
-        };
-        let unpack =
-            |body: &Body| StoredResponse::restored(self.hot.unpack(&body.head), body.length());
-        let index = resource.siblings.index();
-        if let (Some(plain), [_], true) = (&resource.plain, index.sets(), wanted.takes_plain()) {
-            let response = unpack(plain);
-            return Found::one(Entry::new(response, MemoryHandle(Holder::Resource(resource))));
+        if wanted.takes_plain()
+            && let Some(entry) = self.hot.find(wanted.key())
+        {
+            return Found::one(entry);
         }
-        let found = |body: Arc<Body>| Entry::new(unpack(&body), MemoryHandle(Holder::Itself(body)));
+        match self.cache.get(&RecordRef::resource(wanted.key())) {
+            Some(Record::Plain(body)) if wanted.takes_plain() => {
+                Found::one(self.hot.entry(body, true))
+            }
+            Some(record) => self.select(wanted, record),
+            None => Found::nothing(),
+        }
+    }
+
+    /// What the request selects of a resource.
+    fn select(&self, wanted: &Wanted<'_>, record: Record) -> Found<MemoryHandle> {
+        let Some(resource) = record.into_resource() else { return Found::nothing() };
+        let index = resource.siblings.index();
+        let found = |body| self.hot.entry(body, false);
         let find = |variant: VariantKey| {
             if variant.is_plain() {
                 return resource.plain.clone().map(found);
@@ -201,16 +209,15 @@ impl Store {
         let evicted = siblings.admit(placement);
         let evicted = evicted.iter().map(|variant| record.sibling(variant)).collect::<Vec<_>>();
         let is_plain = stored.is_plain();
-        let plain = if is_plain { Some(stored.clone()) } else { plain };
-        let plain = plain.filter(|_| siblings.has_plain());
-        let resource = Arc::new(Resource { siblings, plain });
-        let resource = (record.of_resource(), Record::Resource(resource));
+        let kept = || plain.filter(|_| siblings.has_plain()).map(|plain| Arc::new(plain.again()));
+        let plain = if is_plain { Some(stored.clone()) } else { kept() };
+        let resource = (record.of_resource(), Record::of(Resource { siblings, plain }));
         let variant = (!is_plain).then(|| (record, Record::Variant(stored)));
         for (key, record) in variant.iter().chain([&resource]) {
             self.allow_weight(key, record)?;
         }
         for variant in evicted {
-            self.cache.remove(&variant);
+            self.take_out(&variant.as_ref());
             self.variants_evicted.fetch_add(1, Ordering::Relaxed);
         }
         for (key, record) in variant.into_iter().chain([resource]) {
@@ -220,9 +227,10 @@ impl Store {
     }
 
     fn insert(&self, key: RecordKey, record: Record) {
-        let (own, mut gone) = (key.clone(), Gone::new());
+        self.hot.age(ByWeight.weight(&key, &record));
+        let (own, mut gone) = (key.clone(), Gone::default());
         self.cache.insert_with_lifecycle(key, record, &mut gone);
-        let evicted = gone.iter().filter(|(key, _)| *key != own).count();
+        let evicted = gone.records.iter().filter(|(key, _)| *key != own).count();
         self.evicted.fetch_add(evicted as u64, Ordering::Relaxed);
     }
 
@@ -261,7 +269,7 @@ impl Store {
         let (key, record) = if old.is_plain() {
             let is_last = new.is_none() && index.sets().len() == 1;
             let siblings = resource.siblings.clone();
-            let resource = Record::Resource(Arc::new(Resource { siblings, plain: new }));
+            let resource = Record::of(Resource { siblings, plain: new });
             (old.record.of_resource(), (!is_last).then_some(resource))
         } else {
             (old.record.clone(), new.map(Record::Variant))
@@ -272,19 +280,31 @@ impl Store {
                 self.insert(key, record);
             }
             None => {
-                self.cache.remove(&key);
+                self.take_out(&key.as_ref());
             }
         }
         Ok(true)
     }
 
     pub(super) fn delete(&self, key: &CacheKey) {
-        self.fences.delete(key, || self.cache.remove(&RecordRef::resource(key)));
+        self.fences.delete(key, || self.take_out(&RecordRef::resource(key)));
     }
 
     pub(super) fn clear(&self) {
-        self.fences.clear(|| self.cache.clear());
-        self.hot.clear();
+        self.fences.clear(|| {
+            // Nothing comes meanwhile.
+            self.records().for_each(|(_, record)| drop(self.hot.retire(&record)));
+            self.cache.clear();
+        });
+    }
+
+    fn take_out(&self, key: &RecordRef<'_>) {
+        let mut kept = Vec::new();
+        let retire = |record: &Record| {
+            kept = self.hot.retire(record);
+            true
+        };
+        drop(self.cache.remove_if(key, retire));
     }
 
     /// A new variant must leave room for other resources.
@@ -326,8 +346,8 @@ impl Store {
     /// The resource that a record is of. Not a use of it, as far as eviction goes.
     pub(super) fn resource(&self, of: &RecordRef<'_>) -> Option<Arc<Resource>> {
         match self.cache.peek(&RecordRef { generation: 0, variant: &[], ..*of }) {
-            Some(Record::Resource(resource)) => Some(resource),
-            _ => None,
+            Some(record) => record.into_resource(),
+            None => None,
         }
     }
 

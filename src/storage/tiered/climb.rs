@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 
-use super::{At, Inner, TieredHandle, now};
+use super::{Inner, TieredHandle, handle::At, now};
 use crate::{
     Error,
     policy::{Placement, StoredResponse, Wanted},
@@ -40,7 +40,7 @@ pub(super) fn found<M: CacheManager, D: CacheManager>(
 ) -> Found<TieredHandle<M::Handle, D::Handle>> {
     let count = found.responses().len();
     if count == 0 {
-        return found.map(|handle| TieredHandle(At::Slow(handle, None)));
+        return found.map(|_, handle| TieredHandle(At::Slow(handle, None)));
     }
     let ticket = Arc::new(ticket);
     let place = |entry: &Entry<D::Handle>| {

@@ -14,6 +14,8 @@ pub(super) struct Hearing {
 }
 
 pub(super) const HEARS_EVERY: Duration = Duration::from_millis(10);
+const HEARS_EVERY_NANOS: u64 = HEARS_EVERY.as_nanos() as u64;
+const SECOND: u64 = 1_000_000_000;
 
 impl Hearing {
     pub(super) fn new(clock: &dyn Clock) -> Self {
@@ -21,16 +23,24 @@ impl Hearing {
     }
 
     /// Whether `log` had all records a moment ago.
+    #[inline]
     pub(super) fn is_current(&self, log: &PurgeLog, clock: &dyn Clock) -> bool {
         if !log.is_kept() {
             return true;
         }
-        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let now = nanos(clock.now().since(self.began)).saturating_add(1);
+        // Every hit in memory asks, and 64 bits are enough for each process.
+        let passed = clock.now().since(self.began);
+        let nanos = passed.as_secs().saturating_mul(SECOND);
+        let now = nanos.saturating_add(u64::from(passed.subsec_nanos()) + 1);
         let heard = self.heard.load(Ordering::Relaxed);
-        if heard != 0 && now.saturating_sub(heard) < nanos(HEARS_EVERY) {
+        if heard != 0 && now.saturating_sub(heard) < HEARS_EVERY_NANOS {
             return true;
         }
+        self.hear(log, now)
+    }
+
+    #[cold]
+    fn hear(&self, log: &PurgeLog, now: u64) -> bool {
         let is_current = log.is_current();
         self.heard.store(if is_current { now } else { 0 }, Ordering::Relaxed);
         is_current

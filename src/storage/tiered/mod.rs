@@ -1,22 +1,23 @@
 mod change;
 mod climb;
+mod forget;
+mod handle;
 mod hearing;
+mod look;
 mod seen;
 mod writer;
 
-use std::{
-    fmt,
-    marker::PhantomData,
-    ops::{ControlFlow, Range},
-    pin::pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
-pub use self::writer::TieredWriter;
-use self::{climb::Climb, hearing::Hearing, seen::Seen};
-use super::{CacheManager, Entry, Error, Fences, Found, Scanned, StoredBody, Usage, Visitor};
+use self::{
+    forget::AtEnd,
+    handle::{At, Through, with},
+    hearing::Hearing,
+    look::now,
+    seen::Seen,
+};
+pub use self::{handle::TieredHandle, writer::TieredWriter};
+use super::{CacheManager, Entry, Error, Fences, Found, StoredBody, Usage, Visitor};
 use crate::{
     Clock, SystemClock,
     clock::within,
@@ -165,56 +166,6 @@ impl<M: CacheManager, D: CacheManager> Inner<M, D> {
     async fn within<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         within(&*self.clock, self.slow_timeout, call).await
     }
-
-    /// Takes a resource out of the fast tier, and refuses whoever is bringing some of it there.
-    fn forget(&self, key: &CacheKey) {
-        self.fences.delete(key, || now(self.fast.delete(key)));
-    }
-
-    /// The same at the end of the scope, also if that comes because nobody waits any more.
-    fn forgetting<'a>(&'a self, key: &'a CacheKey) -> AtEnd<impl FnOnce() + 'a> {
-        AtEnd::new(move || self.forget(key))
-    }
-
-    /// What the request selects in the fast tier, unless purges may have been missed.
-    fn find_fast(&self, wanted: &Wanted<'_>) -> Option<Found<TieredHandle<M::Handle, D::Handle>>> {
-        if !self.hearing.is_current(self.slow.purge_log(), &*self.clock) {
-            return None;
-        }
-        self.look_fast(wanted)
-    }
-
-    /// The same while the slow tier cannot be asked for purges: if its log allows it, to be validated.
-    fn find_unheard(
-        &self,
-        wanted: &Wanted<'_>,
-    ) -> Option<Found<TieredHandle<M::Handle, D::Handle>>> {
-        if !self.slow.purge_log().allows_validation() {
-            return None;
-        }
-        self.look_fast(wanted).map(Found::unvouched)
-    }
-
-    fn look_fast(&self, wanted: &Wanted<'_>) -> Option<Found<TieredHandle<M::Handle, D::Handle>>> {
-        let found = match self.fast.get_now(wanted) {
-            Some(found) => found,
-            None => now(self.fast.get(wanted))?,
-        };
-        let found = found.ok().filter(|found| !found.responses().is_empty())?;
-        Some(found.map(|handle| TieredHandle(At::Fast(handle))))
-    }
-
-    /// An entry of this variant in the slow tier.
-    async fn find_slow(
-        &self,
-        key: &CacheKey,
-        variant: &VariantKey,
-    ) -> Result<Option<Entry<D::Handle>>, Error> {
-        let wanted = Wanted::exactly(key, variant);
-        let found = self.within(self.slow.get(&wanted)).await?;
-        let is_there = !found.responses().is_empty();
-        Ok(if is_there { found.into_entry(0) } else { None })
-    }
 }
 
 impl<M: CacheManager, D: CacheManager> CacheManager for Tiered<M, D> {
@@ -234,6 +185,7 @@ impl<M: CacheManager, D: CacheManager> CacheManager for Tiered<M, D> {
         self.inner.slow.is_in_memory()
     }
 
+    #[inline]
     fn get_now(&self, wanted: &Wanted<'_>) -> Option<Result<Found<Self::Handle>, Error>> {
         if let Some(found) = self.inner.find_fast(wanted) {
             return Some(Ok(found));
@@ -266,14 +218,15 @@ impl<M: CacheManager, D: CacheManager> CacheManager for Tiered<M, D> {
 
     fn locate(&self, entry: &Entry<Self::Handle>) -> Option<(CacheKey, VariantKey)> {
         match &entry.handle().0 {
-            At::Fast(handle) => self.inner.fast.locate(&with(entry, handle)),
+            At::Fast(entry) => self.inner.fast.locate(entry),
             At::Slow(handle, _) => self.inner.slow.locate(&with(entry, handle)),
         }
     }
 
+    #[inline]
     fn read(&self, entry: &Entry<Self::Handle>, range: Range<u64>) -> StoredBody {
         let (handle, climb) = match &entry.handle().0 {
-            At::Fast(handle) => return self.inner.fast.read(&with(entry, handle), range),
+            At::Fast(entry) => return self.inner.fast.read(entry, range),
             At::Slow(handle, climb) => (handle, climb),
         };
         let is_whole = range == (0..entry.response().length());
@@ -292,14 +245,14 @@ impl<M: CacheManager, D: CacheManager> CacheManager for Tiered<M, D> {
 
     async fn update(&self, entry: &Entry<Self::Handle>, head: StoredHead) -> Result<bool, Error> {
         match &entry.handle().0 {
-            At::Fast(handle) => self.inner.update_fast(&with(entry, handle), head).await,
+            At::Fast(entry) => self.inner.update_fast(entry, head).await,
             At::Slow(handle, _) => self.inner.update_slow(&with(entry, handle), head).await,
         }
     }
 
     async fn remove(&self, entry: &Entry<Self::Handle>) -> Result<bool, Error> {
         match &entry.handle().0 {
-            At::Fast(handle) => self.inner.remove_fast(&with(entry, handle)).await,
+            At::Fast(entry) => self.inner.remove_fast(entry).await,
             At::Slow(handle, _) => self.inner.remove_slow(&with(entry, handle)).await,
         }
     }
@@ -326,29 +279,11 @@ impl<M: CacheManager, D: CacheManager> CacheManager for Tiered<M, D> {
 
     /// What the slow tier has: all but what it could not take.
     async fn scan(&self, visitor: &mut impl Visitor<Self::Handle>) -> Result<(), Error> {
-        self.inner.slow.scan(&mut Through(visitor, PhantomData)).await
+        self.inner.slow.scan(&mut Through::new(visitor)).await
     }
 
     fn usage(&self) -> Option<Usage> {
         self.inner.slow.usage()
-    }
-}
-
-/// Shows entries of the slow tier as those of both.
-struct Through<'a, V, H>(&'a mut V, PhantomData<fn() -> H>);
-
-impl<V, M, D> Visitor<D> for Through<'_, V, M>
-where
-    V: Visitor<TieredHandle<M, D>>,
-    M: Clone + Send + Sync + 'static,
-    D: Clone + Send + Sync + 'static,
-{
-    async fn visit(&mut self, entries: Vec<Scanned<D>>) -> ControlFlow<()> {
-        let through = |entry: Entry<D>| {
-            let handle = TieredHandle(At::Slow(entry.handle().clone(), None));
-            Entry::new(entry.response().clone(), handle)
-        };
-        self.0.visit(entries.into_iter().map(|scanned| scanned.map(through)).collect()).await
     }
 }
 
@@ -379,51 +314,5 @@ impl<M: fmt::Debug, D: fmt::Debug> fmt::Debug for Tiered<M, D> {
             .field("fast", &self.inner.fast)
             .field("slow", &self.inner.slow)
             .finish_non_exhaustive()
-    }
-}
-
-/// Finds a body in a [`Tiered`] store.
-#[derive(Clone)]
-pub struct TieredHandle<F, S>(At<F, S>);
-
-#[derive(Clone)]
-enum At<F, S> {
-    Fast(F),
-    /// With where it belongs in the fast tier, if it may be copied there.
-    Slow(S, Option<Arc<Climb>>),
-}
-
-/// The entry as its own tier knows it.
-fn with<T, H: Clone>(entry: &Entry<T>, handle: &H) -> Entry<H> {
-    Entry::new(entry.response().clone(), handle.clone())
-}
-
-/// What `call` gives when it is asked once.
-fn now<T>(call: impl Future<Output = T>) -> Option<T> {
-    match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => Some(value),
-        Poll::Pending => None,
-    }
-}
-
-/// What is done at the end of a scope.
-struct AtEnd<F: FnOnce()>(Option<F>);
-
-impl<F: FnOnce()> AtEnd<F> {
-    fn new(work: F) -> Self {
-        Self(Some(work))
-    }
-
-    /// It is not done.
-    fn give_up(&mut self) {
-        self.0 = None;
-    }
-}
-
-impl<F: FnOnce()> Drop for AtEnd<F> {
-    fn drop(&mut self) {
-        if let Some(work) = self.0.take() {
-            work();
-        }
     }
 }
