@@ -16,7 +16,7 @@ use crate::{
     emit::Account,
     exchange::{self, Answer, Ask, Exchange, Known, Refreshment, Since},
     future::{Exit, ResponseFuture},
-    policy::{Begin, CacheStatus, Reason, Usable},
+    policy::{Begin, CacheKey, CacheStatus, Reason, Usable},
     shared::Core,
     storage::CacheManager,
     witness::Asking,
@@ -95,7 +95,8 @@ where
         let mut account = core.emit.open(&head, &core.clock);
         let exit = |account| Exit { emit: core.emit.clone(), account };
         // Not moved once more than it must be: a hit feels it.
-        let mut lookup = match core.policy.begin(&head, &size_of_body(&body)) {
+        let mut room = CacheKey::BLANK;
+        let mut lookup = match core.policy.begin_in(&mut room, &head, &size_of_body(&body)) {
             Begin::Lookup(lookup) => lookup,
             Begin::Bypass(reason) => return self.pass(head, body, reason, account),
             Begin::Invalidate(unsafe_request) => {

@@ -85,7 +85,7 @@ impl Lookup<'_> {
     pub(super) fn rewrite(&self, headers: &mut HeaderMap) {
         let rules = &*self.policy.rules;
         rules.downstream.rewrite(headers);
-        if self.key.partition().is_some() {
+        if self.is_partitioned() {
             downstream::make_private(headers, &rules.storing.targets);
         }
     }
@@ -94,7 +94,7 @@ impl Lookup<'_> {
     pub(super) fn rewrite_unkept(&self, headers: &mut HeaderMap) {
         let rules = &*self.policy.rules;
         rules.downstream.rewrite_unkept(headers);
-        if self.key.partition().is_some() {
+        if self.is_partitioned() {
             downstream::make_private(headers, &rules.storing.targets);
         }
     }

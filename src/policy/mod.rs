@@ -67,6 +67,7 @@ mod freshness;
 mod head;
 mod hooks;
 mod index;
+mod inline;
 mod invalidation;
 mod join;
 mod joint;

@@ -1,4 +1,4 @@
-use std::ops::Deref;
+use std::{borrow::Cow, ops::Deref};
 
 use http::{HeaderMap, Method, header, request};
 use http_body::SizeHint;
@@ -10,6 +10,7 @@ use super::{
     hooks::Apart,
     index::{By, VariantBound, Wanted},
     invalidation::Post,
+    key,
     range::Ranges,
     seen::Fields,
     variants::{NameSet, Secret, Selecting},
@@ -34,8 +35,8 @@ pub enum Begin<'p> {
 #[derive(Debug)]
 #[must_use]
 pub struct Lookup<'p> {
-    pub(super) policy: Borrowed<'p>,
-    pub(super) key: CacheKey,
+    pub(super) policy: Cow<'p, Policy>,
+    pub(super) key: Key<'p>,
     /// What tells the request apart beside what `Vary` names.
     pub(super) apart: Option<Box<[u8]>>,
     pub(super) mode: CacheMode,
@@ -49,31 +50,59 @@ pub struct Lookup<'p> {
     pub(super) directives: RequestDirectives,
 }
 
+/// Where a look-up has its key: a hit has it on the stack, and feels each time that one is moved.
 #[derive(Debug)]
-pub(super) enum Borrowed<'p> {
-    Policy(&'p Policy),
-    Own(Policy),
+pub(super) enum Key<'p> {
+    There(&'p CacheKey),
+    Own(Box<CacheKey>),
 }
 
-impl Deref for Borrowed<'_> {
-    type Target = Policy;
+impl Deref for Key<'_> {
+    type Target = CacheKey;
 
     #[inline]
-    fn deref(&self) -> &Policy {
+    fn deref(&self) -> &CacheKey {
         match self {
-            Borrowed::Policy(policy) => policy,
-            Borrowed::Own(policy) => policy,
+            Key::There(key) => key,
+            Key::Own(key) => key,
         }
     }
 }
 
 impl Policy {
     /// The first question. `body` is the size hint of the request's body.
-    #[inline]
     pub fn begin(&self, head: &request::Parts, body: &SizeHint) -> Begin<'_> {
-        let trail = &self.rules.trail;
-        let begun = self.begin_by_method(head, body);
-        trail.note(Rule::Request, || {
+        let mut room = CacheKey::BLANK;
+        match self.begin_in(&mut room, head, body) {
+            Begin::Lookup(lookup) => Begin::Lookup(lookup.of(Cow::Borrowed(self))),
+            Begin::Bypass(reason) => Begin::Bypass(reason),
+            Begin::Invalidate(request) => Begin::Invalidate(request),
+        }
+    }
+
+    /// The same, with a place for the key.
+    #[inline]
+    pub(crate) fn begin_in<'p>(
+        &'p self,
+        room: &'p mut CacheKey,
+        head: &request::Parts,
+        body: &SizeHint,
+    ) -> Begin<'p> {
+        match self.rules.trail.is_kept() {
+            true => self.begin_aloud(room, head, body),
+            false => self.begin_by_method(room, head, body),
+        }
+    }
+
+    #[cold]
+    fn begin_aloud<'p>(
+        &'p self,
+        room: &'p mut CacheKey,
+        head: &request::Parts,
+        body: &SizeHint,
+    ) -> Begin<'p> {
+        let begun = self.begin_by_method(room, head, body);
+        self.rules.trail.note(Rule::Request, || {
             let told = match &begun {
                 Begin::Bypass(reason) => format!("passes by: {reason}"),
                 Begin::Invalidate(_) => "is written through".to_owned(),
@@ -85,14 +114,19 @@ impl Policy {
     }
 
     #[inline]
-    fn begin_by_method(&self, head: &request::Parts, body: &SizeHint) -> Begin<'_> {
+    fn begin_by_method<'p>(
+        &'p self,
+        room: &'p mut CacheKey,
+        head: &request::Parts,
+        body: &SizeHint,
+    ) -> Begin<'p> {
         let method = |told: &str| {
             self.rules.trail.note(Rule::Method, || (head.method.to_string(), told.to_owned()));
         };
         match head.method {
             Method::GET | Method::HEAD => {
                 method("may be answered from the store");
-                self.lookup(head, body)
+                self.lookup(room, head, body)
             }
             Method::CONNECT => Begin::Bypass(Reason::Upgrade),
             Method::OPTIONS | Method::TRACE => {
@@ -102,54 +136,70 @@ impl Policy {
             // A method that nobody has registered may be unsafe, and is taken to be.
             _ => {
                 method("unsafe");
-                let key = match self.key_of(head, true) {
-                    Ok(key) => key,
-                    Err(reason) => return Begin::Bypass(reason),
-                };
+                if let Err(reason) = self.write_key(room, head, true) {
+                    return Begin::Bypass(reason);
+                }
                 let post = match head.method {
-                    Method::POST => self.post(head, &key).ok(),
+                    Method::POST => self.post(head, room).ok(),
                     _ => None,
                 };
-                Begin::Invalidate(Unsafe::new(key, self).writing(post))
+                Begin::Invalidate(Unsafe::new(room.clone(), self).writing(post))
             }
         }
     }
 
     #[inline]
-    fn key_of(&self, head: &request::Parts, has_host: bool) -> Result<CacheKey, Reason> {
-        let key = match has_host {
-            true => CacheKey::of(&self.rules, head),
-            false => CacheKey::without_host(&self.rules, head),
+    fn write_key(
+        &self,
+        room: &mut CacheKey,
+        head: &request::Parts,
+        has_host: bool,
+    ) -> Result<(), Reason> {
+        let host = match has_host {
+            true => key::single_host(&head.headers),
+            false => Ok(None),
         };
+        let written = host.and_then(|host| room.write(&self.rules, head, host));
+        if self.rules.trail.is_kept() {
+            self.tell_key(head, written.as_ref().map(|()| &*room));
+        }
+        written
+    }
+
+    #[cold]
+    fn tell_key(&self, head: &request::Parts, key: Result<&CacheKey, &Reason>) {
         self.rules.trail.note(Rule::Key, || {
-            let told = match &key {
+            let told = match key {
                 Ok(key) => format!("{key:?}"),
                 Err(reason) => format!("none: {reason}"),
             };
             (explain::show(&head.headers, &[header::HOST]), told)
         });
-        key
     }
 
     /// In one place to the end: a hit feels each time that its look-up is moved.
     #[inline]
-    fn lookup(&self, head: &request::Parts, body: &SizeHint) -> Begin<'_> {
+    fn lookup<'p>(
+        &'p self,
+        room: &'p mut CacheKey,
+        head: &request::Parts,
+        body: &SizeHint,
+    ) -> Begin<'p> {
         let fields = Fields::scan(&head.headers);
         let ranges = match self.may_look(head, &fields, body) {
             Ok(ranges) => ranges,
             Err(reason) => return Begin::Bypass(reason),
         };
-        let key = match self.key_of(head, fields.host) {
-            Ok(key) => key,
-            Err(reason) => return Begin::Bypass(reason),
-        };
+        if let Err(reason) = self.write_key(room, head, fields.host) {
+            return Begin::Bypass(reason);
+        }
         let apart = match Apart::all(&self.rules.apart, head) {
             Ok(apart) => apart,
             Err(bypass) => return Begin::Bypass(bypass.into()),
         };
         Begin::Lookup(Lookup {
-            policy: Borrowed::Policy(self),
-            key,
+            policy: Cow::Borrowed(self),
+            key: Key::There(room),
             apart,
             mode: CacheMode::of(&head.extensions),
             is_doubted: false,
@@ -187,8 +237,8 @@ impl Policy {
         let fields = Fields::scan(&head.headers);
         self.admit(head, &fields)?;
         let lookup = Lookup {
-            policy: Borrowed::Own(self.clone()),
-            key: key.clone(),
+            policy: Cow::Owned(self.clone()),
+            key: Key::Own(Box::new(key.clone())),
             apart: Apart::all(&self.rules.apart, head)?,
             mode: CacheMode::of(&head.extensions),
             is_doubted: false,
@@ -228,10 +278,18 @@ impl Policy {
 impl Lookup<'_> {
     /// The same question, for a store that has to be waited for.
     pub fn detach(self) -> Lookup<'static> {
-        let policy = Borrowed::Own(self.policy.clone());
+        let policy = Policy::clone(&self.policy);
+        self.of(Cow::Owned(policy))
+    }
+
+    /// The same question, with a key of its own.
+    fn of(self, policy: Cow<'_, Policy>) -> Lookup<'_> {
         Lookup {
             policy,
-            key: self.key,
+            key: match self.key {
+                Key::There(key) => Key::Own(Box::new(key.clone())),
+                Key::Own(key) => Key::Own(key),
+            },
             apart: self.apart,
             mode: self.mode,
             is_doubted: self.is_doubted,
@@ -261,13 +319,19 @@ impl Lookup<'_> {
         Wanted { key: &self.key, by: By::Request(self.selecting(headers, secret), self.bound()) }
     }
 
+    /// Whether what it finds is one user's (and few keys have to be read to know that none is).
+    #[inline]
+    pub(super) fn is_partitioned(&self) -> bool {
+        self.policy.rules.partition.is_some() && self.key.partition().is_some()
+    }
+
     /// How many variants of the resource may be kept.
     #[inline]
     pub(super) fn bound(&self) -> VariantBound {
         let quota = self.policy.rules.partition_quota;
-        if let (Some(quota), Some(_)) = (quota, self.key.partition()) {
+        if let (Some(quota), true) = (quota, self.is_partitioned()) {
             VariantBound::Quota(quota)
-        } else if self.policy.scope() == Scope::Shared && self.key.partition().is_none() {
+        } else if self.policy.scope() == Scope::Shared && !self.is_partitioned() {
             VariantBound::Count(self.policy.rules.max_variants)
         } else {
             VariantBound::Share

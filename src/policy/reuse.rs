@@ -220,15 +220,16 @@ impl Lookup<'_> {
                 best = Some((index, response, facts));
             }
         }
-        rules.trail.note(Rule::Selection, || {
-            let told = match &best {
-                Some((index, _, facts)) => {
-                    format!("number {index}, of {:?}", date::format(facts.date))
-                }
-                None => "none that these rules would have stored".to_owned(),
-            };
-            (format!("{count} stored"), told)
-        });
+        if rules.trail.is_kept() {
+            let best = best.as_ref().map(|(index, _, facts)| (*index, facts.date));
+            rules.trail.note(Rule::Selection, move || {
+                let told = match best {
+                    Some((index, date)) => format!("number {index}, of {:?}", date::format(date)),
+                    None => "none that these rules would have stored".to_owned(),
+                };
+                (format!("{count} stored"), told)
+            });
+        }
         let Some((index, response, facts)) = best else {
             return self.beyond(request, part?, now);
         };
@@ -236,17 +237,9 @@ impl Lookup<'_> {
         let resident = now.since(received);
         let age = age::current_age(&facts, resident);
         let lifetime = facts.lifetime;
-        rules.trail.note(Rule::Age, || {
-            let (initial, resident) = (seconds(facts.initial_age), seconds(resident));
-            (
-                format!("{initial} s old when it came, {resident} s ago"),
-                format!("{} s", seconds(age)),
-            )
-        });
-        rules.trail.note(Rule::Fresh, || {
-            let told = if lifetime > age { "fresh" } else { "stale" };
-            (format!("lifetime {} s, age {} s", seconds(lifetime), seconds(age)), told.to_owned())
-        });
+        if rules.trail.is_kept() {
+            self.tell_age(facts.initial_age, resident, age, lifetime);
+        }
         let candidate = |facts: Read<'_>| Candidate {
             index,
             response: response.clone(),
@@ -261,7 +254,7 @@ impl Lookup<'_> {
             // tells this request apart another answer would come.
             Ok(Use::Refreshing)
                 if response.head().asked().authorization
-                    || self.key.partition().is_some()
+                    || self.is_partitioned()
                     // Nobody has asked for the whole.
                     || response.head().content_range().is_some()
                     || rules.apart.iter().any(|part| part.field().is_none()) =>
@@ -276,7 +269,22 @@ impl Lookup<'_> {
         })
     }
 
+    #[cold]
+    fn tell_age(&self, initial: Duration, resident: Duration, age: Duration, lifetime: Duration) {
+        let [initial, resident, whole, fresh] = [initial, resident, age, lifetime].map(seconds);
+        let trail = &self.policy.rules.trail;
+        trail.note(Rule::Age, || {
+            let inputs = format!("{initial} s old when it came, {resident} s ago");
+            (inputs, format!("{whole} s"))
+        });
+        trail.note(Rule::Fresh, || {
+            let told = if lifetime > age { "fresh" } else { "stale" };
+            (format!("lifetime {fresh} s, age {whole} s"), told.to_owned())
+        });
+    }
+
     /// Why what is stored is used, or is not.
+    #[cold]
     fn explain(&self, request: &HeaderMap, chosen: &Chosen) {
         const ASKED: [header::HeaderName; 2] = [header::CACHE_CONTROL, header::PRAGMA];
         let trail = &self.policy.rules.trail;
