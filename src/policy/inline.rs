@@ -28,18 +28,13 @@ impl InlineBytes {
         new
     }
 
-    /// Puts these here, one behind the other, if they are few enough.
+    /// A place for so many bytes, if they are a few.
     #[inline]
-    pub(super) fn set<const N: usize>(&mut self, parts: [&[u8]; N]) -> Option<()> {
+    pub(super) fn room(&mut self, for_bytes: usize) -> Option<&mut [u8]> {
         let Self::Few { length, bytes } = self else { return None };
-        let mut rest = &mut bytes[..];
-        for part in parts {
-            let place;
-            (place, rest) = rest.split_at_mut_checked(part.len())?;
-            place.copy_from_slice(part);
-        }
-        *length = u8::try_from(FEW - rest.len()).ok()?;
-        Some(())
+        let room = bytes.get_mut(..for_bytes)?;
+        *length = u8::try_from(for_bytes).ok()?;
+        Some(room)
     }
 
     /// Has `write` put something here, of `length` or more.

@@ -144,7 +144,8 @@ pub use self::{
     variants::{NameSet, Secret, VariantId, VariantKey},
 };
 pub(crate) use self::{
-    chosen::{Fit, Usable},
+    answer::Usual,
+    chosen::Fit,
     kept::{own, owned_fields},
 };
 #[cfg(feature = "codec")]

@@ -12,7 +12,7 @@ use super::{
     invalidation::Post,
     key,
     range::Ranges,
-    seen::Fields,
+    seen::{Field, Fields},
     variants::{NameSet, Secret, Selecting},
 };
 
@@ -136,7 +136,7 @@ impl Policy {
             // A method that nobody has registered may be unsafe, and is taken to be.
             _ => {
                 method("unsafe");
-                if let Err(reason) = self.write_key(room, head, true) {
+                if let Err(reason) = self.write_key(room, head) {
                     return Begin::Bypass(reason);
                 }
                 let post = match head.method {
@@ -148,33 +148,19 @@ impl Policy {
         }
     }
 
-    #[inline]
-    fn write_key(
-        &self,
-        room: &mut CacheKey,
-        head: &request::Parts,
-        has_host: bool,
-    ) -> Result<(), Reason> {
-        let host = match has_host {
-            true => key::single_host(&head.headers),
-            false => Ok(None),
-        };
-        let written = host.and_then(|host| room.write(&self.rules, head, host));
-        if self.rules.trail.is_kept() {
-            self.tell_key(head, written.as_ref().map(|()| &*room));
-        }
-        written
-    }
-
+    /// Writes the key where it was told to.
     #[cold]
-    fn tell_key(&self, head: &request::Parts, key: Result<&CacheKey, &Reason>) {
+    fn write_key(&self, room: &mut CacheKey, head: &request::Parts) -> Result<(), Reason> {
+        let host = key::single_host(&head.headers);
+        let written = host.and_then(|host| room.write(&self.rules, head, host));
         self.rules.trail.note(Rule::Key, || {
-            let told = match key {
-                Ok(key) => format!("{key:?}"),
+            let told = match &written {
+                Ok(()) => format!("{room:?}"),
                 Err(reason) => format!("none: {reason}"),
             };
             (explain::show(&head.headers, &[header::HOST]), told)
         });
+        written
     }
 
     /// In one place to the end: a hit feels each time that its look-up is moved.
@@ -185,30 +171,39 @@ impl Policy {
         head: &request::Parts,
         body: &SizeHint,
     ) -> Begin<'p> {
-        let fields = Fields::scan(&head.headers);
-        let ranges = match self.may_look(head, &fields, body) {
+        let (fields, mode) = (Fields::scan(&head.headers), CacheMode::of(&head.extensions));
+        let ranges = match self.may_look(head, fields, mode, body) {
             Ok(ranges) => ranges,
             Err(reason) => return Begin::Bypass(reason),
         };
-        if let Err(reason) = self.write_key(room, head, fields.host) {
+        let has_host = fields.has(Field::Host);
+        if (self.rules.trail.is_kept() || !room.write_usual(&self.rules, head, has_host))
+            && let Err(reason) = self.write_key(room, head)
+        {
             return Begin::Bypass(reason);
         }
         let apart = match Apart::all(&self.rules.apart, head) {
             Ok(apart) => apart,
             Err(bypass) => return Begin::Bypass(bypass.into()),
         };
-        Begin::Lookup(Lookup {
+        let mut begun = Begin::Lookup(Lookup {
             policy: Cow::Borrowed(self),
             key: Key::There(room),
             apart,
-            mode: CacheMode::of(&head.extensions),
+            mode,
             is_doubted: false,
             is_head: head.method == Method::HEAD,
-            authorization: fields.authorization,
-            is_conditional: fields.conditional,
+            authorization: fields.has(Field::Authorization),
+            is_conditional: fields.has(Field::Conditional),
             ranges,
-            directives: fields.directives(&head.headers),
-        })
+            directives: RequestDirectives::default(),
+        });
+        if let Begin::Lookup(lookup) = &mut begun
+            && fields.has(Field::Directives)
+        {
+            lookup.directives = RequestDirectives::parse(&head.headers);
+        }
+        begun
     }
 
     /// What of it a request asks for, if it may be answered from the store.
@@ -216,55 +211,56 @@ impl Policy {
     fn may_look(
         &self,
         head: &request::Parts,
-        fields: &Fields,
+        fields: Fields,
+        mode: CacheMode,
         body: &SizeHint,
     ) -> Result<Option<Ranges>, Reason> {
-        self.admit(head, fields)?;
+        self.admit(head, fields, mode)?;
         // A cache that ignores the body of a GET answers with what another body brought.
         if body.exact() != Some(0) {
             return Err(Reason::RequestBody);
         }
         // RFC 9110 §14.2: of no meaning but with GET.
-        let ranges = match fields.range && head.method == Method::GET {
+        let ranges = match fields.has(Field::Range) && head.method == Method::GET {
             true => Some(Ranges::parse(&head.headers).ok_or(Reason::Range)?),
             false => None,
         };
-        if fields.precondition { Err(Reason::Precondition) } else { Ok(ranges) }
+        if fields.has(Field::Precondition) { Err(Reason::Precondition) } else { Ok(ranges) }
     }
 
     /// What is kept of a POST whose response may be kept (RFC 9110 §9.3.3).
     fn post(&self, head: &request::Parts, key: &CacheKey) -> Result<Post, Reason> {
-        let fields = Fields::scan(&head.headers);
-        self.admit(head, &fields)?;
+        let (fields, mode) = (Fields::scan(&head.headers), CacheMode::of(&head.extensions));
+        self.admit(head, fields, mode)?;
         let lookup = Lookup {
             policy: Cow::Owned(self.clone()),
             key: Key::Own(Box::new(key.clone())),
             apart: Apart::all(&self.rules.apart, head)?,
-            mode: CacheMode::of(&head.extensions),
+            mode,
             is_doubted: false,
             is_head: false,
-            authorization: fields.authorization,
+            authorization: fields.has(Field::Authorization),
             is_conditional: false,
             ranges: None,
-            directives: fields.directives(&head.headers),
+            directives: RequestDirectives::parse(&head.headers),
         };
         Ok(Post { lookup, request: head.headers.clone() })
     }
 
     /// Whether the cache has a part in requests like this one, whatever their method.
     #[inline]
-    fn admit(&self, head: &request::Parts, fields: &Fields) -> Result<(), Reason> {
+    fn admit(&self, head: &request::Parts, fields: Fields, mode: CacheMode) -> Result<(), Reason> {
         let rules = &*self.rules;
-        if CacheMode::of(&head.extensions) == CacheMode::NoStore {
+        if mode == CacheMode::NoStore {
             return Err(Reason::Mode);
         }
-        if fields.upgrade {
+        if fields.has(Field::Upgrade) {
             return Err(Reason::Upgrade);
         }
-        if fields.connection && nominates_more_than_the_connection(&head.headers) {
+        if fields.has(Field::Connection) && nominates_more_than_the_connection(&head.headers) {
             return Err(Reason::ConnectionOption);
         }
-        if rules.bypass_cookies && fields.cookie {
+        if rules.bypass_cookies && fields.has(Field::Cookie) {
             return Err(Reason::Cookie);
         }
         if rules.pass.as_ref().is_some_and(|pass| pass(&head.extensions)) {
@@ -303,8 +299,14 @@ impl Lookup<'_> {
 
     /// The same question where what is stored may have been purged elsewhere, unheard: it is validated
     /// before it is used, however fresh (RFC 9111 §4.3).
-    pub fn doubting(self) -> Self {
-        Self { is_doubted: true, ..self }
+    pub fn doubting(mut self) -> Self {
+        self.doubt();
+        self
+    }
+
+    #[inline]
+    pub(crate) fn doubt(&mut self) {
+        self.is_doubted = true;
     }
 
     /// The resource that is asked for.
@@ -316,7 +318,7 @@ impl Lookup<'_> {
     /// What to get from the store, for the request with these `headers`.
     #[inline]
     pub fn wanted<'a>(&'a self, headers: &'a HeaderMap, secret: &'a Secret) -> Wanted<'a> {
-        Wanted { key: &self.key, by: By::Request(self.selecting(headers, secret), self.bound()) }
+        Wanted { key: &self.key, by: By::Request { lookup: self, headers, secret } }
     }
 
     /// Whether what it finds is one user's (and few keys have to be read to know that none is).

@@ -1,7 +1,10 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, Uri, header, request, uri::Authority};
+use http::{
+    HeaderMap, Uri, header, request,
+    uri::{Authority, PathAndQuery},
+};
 
 use super::{
     Reason,
@@ -20,9 +23,6 @@ pub struct CacheKey(InlineBytes);
 /// Of the encoding, for stores that outlive a build.
 const VERSION: u8 = 1;
 const COMPONENTS: usize = 5;
-/// What by far the most keys begin with.
-const HTTP: &[u8] = b"\x01\0\0\x04http";
-const HTTPS: &[u8] = b"\x01\0\0\x05https";
 
 impl CacheKey {
     /// To be [written](Self::write).
@@ -37,54 +37,7 @@ impl CacheKey {
     }
 
     /// Writes the key of a request here, which has this `Host`.
-    #[inline]
     pub(super) fn write(
-        &mut self,
-        rules: &Rules,
-        head: &request::Parts,
-        host: Option<&str>,
-    ) -> Result<(), Reason> {
-        match self.write_usual(rules, head, host) {
-            Some(()) => Ok(()),
-            None => self.write_any(rules, head, host),
-        }
-    }
-
-    /// The same where nothing is in need of a rule, as with nearly all. `None`: something is.
-    #[inline]
-    fn write_usual(
-        &mut self,
-        rules: &Rules,
-        head: &request::Parts,
-        host: Option<&str>,
-    ) -> Option<()> {
-        if !rules.keys_as_it_came() {
-            return None;
-        }
-        let begin = match head.uri.scheme_str().unwrap_or(&rules.default_scheme) {
-            "http" => HTTP,
-            "https" => HTTPS,
-            _ => return None,
-        };
-        let named = head.uri.authority().map(Authority::as_str);
-        let authority = named.or(host)?.as_bytes();
-        if host.is_some_and(|host| host.as_bytes() != authority) {
-            return None;
-        }
-        let path = head.uri.path_and_query()?.as_str().as_bytes();
-        if matches!(authority, [] | [.., b'.']) || !path.starts_with(b"/") {
-            return None;
-        }
-        let is_usual = |byte: &u8| LOWER[usize::from(*byte)] == *byte && *byte != 0;
-        authority.iter().all(is_usual).then_some(())?;
-        let lengths = [authority.len(), path.len()].map(|length| u8::try_from(length).ok());
-        let [Some(of_authority), Some(of_path)] = lengths else { return None };
-        self.0.set([begin, &[of_authority], authority, &[of_path], path])
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn write_any(
         &mut self,
         rules: &Rules,
         head: &request::Parts,
@@ -137,6 +90,56 @@ impl CacheKey {
             write_marked(out, b'?', query);
             Ok(())
         })
+    }
+
+    /// The same where no rule has anything to change, as with nearly all. `false`: one may have, and
+    /// nothing of use was written.
+    #[inline]
+    pub(super) fn write_usual(
+        &mut self,
+        rules: &Rules,
+        head: &request::Parts,
+        has_host: bool,
+    ) -> bool {
+        if !rules.keys_as_it_came() {
+            return false;
+        }
+        let (begin, length) = match head.uri.scheme_str().unwrap_or(&rules.default_scheme) {
+            "http" => (b"\x01\0\0\x04http\0", 8),
+            "https" => (b"\x01\0\0\x05https", 9),
+            _ => return false,
+        };
+        let authority = match (head.uri.authority(), has_host) {
+            (Some(authority), false) => authority.as_str().as_bytes(),
+            (named, true) => match single_host(&head.headers) {
+                Ok(Some(host)) if named.is_none_or(|named| named.as_str() == host) => {
+                    host.as_bytes()
+                }
+                _ => return false,
+            },
+            (None, false) => return false,
+        };
+        let path = head.uri.path_and_query().map_or("", PathAndQuery::as_str).as_bytes();
+        let is_usual = |byte: &u8| LOWER[usize::from(*byte)] == *byte && *byte != 0;
+        if !path.starts_with(b"/")
+            || matches!(authority, [] | [.., b'.'])
+            || !authority.iter().all(is_usual)
+        {
+            return false;
+        }
+        let whole = length + 1 + authority.len() + 1 + path.len();
+        let Some(room) = self.0.room(whole) else { return false };
+        let (room, of_path) = room.split_at_mut(whole - path.len());
+        of_path.copy_from_slice(path);
+        let (room, of_authority) = room.split_at_mut(length + 1);
+        if let [named @ .., last] = of_authority {
+            named.copy_from_slice(authority);
+            // None is longer than the room.
+            *last = path.len() as u8;
+        }
+        room[..begin.len()].copy_from_slice(begin);
+        room[length] = authority.len() as u8;
+        true
     }
 
     /// The key of another URI of the same origin, namespace and partition; `path` with its query.
