@@ -188,6 +188,11 @@ impl<B> CacheBody<B> {
     pub fn status(&self) -> CacheStatus {
         self.status
     }
+
+    #[inline]
+    pub(crate) fn status_ref(&self) -> &CacheStatus {
+        &self.status
+    }
 }
 
 impl<B: Body> CacheBody<B> {
@@ -204,29 +209,20 @@ impl<B: Body> CacheBody<B> {
     }
 }
 
-impl<B> Body for CacheBody<B>
+impl<B> CacheBody<B>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    #[inline(never)]
+    fn poll_any(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Frames>> {
         let mut kind = self.project().kind;
         let polled = match kind.as_mut().project() {
             KindProjection::Inner { body } => {
                 body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
             }
             KindProjection::Filling { reader } => reader.poll_frame(cx),
-            KindProjection::Stored { mut body } => {
-                // What is in memory cannot fail.
-                if let Some(frame) = body.take_now() {
-                    return Poll::Ready(frame.map(Ok));
-                }
+            KindProjection::Stored { body } => {
                 body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
             }
             KindProjection::Joined { body } => body.as_mut().poll_frame(cx),
@@ -238,6 +234,26 @@ where
             kind.set(Kind::Empty { hint: SizeHint::with_exact(0) });
         }
         polled
+    }
+}
+
+impl<B> Body for CacheBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    #[inline]
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Frames>> {
+        // What is in memory cannot fail, and nearly all of it is one frame.
+        if let KindProjection::Stored { mut body } = self.as_mut().project().kind.project()
+            && let Some(data) = body.take_data()
+        {
+            return Poll::Ready(data.map(|data| Ok(Frame::data(data))));
+        }
+        self.poll_any(cx)
     }
 
     fn is_end_stream(&self) -> bool {

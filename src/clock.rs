@@ -2,10 +2,7 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicI64, Ordering},
     task::Poll,
     time::{Duration, Instant, SystemTime},
 };
@@ -35,41 +32,27 @@ pub struct SystemClock;
 
 /// What the wall clock shows beyond the monotonic one, and when that was last read.
 struct Anchor {
-    start: Instant,
-    offset: AtomicU64,
-    read_at: AtomicU64,
+    offset: AtomicI64,
+    read_at: AtomicI64,
 }
 
-static ANCHOR: LazyLock<Anchor> = LazyLock::new(|| Anchor {
-    start: Instant::now(),
-    offset: AtomicU64::new(0),
-    read_at: AtomicU64::new(0),
-});
+static ANCHOR: Anchor = Anchor { offset: AtomicI64::new(0), read_at: AtomicI64::new(0) };
 
-const READ_EVERY: Duration = Duration::from_millis(100);
+/// A tenth of a second, in nanoseconds.
+const READ_EVERY: i64 = 100_000_000;
 
 impl Clock for SystemClock {
     #[inline]
     fn now(&self) -> Timestamp {
-        let anchor = &*ANCHOR;
-        let monotonic = Instant::now();
-        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let passed = monotonic.saturating_duration_since(anchor.start);
-        let passed_nanos = nanos(passed);
+        let ticks = Timestamp::ticks(Instant::now());
         // First when, then what: a fresh time is never paired with an old offset.
-        let unread = passed_nanos.wrapping_sub(anchor.read_at.load(Ordering::Acquire));
-        let offset = anchor.offset.load(Ordering::Acquire);
-        let offset = if offset == 0 || unread > nanos(READ_EVERY) {
-            let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-            let offset = nanos(wall.unwrap_or_default()).saturating_sub(passed_nanos);
-            anchor.offset.store(offset, Ordering::Release);
-            anchor.read_at.store(passed_nanos, Ordering::Release);
-            offset
-        } else {
-            offset
+        let unread = ticks.wrapping_sub(ANCHOR.read_at.load(Ordering::Acquire));
+        let offset = ANCHOR.offset.load(Ordering::Acquire);
+        let offset = match offset == 0 || !(0..=READ_EVERY).contains(&unread) {
+            true => ANCHOR.read(ticks),
+            false => offset,
         };
-        let wall = SystemTime::UNIX_EPOCH + Duration::from_nanos(offset) + passed;
-        Timestamp::new(wall, monotonic)
+        Timestamp::from_nanos(ticks.saturating_add(offset), ticks)
     }
 
     fn sleep(&self, duration: Duration) -> Option<BoxFuture> {
@@ -79,6 +62,17 @@ impl Clock for SystemClock {
         }
         let _ = duration;
         None
+    }
+}
+
+impl Anchor {
+    #[cold]
+    fn read(&self, ticks: i64) -> i64 {
+        let wall = Timestamp::from_wall(SystemTime::now());
+        let offset = wall.nanos().saturating_sub(ticks);
+        self.offset.store(offset, Ordering::Release);
+        self.read_at.store(ticks, Ordering::Release);
+        offset
     }
 }
 

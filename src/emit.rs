@@ -26,6 +26,8 @@ pub(crate) struct Emit {
     pub(crate) witness: Witness,
     /// Whether anything of a request has to be known for it: all that a hit asks where nothing has.
     keeps_accounts: bool,
+    /// Whether a response tells anything: the same.
+    is_told: bool,
 }
 
 pub(crate) type Predicate = dyn Fn(&request::Parts) -> bool + Send + Sync;
@@ -52,6 +54,7 @@ impl Emit {
     pub(crate) fn settle(&mut self) {
         self.keeps_accounts =
             self.only_if.is_some() || self.has_key || self.witness.observer().is_some();
+        self.is_told = self.header.is_some() || self.x_cache || self.extension;
     }
 
     /// Whatever is to be known of a request beside its answer; nothing, unless somebody has asked for
@@ -91,9 +94,21 @@ impl Emit {
         account: Option<Box<Account>>,
         response: &mut Response<CacheBody<B>>,
     ) {
-        let status = response.body().status();
-        let served = status.served();
+        let served = response.body().status_ref().served();
         self.witness.counters().served(served);
+        if self.is_told || account.is_some() {
+            self.tell(account, served, response);
+        }
+    }
+
+    #[inline(never)]
+    fn tell<B: Body>(
+        &self,
+        account: Option<Box<Account>>,
+        served: Served,
+        response: &mut Response<CacheBody<B>>,
+    ) {
+        let status = response.body().status();
         if self.extension {
             response.extensions_mut().insert(status);
         }

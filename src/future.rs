@@ -109,7 +109,22 @@ where
 {
     type Output = Answered<ResB, S::Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.as_mut().project().state.project() {
+            StateProjection::Ready { response } => Poll::Ready(Ok(response.take().expect(ONCE))),
+            _ => self.poll_any(cx),
+        }
+    }
+}
+
+impl<S, ReqB, ResB> ResponseFuture<S, ReqB, ResB>
+where
+    S: Service<Request<ReqB>, Response = Response<ResB>>,
+    ResB: Body,
+{
+    #[inline(never)]
+    fn poll_any(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered<ResB, S::Error>> {
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {

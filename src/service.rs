@@ -10,15 +10,15 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    BoxError, CacheBody,
+    BoxError, CacheBody, Error,
     body::size_of_body,
     bus::Trust,
     emit::Account,
     exchange::{self, Answer, Ask, Exchange, Known, Refreshment, Since},
     future::{Exit, ResponseFuture},
-    policy::{Begin, CacheStatus, Reason, Usable},
+    policy::{Begin, CacheKey, CacheStatus, Reason, Timestamp},
     shared::Core,
-    storage::CacheManager,
+    storage::{CacheManager, Found},
     witness::Asking,
 };
 
@@ -45,30 +45,17 @@ impl<S, M> CacheService<S, M> {
     pub fn into_inner(self) -> S {
         self.inner
     }
-
-    fn pass<ReqB, ResB>(
-        &self,
-        head: request::Parts,
-        body: ReqB,
-        reason: Reason,
-        account: Option<Box<Account>>,
-    ) -> ResponseFuture<S, ReqB, ResB>
-    where
-        S: Service<Request<ReqB>> + Clone,
-    {
-        let Core { emit, clock, .. } = &*self.core;
-        let status = CacheStatus::forwarded(reason);
-        let asking = Asking::begin(&emit.witness, clock, None, reason, false);
-        let exit = Exit { emit: emit.clone(), account };
-        ResponseFuture::pass(
-            self.inner.clone(),
-            Request::from_parts(head, body),
-            status,
-            asking,
-            exit,
-        )
-    }
 }
+
+/// A request that is on its way in.
+struct Asked<B> {
+    head: request::Parts,
+    body: B,
+    account: Option<Box<Account>>,
+}
+
+/// What the store has said without being waited for, and when.
+type Looked<H> = (Result<Found<H>, Error>, Timestamp);
 
 impl<S, M, ReqB, ResB> Service<Request<ReqB>> for CacheService<S, M>
 where
@@ -90,76 +77,104 @@ where
     }
 
     fn call(&mut self, request: Request<ReqB>) -> Self::Future {
-        let core = &self.core;
-        let (mut head, body) = request.into_parts();
+        let core = &*self.core;
+        let (head, body) = request.into_parts();
         let mut account = core.emit.open(&head, &core.clock);
+        // Nothing is moved before it is known to be no hit, which feels that.
+        let mut room = CacheKey::BLANK;
+        let mut begun = core.policy.begin_in(&mut room, &head, &size_of_body(&body));
+        let Begin::Lookup(lookup) = &mut begun else {
+            return self.otherwise(begun, Since::now(core), None, Asked { head, body, account });
+        };
+        match core.trust() {
+            Trust::Full => {}
+            Trust::Doubt => lookup.doubt(),
+            Trust::None => return self.pass(Asked { head, body, account }, Reason::CutOff),
+        }
+        core.emit.look_up(&mut account, lookup.key());
+        let since = Since::now(core);
+        let found = core.manager.get_now(&lookup.wanted(&head.headers, core.manager.secret()));
+        let Some(found) = found else {
+            return self.otherwise(begun, since, None, Asked { head, body, account });
+        };
+        let now = core.clock.now();
+        if let Ok(found) = &found
+            && let Some(hit) = exchange::hit(core, lookup, &head, found, now)
+        {
+            let mut response = exchange::send(core, lookup, &hit);
+            core.emit.close(account, &mut response);
+            return ResponseFuture::ready(response);
+        }
+        self.otherwise(begun, since, Some((found, now)), Asked { head, body, account })
+    }
+}
+
+impl<S, M: CacheManager> CacheService<S, M> {
+    /// All that is no plain hit.
+    #[inline(never)]
+    fn otherwise<ReqB, ResB>(
+        &self,
+        begun: Begin<'_>,
+        since: Since,
+        looked: Option<Looked<M::Handle>>,
+        asked: Asked<ReqB>,
+    ) -> ResponseFuture<S, ReqB, ResB>
+    where
+        S: Service<Request<ReqB>, Response = Response<ResB>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Send + 'static,
+        ReqB: Body + Send + 'static,
+        ResB: Body<Data = Bytes> + Send + 'static,
+        ResB::Error: Into<BoxError>,
+    {
+        let core = &self.core;
         let exit = |account| Exit { emit: core.emit.clone(), account };
-        // Not moved once more than it must be: a hit feels it.
-        let mut lookup = match core.policy.begin(&head, &size_of_body(&body)) {
+        let lookup = match begun {
             Begin::Lookup(lookup) => lookup,
-            Begin::Bypass(reason) => return self.pass(head, body, reason, account),
+            Begin::Bypass(reason) => return self.pass(asked, reason),
             Begin::Invalidate(unsafe_request) => {
-                let request = Request::from_parts(head, body);
+                let Asked { head, body, account } = asked;
+                let (request, exit) = (Request::from_parts(head, body), exit(account));
                 let began = core.purges.position();
-                let exit = exit(account);
                 let (core, inner) = (core.clone(), self.inner.clone());
                 let written = exchange::write_through(core, inner, request, unsafe_request, began);
                 return ResponseFuture::boxed(written, exit);
             }
         };
-        match core.trust() {
-            Trust::Full => {}
-            Trust::Doubt => lookup = lookup.doubting(),
-            Trust::None => return self.pass(head, body, Reason::CutOff, account),
-        }
-        core.emit.look_up(&mut account, lookup.key());
-        let since = Since::now(core);
-        let found = core.manager.get_now(&lookup.wanted(&head.headers, core.manager.secret()));
-        let known = match found {
-            Some(mut found) => {
-                let now = core.clock.now();
-                let usable = exchange::look(core, &lookup, &head, &mut found, now);
-                if let (Usable::Fresh(fit), Ok(found)) = (&usable, &found)
-                    && let Some(mut response) =
-                        exchange::send_usual(core, &lookup, &head, found, fit, now)
-                {
+        let Asked { mut head, body, account } = asked;
+        let known = match looked {
+            None => Known::Nothing(lookup.detach()),
+            Some((found, now)) => match exchange::answer_at(core, lookup, &mut head, found, now) {
+                Answer::Ready(mut response) => {
                     core.emit.close(account, &mut response);
                     return ResponseFuture::ready(response);
                 }
-                match exchange::conclude(core, lookup, &mut head, found, usable, now) {
-                    Answer::Ready(mut response) => {
-                        core.emit.close(account, &mut response);
-                        return ResponseFuture::ready(response);
-                    }
-                    Answer::Refresh(mut stale, refresh) => {
-                        let request = Request::from_parts(head, body);
-                        let (core, inner) = (core.clone(), self.inner.clone());
-                        let refresh = Refreshment { core, inner, request, since, refresh };
-                        return match refresh.begin() {
-                            Some(foreground) => {
-                                let answer = async { Ok(foreground.run(stale).await) };
-                                ResponseFuture::boxed(answer, exit(account))
-                            }
-                            None => {
-                                self.core.emit.close(account, &mut stale);
-                                ResponseFuture::ready(stale)
-                            }
-                        };
-                    }
-                    Answer::Ask(Ask { fetch, .. })
-                        if fetch.keeps_nothing()
-                            && !core.purges.inflight().is_asked(fetch.key()) =>
-                    {
-                        let request = Request::from_parts(head, body);
-                        let exit = exit(account);
-                        let (core, inner) = (core.clone(), self.inner.clone());
-                        let asking = exchange::ask_alone(core, inner, request, fetch, since);
-                        return ResponseFuture::boxed(asking, exit);
-                    }
-                    Answer::Ask(ask) => Known::Miss(ask),
+                Answer::Refresh(mut stale, refresh) => {
+                    let request = Request::from_parts(head, body);
+                    let (core, inner) = (core.clone(), self.inner.clone());
+                    let refresh = Refreshment { core, inner, request, since, refresh };
+                    return match refresh.begin() {
+                        Some(foreground) => {
+                            let answer = async { Ok(foreground.run(stale).await) };
+                            ResponseFuture::boxed(answer, exit(account))
+                        }
+                        None => {
+                            self.core.emit.close(account, &mut stale);
+                            ResponseFuture::ready(stale)
+                        }
+                    };
                 }
-            }
-            None => Known::Nothing(lookup.detach()),
+                Answer::Ask(Ask { fetch, .. })
+                    if fetch.keeps_nothing() && !core.purges.inflight().is_asked(fetch.key()) =>
+                {
+                    let request = Request::from_parts(head, body);
+                    let exit = exit(account);
+                    let (core, inner) = (core.clone(), self.inner.clone());
+                    let asking = exchange::ask_alone(core, inner, request, fetch, since);
+                    return ResponseFuture::boxed(asking, exit);
+                }
+                Answer::Ask(ask) => Known::Miss(ask),
+            },
         };
         let exit = exit(account);
         let request = Request::from_parts(head, body);
@@ -167,8 +182,21 @@ where
         let exchange = Exchange { core, inner, request, known, since };
         ResponseFuture::boxed(Box::new(exchange).run(), exit)
     }
-}
 
+    #[cold]
+    fn pass<ReqB, ResB>(&self, asked: Asked<ReqB>, reason: Reason) -> ResponseFuture<S, ReqB, ResB>
+    where
+        S: Service<Request<ReqB>> + Clone,
+    {
+        let Core { emit, clock, .. } = &*self.core;
+        let Asked { head, body, account } = asked;
+        let status = CacheStatus::forwarded(reason);
+        let asking = Asking::begin(&emit.witness, clock, None, reason, false);
+        let exit = Exit { emit: emit.clone(), account };
+        let request = Request::from_parts(head, body);
+        ResponseFuture::pass(self.inner.clone(), request, status, asking, exit)
+    }
+}
 impl<S: Clone, M> Clone for CacheService<S, M> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), core: self.core.clone() }

@@ -71,12 +71,13 @@ impl<M: CacheManager> Core<M> {
     /// The bytes of an entry's body.
     #[inline]
     pub(crate) fn read(&self, entry: &Entry<M::Handle>, range: Range<u64>) -> StoredBody {
-        let body = self.manager.read(entry, range);
-        if body.is_in_memory() {
-            return body;
+        let mut body = self.manager.read(entry, range);
+        // Not returned by itself: a hit feels each time that it is moved.
+        if !body.is_in_memory() {
+            let witness = self.emit.witness.clone();
+            body = body.on_error(move |error| witness.store_failed(Operation::Read, error));
         }
-        let witness = self.emit.witness.clone();
-        body.on_error(move |error| witness.store_failed(Operation::Read, error))
+        body
     }
 
     /// Sweeps in the background, for as long as anybody is left to sweep for.

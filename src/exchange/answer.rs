@@ -1,3 +1,5 @@
+use std::mem;
+
 use http::{Response, StatusCode, request, response};
 use http_body::{Body, SizeHint};
 
@@ -8,10 +10,11 @@ use crate::{
     joined::Source,
     observe::Operation,
     policy::{
-        CacheStatus, Content, Decision, Fit, Lookup, Refresh, Serve, Stored, Timestamp, Usable,
+        CacheStatus, Content, Decision, Fit, Lookup, Refresh, Serve, Stored, Timestamp, Usual,
     },
+    purge::Verdict,
     shared::Core,
-    storage::{CacheManager, Found},
+    storage::{CacheManager, Entry, Found},
 };
 
 /// What the store's answer came to.
@@ -22,22 +25,6 @@ pub(crate) enum Answer<H, ResB> {
     Ask(Ask<H>),
 }
 
-/// Looks whether what was found is the answer. A store that fails is a miss.
-#[inline]
-pub(crate) fn look<M: CacheManager>(
-    core: &Core<M>,
-    lookup: &Lookup<'_>,
-    request: &request::Parts,
-    found: &mut Result<Found<M::Handle>, Error>,
-    now: Timestamp,
-) -> Usable {
-    match found {
-        Ok(found) => found.judge(|response| core.purges.judge(lookup.key(), response.head())),
-        Err(error) => core.emit.witness.store_failed(Operation::Get, error),
-    }
-    lookup.usable(&request.headers, as_stored(found), now)
-}
-
 fn as_stored<H>(found: &Result<Found<H>, Error>) -> Stored<'_> {
     match found {
         Ok(found) => found.as_stored(),
@@ -46,52 +33,78 @@ fn as_stored<H>(found: &Result<Found<H>, Error>) -> Stored<'_> {
     }
 }
 
-/// The answer made of what was found, where it is one of the two that nearly all are.
+/// What nearly all answers are made of: the only response that was found, as it is.
+pub(crate) struct Hit<'f, H> {
+    entry: &'f Entry<H>,
+    fit: Fit,
+    usual: Usual,
+}
+
+/// Looks whether what was found is such an answer.
 #[inline]
-pub(crate) fn send_usual<M: CacheManager, ResB>(
+pub(crate) fn hit<'f, M: CacheManager>(
     core: &Core<M>,
     lookup: &Lookup<'_>,
     request: &request::Parts,
-    found: &Found<M::Handle>,
-    fit: &Fit,
+    found: &'f Found<M::Handle>,
     now: Timestamp,
-) -> Option<Response<CacheBody<ResB>>> {
-    let entry = found.entry(fit.index)?;
-    let stored = entry.response();
-    let (status, headers, content) =
-        lookup.usual_answer(&request.headers, stored.head(), fit.age, now)?;
-    let body = match content {
-        Content::Whole => CacheBody::stored(core.read(&entry, 0..stored.length()), fit.status),
-        _ => CacheBody::empty(SizeHint::default(), fit.status),
-    };
-    let (mut head, ()) = Response::new(()).into_parts();
-    head.status = status;
-    head.headers = headers;
-    Some(Response::from_parts(head, body))
+) -> Option<Hit<'f, M::Handle>> {
+    let entry = found.only()?;
+    let (response, head) = (entry.response(), entry.response().head());
+    if core.purges.judge(lookup.key(), head) != Verdict::Good {
+        return None;
+    }
+    let (fit, usual) = (lookup.fits(response, now)?, lookup.usual(&request.headers, head, now)?);
+    Some(Hit { entry, fit, usual })
 }
 
-/// Answers from what was found, or says what to ask.
+/// Makes it.
+#[inline]
+pub(crate) fn send<M: CacheManager, ResB>(
+    core: &Core<M>,
+    lookup: &Lookup<'_>,
+    hit: &Hit<'_, M::Handle>,
+) -> Response<CacheBody<ResB>> {
+    let Hit { entry, fit, usual } = hit;
+    let stored = entry.response();
+    let headers = lookup.usual_fields(*usual, stored.head(), fit.age);
+    let body = match usual {
+        Usual::Whole => CacheBody::stored(core.read(entry, 0..stored.length()), fit.status()),
+        Usual::NotModified => CacheBody::empty(SizeHint::default(), fit.status()),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = match usual {
+        Usual::Whole => stored.head().status(),
+        Usual::NotModified => StatusCode::NOT_MODIFIED,
+    };
+    // The map of a new response is empty: nothing is lost with it but what its end takes, which a hit feels.
+    mem::forget(mem::replace(response.headers_mut(), headers));
+    response
+}
+
+/// Answers from what was found, or says what to ask. A store that fails is a miss.
 pub(crate) fn answer<M: CacheManager, ResB>(
     core: &Core<M>,
     lookup: Lookup<'_>,
     request: &mut request::Parts,
-    mut found: Result<Found<M::Handle>, Error>,
+    found: Result<Found<M::Handle>, Error>,
 ) -> Answer<M::Handle, ResB> {
-    let now = core.clock.now();
-    let usable = look(core, &lookup, request, &mut found, now);
-    conclude(core, lookup, request, found, usable, now)
+    answer_at(core, lookup, request, found, core.clock.now())
 }
 
-/// The same, of what [`look`] said.
-pub(crate) fn conclude<M: CacheManager, ResB>(
+/// The same at a moment that is known.
+pub(crate) fn answer_at<M: CacheManager, ResB>(
     core: &Core<M>,
     lookup: Lookup<'_>,
     request: &mut request::Parts,
-    found: Result<Found<M::Handle>, Error>,
-    usable: Usable,
+    mut found: Result<Found<M::Handle>, Error>,
     now: Timestamp,
 ) -> Answer<M::Handle, ResB> {
-    let decision = lookup.conclude(request, as_stored(&found), usable, now);
+    match &mut found {
+        Ok(found) => found.judge(|response| core.purges.judge(lookup.key(), response.head())),
+        Err(error) => core.emit.witness.store_failed(Operation::Get, error),
+    }
+    let decision = lookup.decide(request, as_stored(&found), now);
     let found = found.unwrap_or_else(|_| Found::nothing());
     match decision {
         Decision::Serve(serve) => Answer::Ready(send_stored(core, serve, found)),

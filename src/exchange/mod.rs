@@ -18,7 +18,7 @@ use http::{Request, Response, request};
 
 pub(crate) use self::{
     alone::ask_alone,
-    answer::{Answer, answer, conclude, look, pass, send_usual},
+    answer::{Answer, answer, answer_at, hit, pass, send},
     refresh::Refreshment,
     write::write_through,
 };

@@ -12,7 +12,7 @@ use super::{
 pub(super) enum About {
     Nothing,
     /// It would be the answer.
-    This(Candidate),
+    This(Box<Candidate>),
     /// Variants that the request does not select, to be asked about.
     Others(Vec<Candidate>),
     /// It does not have all that is asked for.
@@ -32,6 +32,16 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
+    /// The one that the request selects.
+    pub(super) fn selected(
+        index: usize,
+        response: &StoredResponse,
+        facts: Facts,
+        is_fresh: bool,
+    ) -> Self {
+        Self { index, response: response.clone(), facts, is_fresh, is_asked_about: false }
+    }
+
     /// A variant that the request does not select.
     pub(super) fn other(
         index: usize,

@@ -1,30 +1,64 @@
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant, SystemTime},
+};
 
 use super::head::Facts;
 
 /// A moment on two clocks: the wall's, that HTTP dates are about, and the monotonic one.
+///
+/// Years beyond 2262 count as that one.
 #[derive(Clone, Copy, Debug)]
 pub struct Timestamp {
-    wall: SystemTime,
-    monotonic: Option<Instant>,
+    /// Both are numbers of nanoseconds, since a hit reckons with them: from the epoch of Unix on,
+    wall: i64,
+    /// and from a moment of this process on.
+    monotonic: Option<i64>,
 }
 
 impl Timestamp {
     /// A moment read from both clocks at once.
     #[inline]
     pub fn new(wall: SystemTime, monotonic: Instant) -> Self {
-        Self { wall, monotonic: Some(monotonic) }
+        Self { wall: nanos(wall), monotonic: Some(Self::ticks(monotonic)) }
     }
 
     /// A moment of another process, of which only the wall time is known.
     pub fn from_wall(wall: SystemTime) -> Self {
-        Self { wall, monotonic: None }
+        Self { wall: nanos(wall), monotonic: None }
+    }
+
+    /// The same of what [`ticks`](Self::ticks) gives.
+    #[inline]
+    pub(crate) fn from_nanos(wall: i64, ticks: i64) -> Self {
+        Self { wall, monotonic: Some(ticks) }
+    }
+
+    /// Nanoseconds from the first moment of the monotonic clock on that anybody asked about.
+    #[inline]
+    pub(crate) fn ticks(moment: Instant) -> i64 {
+        static FIRST: OnceLock<Instant> = OnceLock::new();
+        let first = *FIRST.get_or_init(|| moment);
+        match moment.checked_duration_since(first) {
+            Some(after) => whole(after),
+            None => -whole(first.saturating_duration_since(moment)),
+        }
+    }
+
+    /// The time of day, in nanoseconds.
+    pub(crate) fn nanos(&self) -> i64 {
+        self.wall
     }
 
     /// The time of day.
     #[inline]
     pub fn wall(&self) -> SystemTime {
-        self.wall
+        let distance = Duration::from_nanos(self.wall.unsigned_abs());
+        let wall = match self.wall < 0 {
+            true => SystemTime::UNIX_EPOCH.checked_sub(distance),
+            false => SystemTime::UNIX_EPOCH.checked_add(distance),
+        };
+        wall.unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     /// The time that has passed since `earlier`, never less than either clock says.
@@ -33,12 +67,26 @@ impl Timestamp {
     /// stands still while the machine sleeps must not either.
     #[inline]
     pub fn since(&self, earlier: Timestamp) -> Duration {
-        let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
-        match (self.monotonic, earlier.monotonic) {
-            (Some(now), Some(then)) => wall.max(now.saturating_duration_since(then)),
+        let wall = self.wall.saturating_sub(earlier.wall);
+        let passed = match (self.monotonic, earlier.monotonic) {
+            (Some(now), Some(then)) => wall.max(now.saturating_sub(then)),
             _ => wall,
-        }
+        };
+        Duration::from_nanos(u64::try_from(passed).unwrap_or_default())
     }
+}
+
+/// Since 1970, less than nothing before.
+fn nanos(wall: SystemTime) -> i64 {
+    match wall.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => whole(after),
+        Err(before) => -whole(before.duration()),
+    }
+}
+
+#[inline]
+fn whole(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// The age of a response at the moment it was received (RFC 9111 §4.2.3,
@@ -67,6 +115,22 @@ mod tests {
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_wall(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_moment_keeps_its_time_of_day() {
+        let second = Duration::from_secs(1);
+        let epoch = SystemTime::UNIX_EPOCH;
+        for wall in [epoch, epoch + second / 3, epoch - second / 3, epoch + second * 4_000_000_000]
+        {
+            assert_eq!(Timestamp::from_wall(wall).wall(), wall);
+        }
+        let years = Duration::from_secs(400 * 365 * 86_400);
+        let (late, later) =
+            (Timestamp::from_wall(epoch + years), Timestamp::from_wall(epoch + 2 * years));
+        assert_eq!(later.since(late), Duration::ZERO);
+        assert!(later.since(at(0)) > Duration::from_secs(292 * 365 * 86_400));
+        assert_eq!(at(0).since(later), Duration::ZERO);
     }
 
     /// RFC 9111 §4.2.3: a slow or fast clock at the origin never makes an aged response young.

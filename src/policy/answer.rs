@@ -35,6 +35,15 @@ pub enum Content {
     Nothing,
 }
 
+/// The answers that nearly all are.
+#[derive(Clone, Copy)]
+pub(crate) enum Usual {
+    /// All of what is stored.
+    Whole,
+    /// A 304.
+    NotModified,
+}
+
 impl Lookup<'_> {
     /// The head of an answer made of a stored response that may be used as it is.
     #[inline]
@@ -55,37 +64,53 @@ impl Lookup<'_> {
         answer(self, request, stored.status(), fields, extent, age, now, withheld)
     }
 
-    /// The same where the answer is one of the two that nearly all are: all of it, or a 304.
+    /// Whether the answer is one of the two that nearly all are; and which.
     #[inline]
-    pub(crate) fn usual_answer(
+    pub(crate) fn usual(
         &self,
         request: &HeaderMap,
         stored: &StoredHead,
-        age: Duration,
         now: Timestamp,
-    ) -> Option<(StatusCode, HeaderMap, Content)> {
+    ) -> Option<Usual> {
         let is_part = self.ranges.is_some() || stored.content_range().is_some();
         if self.is_head || is_part || !stored.facts().withheld.is_empty() {
             return None;
         }
-        let status = stored.status();
         let is_not_modified = self.is_conditional
-            && precondition::is_not_modified(request, status, stored.headers(), now.wall());
-        let (status, mut headers, content) = match is_not_modified {
-            true => (StatusCode::NOT_MODIFIED, stored.not_modified_fields(), Content::Nothing),
-            false => (status, stored.fields(), Content::Whole),
+            && precondition::is_not_modified(
+                request,
+                stored.status(),
+                stored.headers(),
+                now.wall(),
+            );
+        Some(if is_not_modified { Usual::NotModified } else { Usual::Whole })
+    }
+
+    /// The fields of that answer.
+    #[inline]
+    pub(crate) fn usual_fields(
+        &self,
+        usual: Usual,
+        stored: &StoredHead,
+        age: Duration,
+    ) -> HeaderMap {
+        let mut headers = match usual {
+            Usual::Whole => stored.fields(),
+            Usual::NotModified => stored.not_modified_fields(),
         };
         self.rewrite(&mut headers);
         set_age(&mut headers, age);
-        Some((status, headers, content))
+        headers
     }
 
     /// What the client sees of a response that is stored, or comes from the store.
     #[inline]
     pub(super) fn rewrite(&self, headers: &mut HeaderMap) {
         let rules = &*self.policy.rules;
-        rules.downstream.rewrite(headers);
-        if self.key.partition().is_some() {
+        if rules.downstream.has_changes() {
+            rules.downstream.rewrite(headers);
+        }
+        if self.is_partitioned() {
             downstream::make_private(headers, &rules.storing.targets);
         }
     }
@@ -94,7 +119,7 @@ impl Lookup<'_> {
     pub(super) fn rewrite_unkept(&self, headers: &mut HeaderMap) {
         let rules = &*self.policy.rules;
         rules.downstream.rewrite_unkept(headers);
-        if self.key.partition().is_some() {
+        if self.is_partitioned() {
             downstream::make_private(headers, &rules.storing.targets);
         }
     }

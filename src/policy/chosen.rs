@@ -6,6 +6,7 @@ use super::{
     CacheStatus, Reason,
     about::{About, Candidate},
     head::Facts,
+    reuse::seconds,
 };
 
 /// What the rules that decide read in a stored response: what was stored with it where they are those
@@ -60,23 +61,37 @@ pub(super) enum Chosen {
 }
 
 /// What the store's responses are good for.
-pub(crate) enum Usable {
+pub(super) enum Usable {
     /// One is the answer.
     Fresh(Fit),
     /// One is the answer, and to be refreshed.
     Refreshing(Fit, Box<Candidate>),
-    No(Box<Unusable>),
+    No(Unusable),
 }
 
 /// A stored response that may be used as it is.
+#[derive(Debug, PartialEq)]
 pub(crate) struct Fit {
     pub(crate) index: usize,
     pub(crate) age: Duration,
-    pub(crate) status: CacheStatus,
+    /// The seconds for which it is fresh.
+    ttl: i64,
+}
+
+impl Fit {
+    #[inline]
+    pub(super) fn new(index: usize, age: Duration, lifetime: Duration) -> Self {
+        Self { index, age, ttl: seconds(lifetime) - seconds(age) }
+    }
+
+    #[inline]
+    pub(crate) fn status(&self) -> CacheStatus {
+        CacheStatus::hit(self.ttl)
+    }
 }
 
 /// Why nothing is served, and what the origin may be asked about instead.
-pub(crate) struct Unusable {
+pub(super) struct Unusable {
     pub(super) reason: Reason,
     pub(super) about: About,
 }
@@ -88,11 +103,21 @@ impl Unusable {
 }
 
 impl Chosen {
+    /// Whether this fits, and there is nothing more to it.
+    pub(super) fn is(&self, fit: &Fit) -> bool {
+        match *self {
+            Chosen::Use { index, age, lifetime, refresh: None } => {
+                Fit::new(index, age, lifetime) == *fit
+            }
+            _ => false,
+        }
+    }
+
     pub(super) fn ask(reason: Reason) -> Self {
         Chosen::Ask { reason, about: About::Nothing }
     }
 
     pub(super) fn about(reason: Reason, candidate: Candidate) -> Self {
-        Chosen::Ask { reason, about: About::This(candidate) }
+        Chosen::Ask { reason, about: About::This(Box::new(candidate)) }
     }
 }

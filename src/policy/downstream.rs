@@ -67,8 +67,12 @@ impl Downstream {
         self
     }
 
-    /// The fields of a response that is stored, or comes from the store.
     #[inline]
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// The fields of a response that is stored, or comes from the store.
     pub(super) fn rewrite(&self, headers: &mut HeaderMap) {
         for change in &self.changes {
             match change {

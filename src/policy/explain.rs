@@ -102,13 +102,14 @@ impl fmt::Display for Step {
 pub(super) struct Trail(Option<Arc<Mutex<Vec<Step>>>>);
 
 impl Trail {
-    /// Writes down a step: what the rule looked at, and what it said.
     /// Whether anybody asks.
     #[inline]
     pub(super) fn is_kept(&self) -> bool {
         self.0.is_some()
     }
 
+    /// Writes down a step: what the rule looked at, and what it said. On the way of a hit only behind
+    /// [`is_kept`](Self::is_kept), and of copies: what is lent to `told` has to lie in memory.
     #[inline]
     pub(super) fn note(&self, rule: Rule, told: impl FnOnce() -> (String, String)) {
         // Most policies are not asked, and a hit comes by here many times.

@@ -1,5 +1,8 @@
+use http::HeaderMap;
+
 use super::{
-    CacheKey, StoredHead,
+    CacheKey, Lookup, StoredHead,
+    secret::Secret,
     variants::{NameSet, Selecting, VariantId, VariantKey},
 };
 
@@ -150,8 +153,8 @@ pub struct Wanted<'a> {
 /// What selects.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum By<'a> {
-    /// A request; of what it brings so many variants may be kept.
-    Request(Selecting<'a>, VariantBound),
+    /// A request with these fields.
+    Request { lookup: &'a Lookup<'a>, headers: &'a HeaderMap, secret: &'a Secret },
     /// One variant, whoever asks.
     Variant(&'a VariantKey),
 }
@@ -165,9 +168,10 @@ impl<'a> Wanted<'a> {
 
     /// At most one variant for each name set of `index`, in its order.
     pub fn select<'i>(&self, index: &'i Index) -> impl Iterator<Item = VariantKey> + use<'i, 'a> {
-        let (selecting, variant) = match self.by {
-            By::Request(selecting, _) => (Some(selecting), None),
-            By::Variant(variant) => (None, Some(variant.clone())),
+        let selecting = self.selecting();
+        let variant = match self.by {
+            By::Request { .. } => None,
+            By::Variant(variant) => Some(variant.clone()),
         };
         let selected = move |names: &NameSet| selecting.map(|selecting| names.select(&selecting));
         index.sets.iter().filter_map(selected).chain(variant)
@@ -178,15 +182,13 @@ impl<'a> Wanted<'a> {
     /// [`Found::others`](crate::storage::Found::others), and the policy sends the origin their
     /// validators (RFC 9111 §4.3.1).
     pub fn others<'i>(&self, index: &'i Index) -> impl Iterator<Item = VariantKey> + use<'i, 'a> {
-        let by = self.by;
-        let is_fit = move |recent: &&Recent| match by {
-            // Who is told apart, by credentials or by choice, gets nothing that was made for others.
-            By::Request(selecting, _) => {
-                selecting.apart.is_none()
-                    && !recent.names.names_credentials()
+        // Who is told apart, by credentials or by choice, gets nothing that was made for others.
+        let selecting = self.selecting().filter(|selecting| selecting.apart.is_none());
+        let is_fit = move |recent: &&Recent| {
+            selecting.is_some_and(|selecting| {
+                !recent.names.names_credentials()
                     && selecting.may_take(&recent.names, &recent.variant)
-            }
-            By::Variant(_) => false,
+            })
         };
         index.recent.iter().filter(is_fit).map(|recent| recent.variant.clone())
     }
@@ -197,7 +199,7 @@ impl<'a> Wanted<'a> {
     #[inline]
     pub(crate) fn takes_plain(&self) -> bool {
         match self.by {
-            By::Request(selecting, _) => selecting.apart.is_none(),
+            By::Request { lookup, .. } => lookup.apart.is_none(),
             By::Variant(variant) => variant.is_plain(),
         }
     }
@@ -210,10 +212,18 @@ impl<'a> Wanted<'a> {
     /// Where a stored response that this found belongs, to be stored once more: `None` if the request
     /// does not select it at `variant`.
     pub(crate) fn place_again(&self, head: &StoredHead, variant: &VariantKey) -> Option<Placement> {
-        let By::Request(selecting, bound) = self.by else { return None };
+        let By::Request { lookup, headers, secret } = self.by else { return None };
+        let selecting = lookup.selecting(headers, secret);
         let names = NameSet::of(head.headers(), selecting.unvaried).ok()?;
-        let placement = Placement::new(self.key, &selecting, names, bound);
+        let placement = Placement::new(self.key, &selecting, names, lookup.bound());
         (placement.variant == *variant).then_some(placement)
+    }
+
+    fn selecting(&self) -> Option<Selecting<'a>> {
+        match self.by {
+            By::Request { lookup, headers, secret } => Some(lookup.selecting(headers, secret)),
+            By::Variant(_) => None,
+        }
     }
 }
 
@@ -261,7 +271,7 @@ impl Placement {
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-    use super::{super::secret::Secret, *};
+    use super::*;
 
     fn placement(vary: &'static str, value: &str, bound: VariantBound) -> Placement {
         let mut request = HeaderMap::new();

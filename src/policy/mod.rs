@@ -69,6 +69,7 @@ mod freshness;
 mod head;
 mod hooks;
 mod index;
+mod inline;
 mod invalidation;
 mod join;
 mod joint;
@@ -147,7 +148,8 @@ pub use self::{
     variants::{NameSet, VariantId, VariantKey},
 };
 pub(crate) use self::{
-    chosen::{Fit, Usable},
+    answer::Usual,
+    chosen::Fit,
     kept::{own, owned_fields},
 };
 #[cfg(feature = "codec")]

@@ -41,11 +41,11 @@ impl Failure {
 #[must_use]
 pub struct Refresh {
     lookup: Lookup<'static>,
-    candidate: Candidate,
+    candidate: Box<Candidate>,
 }
 
 impl Refresh {
-    pub(super) fn new(lookup: Lookup<'_>, candidate: Candidate) -> Self {
+    pub(super) fn new(lookup: Lookup<'_>, candidate: Box<Candidate>) -> Self {
         Self { lookup: lookup.detach(), candidate }
     }
 

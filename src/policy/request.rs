@@ -1,4 +1,4 @@
-use std::ops::Deref;
+use std::{borrow::Cow, ops::Deref};
 
 use http::{HeaderMap, Method, header, request};
 use http_body::SizeHint;
@@ -11,9 +11,10 @@ use super::{
     index::{By, VariantBound, Wanted},
     invalidation::Post,
     kept::Kept,
+    key,
     range::Ranges,
     secret::Secret,
-    seen::Fields,
+    seen::{Field, Fields},
     variants::{NameSet, Selecting},
 };
 
@@ -36,8 +37,8 @@ pub enum Begin<'p> {
 #[derive(Debug)]
 #[must_use]
 pub struct Lookup<'p> {
-    pub(super) policy: Borrowed<'p>,
-    pub(super) key: CacheKey,
+    pub(super) policy: Cow<'p, Policy>,
+    pub(super) key: Key<'p>,
     /// What tells the request apart beside what `Vary` names.
     pub(super) apart: Option<Box<[u8]>>,
     pub(super) mode: CacheMode,
@@ -51,31 +52,59 @@ pub struct Lookup<'p> {
     pub(super) directives: RequestDirectives,
 }
 
+/// Where a look-up has its key: a hit has it on the stack, and feels each time that one is moved.
 #[derive(Debug)]
-pub(super) enum Borrowed<'p> {
-    Policy(&'p Policy),
-    Own(Policy),
+pub(super) enum Key<'p> {
+    There(&'p CacheKey),
+    Own(Box<CacheKey>),
 }
 
-impl Deref for Borrowed<'_> {
-    type Target = Policy;
+impl Deref for Key<'_> {
+    type Target = CacheKey;
 
     #[inline]
-    fn deref(&self) -> &Policy {
+    fn deref(&self) -> &CacheKey {
         match self {
-            Borrowed::Policy(policy) => policy,
-            Borrowed::Own(policy) => policy,
+            Key::There(key) => key,
+            Key::Own(key) => key,
         }
     }
 }
 
 impl Policy {
     /// The first question. `body` is the size hint of the request's body.
-    #[inline]
     pub fn begin(&self, head: &request::Parts, body: &SizeHint) -> Begin<'_> {
-        let trail = &self.rules.trail;
-        let begun = self.begin_by_method(head, body);
-        trail.note(Rule::Request, || {
+        let mut room = CacheKey::BLANK;
+        match self.begin_in(&mut room, head, body) {
+            Begin::Lookup(lookup) => Begin::Lookup(lookup.of(Cow::Borrowed(self))),
+            Begin::Bypass(reason) => Begin::Bypass(reason),
+            Begin::Invalidate(request) => Begin::Invalidate(request),
+        }
+    }
+
+    /// The same, with a place for the key.
+    #[inline]
+    pub(crate) fn begin_in<'p>(
+        &'p self,
+        room: &'p mut CacheKey,
+        head: &request::Parts,
+        body: &SizeHint,
+    ) -> Begin<'p> {
+        match self.rules.trail.is_kept() {
+            true => self.begin_aloud(room, head, body),
+            false => self.begin_by_method(room, head, body),
+        }
+    }
+
+    #[cold]
+    fn begin_aloud<'p>(
+        &'p self,
+        room: &'p mut CacheKey,
+        head: &request::Parts,
+        body: &SizeHint,
+    ) -> Begin<'p> {
+        let begun = self.begin_by_method(room, head, body);
+        self.rules.trail.note(Rule::Request, || {
             let told = match &begun {
                 Begin::Bypass(reason) => format!("passes by: {reason}"),
                 Begin::Invalidate(_) => "is written through".to_owned(),
@@ -87,14 +116,19 @@ impl Policy {
     }
 
     #[inline]
-    fn begin_by_method(&self, head: &request::Parts, body: &SizeHint) -> Begin<'_> {
+    fn begin_by_method<'p>(
+        &'p self,
+        room: &'p mut CacheKey,
+        head: &request::Parts,
+        body: &SizeHint,
+    ) -> Begin<'p> {
         let method = |told: &str| {
             self.rules.trail.note(Rule::Method, || (head.method.to_string(), told.to_owned()));
         };
         match head.method {
             Method::GET | Method::HEAD => {
                 method("may be answered from the store");
-                self.lookup(head, body)
+                self.lookup(room, head, body)
             }
             Method::CONNECT => Begin::Bypass(Reason::Upgrade),
             Method::OPTIONS | Method::TRACE => {
@@ -104,63 +138,74 @@ impl Policy {
             // A method that nobody has registered may be unsafe, and is taken to be.
             _ => {
                 method("unsafe");
-                let key = match self.key_of(head, true) {
-                    Ok(key) => key,
-                    Err(reason) => return Begin::Bypass(reason),
-                };
+                if let Err(reason) = self.write_key(room, head) {
+                    return Begin::Bypass(reason);
+                }
                 let post = match head.method {
-                    Method::POST => self.post(head, &key).ok(),
+                    Method::POST => self.post(head, room).ok(),
                     _ => None,
                 };
-                Begin::Invalidate(Unsafe::new(key, self).writing(post))
+                Begin::Invalidate(Unsafe::new(room.clone(), self).writing(post))
             }
         }
     }
 
-    #[inline]
-    fn key_of(&self, head: &request::Parts, has_host: bool) -> Result<CacheKey, Reason> {
-        let key = match has_host {
-            true => CacheKey::of(&self.rules, head),
-            false => CacheKey::without_host(&self.rules, head),
-        };
+    /// Writes the key where it was told to.
+    #[cold]
+    fn write_key(&self, room: &mut CacheKey, head: &request::Parts) -> Result<(), Reason> {
+        let host = key::single_host(&head.headers);
+        let written = host.and_then(|host| room.write(&self.rules, head, host));
         self.rules.trail.note(Rule::Key, || {
-            let told = match &key {
-                Ok(key) => format!("{key:?}"),
+            let told = match &written {
+                Ok(()) => format!("{room:?}"),
                 Err(reason) => format!("none: {reason}"),
             };
             (explain::show(&head.headers, &[header::HOST]), told)
         });
-        key
+        written
     }
 
     /// In one place to the end: a hit feels each time that its look-up is moved.
     #[inline]
-    fn lookup(&self, head: &request::Parts, body: &SizeHint) -> Begin<'_> {
-        let fields = Fields::scan(&head.headers);
-        let ranges = match self.may_look(head, &fields, body) {
+    fn lookup<'p>(
+        &'p self,
+        room: &'p mut CacheKey,
+        head: &request::Parts,
+        body: &SizeHint,
+    ) -> Begin<'p> {
+        let (fields, mode) = (Fields::scan(&head.headers), CacheMode::of(&head.extensions));
+        let ranges = match self.may_look(head, fields, mode, body) {
             Ok(ranges) => ranges,
             Err(reason) => return Begin::Bypass(reason),
         };
-        let key = match self.key_of(head, fields.host) {
-            Ok(key) => key,
-            Err(reason) => return Begin::Bypass(reason),
-        };
+        let has_host = fields.has(Field::Host);
+        if (self.rules.trail.is_kept() || !room.write_usual(&self.rules, head, has_host))
+            && let Err(reason) = self.write_key(room, head)
+        {
+            return Begin::Bypass(reason);
+        }
         let apart = match Apart::all(&self.rules.apart, head) {
             Ok(apart) => apart,
             Err(bypass) => return Begin::Bypass(bypass.into()),
         };
-        Begin::Lookup(Lookup {
-            policy: Borrowed::Policy(self),
-            key,
+        let mut begun = Begin::Lookup(Lookup {
+            policy: Cow::Borrowed(self),
+            key: Key::There(room),
             apart,
-            mode: CacheMode::of(&head.extensions),
+            mode,
             is_doubted: false,
             is_head: head.method == Method::HEAD,
-            authorization: fields.authorization,
-            is_conditional: fields.conditional,
+            authorization: fields.has(Field::Authorization),
+            is_conditional: fields.has(Field::Conditional),
             ranges,
-            directives: fields.directives(&head.headers),
-        })
+            directives: RequestDirectives::default(),
+        });
+        if let Begin::Lookup(lookup) = &mut begun
+            && fields.has(Field::Directives)
+        {
+            lookup.directives = RequestDirectives::parse(&head.headers);
+        }
+        begun
     }
 
     /// What of it a request asks for, if it may be answered from the store.
@@ -168,55 +213,56 @@ impl Policy {
     fn may_look(
         &self,
         head: &request::Parts,
-        fields: &Fields,
+        fields: Fields,
+        mode: CacheMode,
         body: &SizeHint,
     ) -> Result<Option<Ranges>, Reason> {
-        self.admit(head, fields)?;
+        self.admit(head, fields, mode)?;
         // A cache that ignores the body of a GET answers with what another body brought.
         if body.exact() != Some(0) {
             return Err(Reason::RequestBody);
         }
         // RFC 9110 §14.2: of no meaning but with GET.
-        let ranges = match fields.range && head.method == Method::GET {
+        let ranges = match fields.has(Field::Range) && head.method == Method::GET {
             true => Some(Ranges::parse(&head.headers).ok_or(Reason::Range)?),
             false => None,
         };
-        if fields.precondition { Err(Reason::Precondition) } else { Ok(ranges) }
+        if fields.has(Field::Precondition) { Err(Reason::Precondition) } else { Ok(ranges) }
     }
 
     /// What is kept of a POST whose response may be kept (RFC 9110 §9.3.3).
     fn post(&self, head: &request::Parts, key: &CacheKey) -> Result<Post, Reason> {
-        let fields = Fields::scan(&head.headers);
-        self.admit(head, &fields)?;
+        let (fields, mode) = (Fields::scan(&head.headers), CacheMode::of(&head.extensions));
+        self.admit(head, fields, mode)?;
         let lookup = Lookup {
-            policy: Borrowed::Own(self.clone()),
-            key: key.clone(),
+            policy: Cow::Owned(self.clone()),
+            key: Key::Own(Box::new(key.clone())),
             apart: Apart::all(&self.rules.apart, head)?,
-            mode: CacheMode::of(&head.extensions),
+            mode,
             is_doubted: false,
             is_head: false,
-            authorization: fields.authorization,
+            authorization: fields.has(Field::Authorization),
             is_conditional: false,
             ranges: None,
-            directives: fields.directives(&head.headers),
+            directives: RequestDirectives::parse(&head.headers),
         };
         Ok(Post { lookup, request: Kept::of(&head.headers) })
     }
 
     /// Whether the cache has a part in requests like this one, whatever their method.
     #[inline]
-    fn admit(&self, head: &request::Parts, fields: &Fields) -> Result<(), Reason> {
+    fn admit(&self, head: &request::Parts, fields: Fields, mode: CacheMode) -> Result<(), Reason> {
         let rules = &*self.rules;
-        if CacheMode::of(&head.extensions) == CacheMode::NoStore {
+        if mode == CacheMode::NoStore {
             return Err(Reason::Mode);
         }
-        if fields.upgrade {
+        if fields.has(Field::Upgrade) {
             return Err(Reason::Upgrade);
         }
-        if fields.connection && nominates_more_than_the_connection(&head.headers) {
+        if fields.has(Field::Connection) && nominates_more_than_the_connection(&head.headers) {
             return Err(Reason::ConnectionOption);
         }
-        if rules.bypass_cookies && fields.cookie {
+        if rules.bypass_cookies && fields.has(Field::Cookie) {
             return Err(Reason::Cookie);
         }
         if rules.pass.as_ref().is_some_and(|pass| pass(&head.extensions)) {
@@ -230,10 +276,18 @@ impl Policy {
 impl Lookup<'_> {
     /// The same question, for a store that has to be waited for.
     pub fn detach(self) -> Lookup<'static> {
-        let policy = Borrowed::Own(self.policy.clone());
+        let policy = Policy::clone(&self.policy);
+        self.of(Cow::Owned(policy))
+    }
+
+    /// The same question, with a key of its own.
+    fn of(self, policy: Cow<'_, Policy>) -> Lookup<'_> {
         Lookup {
             policy,
-            key: self.key,
+            key: match self.key {
+                Key::There(key) => Key::Own(Box::new(key.clone())),
+                Key::Own(key) => Key::Own(key),
+            },
             apart: self.apart,
             mode: self.mode,
             is_doubted: self.is_doubted,
@@ -247,8 +301,14 @@ impl Lookup<'_> {
 
     /// The same question where what is stored may have been purged elsewhere, unheard: it is validated
     /// before it is used, however fresh (RFC 9111 §4.3).
-    pub fn doubting(self) -> Self {
-        Self { is_doubted: true, ..self }
+    pub fn doubting(mut self) -> Self {
+        self.doubt();
+        self
+    }
+
+    #[inline]
+    pub(crate) fn doubt(&mut self) {
+        self.is_doubted = true;
     }
 
     /// The resource that is asked for.
@@ -260,16 +320,22 @@ impl Lookup<'_> {
     /// What to get from the store, for the request with these `headers`.
     #[inline]
     pub fn wanted<'a>(&'a self, headers: &'a HeaderMap, secret: &'a Secret) -> Wanted<'a> {
-        Wanted { key: &self.key, by: By::Request(self.selecting(headers, secret), self.bound()) }
+        Wanted { key: &self.key, by: By::Request { lookup: self, headers, secret } }
+    }
+
+    /// Whether what it finds is one user's (and few keys have to be read to know that none is).
+    #[inline]
+    pub(super) fn is_partitioned(&self) -> bool {
+        self.policy.rules.partition.is_some() && self.key.partition().is_some()
     }
 
     /// How many variants of the resource may be kept.
     #[inline]
     pub(super) fn bound(&self) -> VariantBound {
         let quota = self.policy.rules.partition_quota;
-        if let (Some(quota), Some(_)) = (quota, self.key.partition()) {
+        if let (Some(quota), true) = (quota, self.is_partitioned()) {
             VariantBound::Quota(quota)
-        } else if self.policy.scope() == Scope::Shared && self.key.partition().is_none() {
+        } else if self.policy.scope() == Scope::Shared && !self.is_partitioned() {
             VariantBound::Count(self.policy.rules.max_variants)
         } else {
             VariantBound::Share

@@ -79,23 +79,44 @@ impl Lookup<'_> {
         self.conclude(request, stored, usable, now)
     }
 
-    /// The part of [`decide`](Self::decide) that a hit is over with.
+    /// The same of the only response that the request selects, where that is fresh and is read by the
+    /// rules that stored it. `None`: [`decide`](Self::decide) has to look at it.
     #[inline]
-    pub(crate) fn usable(&self, request: &HeaderMap, stored: Stored<'_>, now: Timestamp) -> Usable {
+    pub(crate) fn fits(&self, response: &StoredResponse, now: Timestamp) -> Option<Fit> {
+        let (rules, facts) = (&*self.policy.rules, response.head().facts());
+        let is_doubted = response.is_unvouched() || response.softly_purged().is_some();
+        let is_part = response.head().content_range().is_some();
+        let is_read = facts.rules == rules.fingerprint && !rules.trail.is_kept();
+        if is_doubted || is_part || !is_read || self.mode != CacheMode::Default {
+            return None;
+        }
+        let (age, resident) = ages(response, facts, now);
+        match self.may_use(facts, age, resident) {
+            Ok(Use::AsItIs) => Some(Fit::new(0, age, facts.lifetime)),
+            _ => None,
+        }
+    }
+
+    /// The part of [`decide`](Self::decide) that is over with before anything is made.
+    fn usable(&self, request: &HeaderMap, stored: Stored<'_>, now: Timestamp) -> Usable {
         let chosen = self.choose(request, stored, now);
         if self.policy.rules.trail.is_kept() {
             self.explain(request, &chosen);
         }
+        if let Stored::Responses([response]) = stored
+            && let Some(fit) = self.fits(response, now)
+        {
+            debug_assert!(chosen.is(&fit), "the short way to {fit:?} led elsewhere");
+        }
         match chosen {
             Chosen::Use { index, age, lifetime, refresh } => {
-                let status = CacheStatus::hit(seconds(lifetime) - seconds(age));
-                let fit = Fit { index, age, status };
+                let fit = Fit::new(index, age, lifetime);
                 match refresh {
                     None => Usable::Fresh(fit),
                     Some(candidate) => Usable::Refreshing(fit, candidate),
                 }
             }
-            Chosen::Ask { reason, about } => Usable::No(Box::new(Unusable { reason, about })),
+            Chosen::Ask { reason, about } => Usable::No(Unusable { reason, about }),
         }
     }
 
@@ -110,14 +131,14 @@ impl Lookup<'_> {
         let (Stored::Responses(responses) | Stored::Others(responses)) = stored else {
             return None;
         };
-        let Fit { index, age, status } = fit;
+        let Fit { index, age, .. } = fit;
         let response = responses.get(index)?;
         let (head, content) = self.answer(request, response.head(), response.extent(), age, now);
-        Some(Serve { index, head, content, status })
+        Some(Serve { index, head, content, status: fit.status() })
     }
 
-    /// What [`decide`](Self::decide) makes of it.
-    pub(crate) fn conclude(
+    /// What becomes of it.
+    fn conclude(
         self,
         request: &mut request::Parts,
         stored: Stored<'_>,
@@ -127,13 +148,13 @@ impl Lookup<'_> {
         let (fit, candidate) = match usable {
             Usable::Fresh(fit) => (fit, None),
             Usable::Refreshing(fit, candidate) => (fit, Some(candidate)),
-            Usable::No(unusable) => return self.ask(request, *unusable, now),
+            Usable::No(unusable) => return self.ask(request, unusable, now),
         };
         let serve = self.make(&request.headers, stored, fit, now);
         match (serve, candidate) {
             (Some(serve), None) => Decision::Serve(serve),
             (Some(serve), Some(candidate)) => {
-                Decision::Refresh(serve, Box::new(Refresh::new(self, *candidate)))
+                Decision::Refresh(serve, Box::new(Refresh::new(self, candidate)))
             }
             // What fits is one of those that are stored.
             (None, _) => self.ask(request, Unusable::nothing(), now),
@@ -155,7 +176,6 @@ impl Lookup<'_> {
     }
 
     /// The most recent of the responses (RFC 9111 §4), and whether it may be used as it is.
-    #[inline]
     fn choose(&self, request: &HeaderMap, stored: Stored<'_>, now: Timestamp) -> Chosen {
         match stored {
             Stored::Responses(responses) => self
@@ -176,7 +196,6 @@ impl Lookup<'_> {
     }
 
     /// What these rules read in a stored response: `None` if they would not have stored it.
-    #[inline]
     pub(super) fn facts_of<'a>(&self, response: &'a StoredResponse) -> Option<Read<'a>> {
         response.extent()?;
         let rules = &*self.policy.rules;
@@ -198,7 +217,6 @@ impl Lookup<'_> {
     }
 
     /// The same of these. `None`: there is none that these rules would have stored.
-    #[inline]
     pub(super) fn choose_best<'a>(
         &self,
         request: &HeaderMap,
@@ -220,63 +238,73 @@ impl Lookup<'_> {
                 best = Some((index, response, facts));
             }
         }
-        rules.trail.note(Rule::Selection, || {
-            let told = match &best {
-                Some((index, _, facts)) => {
-                    format!("number {index}, of {:?}", date::format(facts.date))
-                }
-                None => "none that these rules would have stored".to_owned(),
-            };
-            (format!("{count} stored"), told)
-        });
+        if rules.trail.is_kept() {
+            let best = best.as_ref().map(|(index, _, facts)| (*index, facts.date));
+            rules.trail.note(Rule::Selection, move || {
+                let told = match best {
+                    Some((index, date)) => format!("number {index}, of {:?}", date::format(date)),
+                    None => "none that these rules would have stored".to_owned(),
+                };
+                (format!("{count} stored"), told)
+            });
+        }
         let Some((index, response, facts)) = best else {
             return self.beyond(request, part?, now);
         };
-        let received = response.head().asked().received;
-        let resident = now.since(received);
-        let age = age::current_age(&facts, resident);
+        let (age, resident) = ages(response, &facts, now);
         let lifetime = facts.lifetime;
-        rules.trail.note(Rule::Age, || {
-            let (initial, resident) = (seconds(facts.initial_age), seconds(resident));
-            (
-                format!("{initial} s old when it came, {resident} s ago"),
-                format!("{} s", seconds(age)),
-            )
-        });
-        rules.trail.note(Rule::Fresh, || {
-            let told = if lifetime > age { "fresh" } else { "stale" };
-            (format!("lifetime {} s, age {} s", seconds(lifetime), seconds(age)), told.to_owned())
-        });
-        let candidate = |facts: Read<'_>| Candidate {
-            index,
-            response: response.clone(),
-            facts: facts.into_owned(),
-            is_fresh: lifetime > age,
-            is_asked_about: false,
-        };
+        if rules.trail.is_kept() {
+            self.tell_age(facts.initial_age, resident, age, lifetime);
+        }
         Some(match self.may_use(&facts, age, resident) {
             _ if self.mode == CacheMode::Reload => Chosen::ask(Reason::Reload),
             Ok(Use::AsItIs) => Chosen::Use { index, age, lifetime, refresh: None },
-            // Another user's credentials are not ours to ask with (RFC 9111 §3.5), and without what
-            // tells this request apart another answer would come.
-            Ok(Use::Refreshing)
-                if response.head().asked().authorization
-                    || self.key.partition().is_some()
-                    // Nobody has asked for the whole.
-                    || response.head().content_range().is_some()
-                    || rules.apart.iter().any(|part| part.field().is_none()) =>
-            {
-                Chosen::about(Reason::Stale, candidate(facts))
-            }
-            Ok(Use::Refreshing) => {
-                let refresh = Some(Box::new(candidate(facts)));
-                Chosen::Use { index, age, lifetime, refresh }
-            }
-            Err(reason) => Chosen::about(reason, candidate(facts)),
+            Ok(Use::Refreshing) => self.refresh((index, response, facts), age, lifetime),
+            Err(reason) => Chosen::about(
+                reason,
+                Candidate::selected(index, response, facts.into_owned(), lifetime > age),
+            ),
         })
     }
 
+    /// What becomes of a stale response that may be used while it is refreshed.
+    fn refresh(
+        &self,
+        (index, response, facts): (usize, &StoredResponse, Read<'_>),
+        age: Duration,
+        lifetime: Duration,
+    ) -> Chosen {
+        let head = response.head();
+        let candidate = Candidate::selected(index, response, facts.into_owned(), lifetime > age);
+        // Another user's credentials are not ours to ask with (RFC 9111 §3.5), and without what
+        // tells this request apart another answer would come. Nor has anybody asked for the whole of a
+        // part.
+        if head.asked().authorization
+            || self.is_partitioned()
+            || head.content_range().is_some()
+            || self.policy.rules.apart.iter().any(|part| part.field().is_none())
+        {
+            return Chosen::about(Reason::Stale, candidate);
+        }
+        Chosen::Use { index, age, lifetime, refresh: Some(Box::new(candidate)) }
+    }
+
+    #[cold]
+    fn tell_age(&self, initial: Duration, resident: Duration, age: Duration, lifetime: Duration) {
+        let [initial, resident, whole, fresh] = [initial, resident, age, lifetime].map(seconds);
+        let trail = &self.policy.rules.trail;
+        trail.note(Rule::Age, || {
+            let inputs = format!("{initial} s old when it came, {resident} s ago");
+            (inputs, format!("{whole} s"))
+        });
+        trail.note(Rule::Fresh, || {
+            let told = if lifetime > age { "fresh" } else { "stale" };
+            (format!("lifetime {fresh} s, age {whole} s"), told.to_owned())
+        });
+    }
+
     /// Why what is stored is used, or is not.
+    #[cold]
     fn explain(&self, request: &HeaderMap, chosen: &Chosen) {
         const ASKED: [header::HeaderName; 2] = [header::CACHE_CONTROL, header::PRAGMA];
         let trail = &self.policy.rules.trail;
@@ -365,6 +393,13 @@ impl Lookup<'_> {
             }
             && self.policy.rules.stale.bounded(staleness) == staleness
     }
+}
+
+/// How old it is, and how old its storing (RFC 9111 §4.2.3).
+#[inline]
+fn ages(response: &StoredResponse, facts: &Facts, now: Timestamp) -> (Duration, Duration) {
+    let resident = now.since(response.head().asked().received);
+    (age::current_age(facts, resident), resident)
 }
 
 /// The facts of a response that a soft purge made stale: its lifetime ended then, so that the

@@ -2,57 +2,56 @@
 
 use http::{HeaderMap, header};
 
-use super::directives::RequestDirectives;
+/// Fields that matter, some of them in one word.
+#[derive(Clone, Copy)]
+pub(super) enum Field {
+    Authorization,
+    /// One of the conditions that are answered from the store.
+    Conditional,
+    Connection,
+    Cookie,
+    /// `Cache-Control` or `Pragma`.
+    Directives,
+    Host,
+    /// One of the conditions that are the origin's to answer.
+    Precondition,
+    Range,
+    Upgrade,
+}
 
 /// Which of the fields that matter a request has: found in one pass, since most requests have few
 /// fields and none of these.
-#[derive(Default)]
-pub(super) struct Fields {
-    pub(super) authorization: bool,
-    pub(super) conditional: bool,
-    pub(super) connection: bool,
-    pub(super) cookie: bool,
-    pub(super) directives: bool,
-    pub(super) host: bool,
-    pub(super) precondition: bool,
-    pub(super) range: bool,
-    pub(super) upgrade: bool,
-}
+#[derive(Clone, Copy)]
+pub(super) struct Fields(u16);
 
 impl Fields {
     #[inline]
     pub(super) fn scan(headers: &HeaderMap) -> Self {
-        let mut fields = Self::default();
+        let mut seen = 0;
         for name in headers.keys() {
-            let mark = match *name {
-                _ if name == header::CACHE_CONTROL || name == header::PRAGMA => {
-                    &mut fields.directives
-                }
-                _ if name == header::HOST => &mut fields.host,
-                _ if name == header::COOKIE => &mut fields.cookie,
-                _ if name == header::CONNECTION => &mut fields.connection,
+            let field = match *name {
+                _ if name == header::CACHE_CONTROL || name == header::PRAGMA => Field::Directives,
+                _ if name == header::HOST => Field::Host,
+                _ if name == header::COOKIE => Field::Cookie,
+                _ if name == header::CONNECTION => Field::Connection,
                 _ if name == header::IF_NONE_MATCH || name == header::IF_MODIFIED_SINCE => {
-                    &mut fields.conditional
+                    Field::Conditional
                 }
-                _ if name == header::AUTHORIZATION => &mut fields.authorization,
-                _ if name == header::RANGE => &mut fields.range,
+                _ if name == header::AUTHORIZATION => Field::Authorization,
+                _ if name == header::RANGE => Field::Range,
                 _ if name == header::IF_MATCH || name == header::IF_UNMODIFIED_SINCE => {
-                    &mut fields.precondition
+                    Field::Precondition
                 }
-                _ if name == header::UPGRADE => &mut fields.upgrade,
+                _ if name == header::UPGRADE => Field::Upgrade,
                 _ => continue,
             };
-            *mark = true;
+            seen |= 1 << field as u16;
         }
-        fields
+        Self(seen)
     }
 
     #[inline]
-    pub(super) fn directives(&self, headers: &HeaderMap) -> RequestDirectives {
-        if self.directives {
-            RequestDirectives::parse(headers)
-        } else {
-            RequestDirectives::default()
-        }
+    pub(super) fn has(self, field: Field) -> bool {
+        self.0 & (1 << field as u16) != 0
     }
 }

@@ -67,11 +67,11 @@ impl Fetch {
         if is_for_whole || (lookup.is_head && !is_head) {
             remove_range(&mut request.headers);
         }
+        let mut about = about;
         let is_asked_about = ask_about(&mut request.headers, &about);
-        let about = match about {
-            About::This(candidate) => About::This(Candidate { is_asked_about, ..candidate }),
-            about => about,
-        };
+        if let About::This(candidate) = &mut about {
+            candidate.is_asked_about = is_asked_about;
+        }
         let is_asked = match &about {
             About::Nothing => false,
             About::This(_) => true,

@@ -61,9 +61,21 @@ impl StoredBody {
         Self::from_bytes(bytes.slice(start..end), trailers.cloned())
     }
 
+    /// The next bytes, where they are in memory; within that `None` at the end. Trailers are left for a
+    /// [poll](Body::poll_frame).
+    #[inline]
+    pub(crate) fn take_data(&mut self) -> Option<Option<Bytes>> {
+        let Source::Bytes { bytes, trailers } = &mut self.source else { return None };
+        if bytes.is_empty() {
+            return trailers.is_none().then_some(None);
+        }
+        self.remaining = 0;
+        Some(Some(std::mem::take(bytes)))
+    }
+
     /// The next frame, where it is known at once; within it `None` at the end.
     #[inline]
-    pub(crate) fn take_now(&mut self) -> Option<Option<Frame<Bytes>>> {
+    fn take_now(&mut self) -> Option<Option<Frame<Bytes>>> {
         let Source::Bytes { bytes, trailers } = &mut self.source else {
             return matches!(self.source, Source::Done).then_some(None);
         };

@@ -1,5 +1,3 @@
-use std::borrow::Cow;
-
 use crate::{
     policy::{Stored, StoredResponse, Timestamp},
     purge::Verdict,
@@ -108,15 +106,12 @@ impl<H> Found<H> {
         }
     }
 
-    /// The same, of which nothing is moved where it is the only one.
+    /// The only entry, if the request selects it.
     #[inline]
-    pub(crate) fn entry(&self, index: usize) -> Option<Cow<'_, Entry<H>>>
-    where
-        H: Clone,
-    {
-        match &self.entries {
-            Entries::One(entry) if index == 0 => Some(Cow::Borrowed(entry)),
-            _ => self.clone().into_entry(index).map(Cow::Owned),
+    pub(crate) fn only(&self) -> Option<&Entry<H>> {
+        match (&self.entries, self.selected) {
+            (Entries::One(entry), Selected::Yes) => Some(entry),
+            _ => None,
         }
     }
 

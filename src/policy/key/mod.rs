@@ -1,4 +1,4 @@
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use bytes::Bytes;
 use http::{
@@ -6,7 +6,11 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
-use super::{Reason, fields, options::Rules};
+use super::{
+    Reason, fields,
+    inline::{Draft, InlineBytes},
+    options::Rules,
+};
 
 /// What a response is stored under: namespace, partition, and the URI that the client asked for
 /// (RFC 9111 §2).
@@ -14,29 +18,35 @@ use super::{Reason, fields, options::Rules};
 /// The encoding is length-prefixed, so that no component can be shaped to look like another, and it
 /// is compared in full.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CacheKey(Bytes);
+pub struct CacheKey(InlineBytes);
 
 /// Of the encoding, for stores that outlive a build.
 const VERSION: u8 = 1;
 const COMPONENTS: usize = 5;
 
 impl CacheKey {
+    /// To be [written](Self::write).
+    pub(crate) const BLANK: Self = Self(InlineBytes::EMPTY);
+
     /// The key of a request; the method is not part of it, since only GET and HEAD look.
+    #[cfg(test)]
     pub(super) fn of(rules: &Rules, head: &request::Parts) -> Result<Self, Reason> {
-        Self::of_host(rules, head, single_host(&head.headers)?)
+        let mut key = Self::BLANK;
+        key.write(rules, head, single_host(&head.headers)?)?;
+        Ok(key)
     }
 
-    /// The same, of a request that is known to have no `Host`.
-    #[inline]
-    pub(super) fn without_host(rules: &Rules, head: &request::Parts) -> Result<Self, Reason> {
-        Self::of_host(rules, head, None)
-    }
-
-    #[inline]
-    fn of_host(rules: &Rules, head: &request::Parts, host: Option<&str>) -> Result<Self, Reason> {
+    /// Writes the key of a request here, which has this `Host`.
+    pub(super) fn write(
+        &mut self,
+        rules: &Rules,
+        head: &request::Parts,
+        host: Option<&str>,
+    ) -> Result<(), Reason> {
         let target = rules.target.as_ref().and_then(|target| target(head));
         let uri = target.as_ref().unwrap_or(&head.uri);
-        let scheme = uri.scheme_str().or(head.uri.scheme_str()).unwrap_or(&rules.default_scheme);
+        let scheme = uri.scheme_str().or_else(|| head.uri.scheme_str());
+        let scheme = scheme.unwrap_or(&rules.default_scheme);
         // All that name the authority must agree, also where the target is taken from a hook.
         let own = target.as_ref().and_then(|_| head.uri.authority()).map(Authority::as_str);
         let named = uri.authority().map(Authority::as_str).or(own).or(host);
@@ -52,12 +62,7 @@ impl CacheKey {
         }
         let partition = rules.partition.as_ref().and_then(|partition| partition(head));
         let (namespace, partition) = (rules.namespace.as_deref(), partition.as_deref());
-        // By far the most are keyed by what the client sent, which is one text.
-        let whole = uri.path_and_query().filter(|_| rules.keys_as_it_came());
-        let (path, query) = match whole.map(PathAndQuery::as_str) {
-            Some(whole) if whole.starts_with('/') => (Cow::Borrowed(whole), None),
-            _ => (rules.keyed_path(uri.path()), rules.query.apply(uri.query())),
-        };
+        let (path, query) = (rules.keyed_path(uri.path()), rules.query.apply(uri.query()));
         let (path, query) = (if path.is_empty() { "/" } else { &*path }, query.as_deref());
         let marked = |text: Option<&str>| text.map_or(0, |text| 1 + text.len());
         let lengths = [
@@ -68,26 +73,73 @@ impl CacheKey {
             path.len() + marked(query),
         ];
 
-        let mut out = with_room_for(lengths);
-        match (namespace, partition, scheme) {
-            // What by far the most keys begin with.
-            (None, None, "http") => out.extend_from_slice(b"\0\0\x04http"),
-            (None, None, "https") => out.extend_from_slice(b"\0\0\x05https"),
-            _ => {
-                write_length(&mut out, lengths[0]);
-                write_marked(&mut out, MARK, namespace);
-                write_length(&mut out, lengths[1]);
-                write_marked(&mut out, MARK, partition);
-                write_length(&mut out, lengths[2]);
-                write_lower(&mut out, scheme);
-            }
+        self.0.write(room_for(lengths), |out| {
+            out.push(VERSION);
+            write_length(out, lengths[0]);
+            write_marked(out, MARK, namespace);
+            write_length(out, lengths[1]);
+            write_marked(out, MARK, partition);
+            write_length(out, lengths[2]);
+            let start = out.len();
+            out.put(scheme.as_bytes());
+            out.since(start).make_ascii_lowercase();
+            write_length(out, lengths[3]);
+            authority.write(out)?;
+            write_length(out, lengths[4]);
+            out.put(path.as_bytes());
+            write_marked(out, b'?', query);
+            Ok(())
+        })
+    }
+
+    /// The same where no rule has anything to change, as with nearly all. `false`: one may have, and
+    /// nothing of use was written.
+    #[inline]
+    pub(super) fn write_usual(
+        &mut self,
+        rules: &Rules,
+        head: &request::Parts,
+        has_host: bool,
+    ) -> bool {
+        if !rules.keys_as_it_came() {
+            return false;
         }
-        write_length(&mut out, lengths[3]);
-        authority.write(&mut out);
-        write_length(&mut out, lengths[4]);
-        out.extend_from_slice(path.as_bytes());
-        write_marked(&mut out, b'?', query);
-        Ok(Self(Bytes::from(out)))
+        let (begin, length) = match head.uri.scheme_str().unwrap_or(&rules.default_scheme) {
+            "http" => (b"\x01\0\0\x04http\0", 8),
+            "https" => (b"\x01\0\0\x05https", 9),
+            _ => return false,
+        };
+        let authority = match (head.uri.authority(), has_host) {
+            (Some(authority), false) => authority.as_str().as_bytes(),
+            (named, true) => match single_host(&head.headers) {
+                Ok(Some(host)) if named.is_none_or(|named| named.as_str() == host) => {
+                    host.as_bytes()
+                }
+                _ => return false,
+            },
+            (None, false) => return false,
+        };
+        let path = head.uri.path_and_query().map_or("", PathAndQuery::as_str).as_bytes();
+        let is_usual = |byte: &u8| LOWER[usize::from(*byte)] == *byte && *byte != 0;
+        if !path.starts_with(b"/")
+            || matches!(authority, [] | [.., b'.'])
+            || !authority.iter().all(is_usual)
+        {
+            return false;
+        }
+        let whole = length + 1 + authority.len() + 1 + path.len();
+        let Some(room) = self.0.room(whole) else { return false };
+        let (room, of_path) = room.split_at_mut(whole - path.len());
+        of_path.copy_from_slice(path);
+        let (room, of_authority) = room.split_at_mut(length + 1);
+        if let [named @ .., last] = of_authority {
+            named.copy_from_slice(authority);
+            // None is longer than the room.
+            *last = path.len() as u8;
+        }
+        room[..begin.len()].copy_from_slice(begin);
+        room[length] = authority.len() as u8;
+        true
     }
 
     /// The key of another URI of the same origin, namespace and partition; `path` with its query.
@@ -97,12 +149,15 @@ impl CacheKey {
     }
 
     fn encode(components: [&[u8]; COMPONENTS]) -> Self {
-        let mut out = with_room_for(components.map(<[u8]>::len));
-        for component in components {
-            write_length(&mut out, component.len());
-            out.extend_from_slice(component);
-        }
-        Self(Bytes::from(out))
+        let mut key = Self::BLANK;
+        key.0.write(room_for(components.map(<[u8]>::len)), |out| {
+            out.push(VERSION);
+            for component in components {
+                write_length(out, component.len());
+                out.put(component);
+            }
+        });
+        key
     }
 
     /// The key that `bytes` encode, `None` if they are not an encoding of this version.
@@ -119,13 +174,13 @@ impl CacheKey {
             std::str::from_utf8(component).ok()?;
             rest = behind.get(length..)?;
         }
-        rest.is_empty().then_some(Self(bytes))
+        rest.is_empty().then(|| Self(bytes.into()))
     }
 
     /// A key that [`as_bytes`](Self::as_bytes) gave.
     #[cfg(feature = "memory")]
     pub(crate) fn kept(bytes: &[u8]) -> Self {
-        Self(Bytes::copy_from_slice(bytes))
+        Self(InlineBytes::of(bytes))
     }
 
     /// The encoding.
@@ -220,31 +275,28 @@ impl fmt::Debug for CacheKey {
 /// Before a namespace or partition that is there: an empty one is not the same as none.
 const MARK: u8 = b'=';
 
-/// Of exact size: then the bytes need no second allocation to be shared.
 #[inline]
-fn with_room_for(lengths: [usize; COMPONENTS]) -> Vec<u8> {
+fn room_for(lengths: [usize; COMPONENTS]) -> usize {
     let long = lengths.iter().filter(|length| **length >= usize::from(LONG)).count();
-    let mut out = Vec::with_capacity(1 + COMPONENTS + 4 * long + lengths.iter().sum::<usize>());
-    out.push(VERSION);
-    out
+    1 + COMPONENTS + 4 * long + lengths.iter().sum::<usize>()
 }
 
 #[inline]
-fn write_length(out: &mut Vec<u8>, length: usize) {
+fn write_length(out: &mut Draft<'_>, length: usize) {
     match u8::try_from(length) {
         Ok(length) if length < LONG => out.push(length),
         _ => {
             out.push(LONG);
-            out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+            out.put(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
         }
     }
 }
 
 #[inline]
-fn write_marked(out: &mut Vec<u8>, mark: u8, text: Option<&str>) {
+fn write_marked(out: &mut Draft<'_>, mark: u8, text: Option<&str>) {
     if let Some(text) = text {
         out.push(mark);
-        out.extend_from_slice(text.as_bytes());
+        out.put(text.as_bytes());
     }
 }
 
@@ -264,19 +316,9 @@ fn optional(text: &str) -> Option<&str> {
     text.strip_prefix(char::from(MARK))
 }
 
-#[inline]
-fn write_lower(out: &mut Vec<u8>, text: &str) {
-    let start = out.len();
-    out.extend_from_slice(text.as_bytes());
-    // Most are in lower case already.
-    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        out[start..].make_ascii_lowercase();
-    }
-}
-
 /// The one `Host` of a request; more than one, or one that cannot be read, is a conflict
 /// (RFC 9112 §3.2).
-fn single_host(headers: &HeaderMap) -> Result<Option<&str>, Reason> {
+pub(super) fn single_host(headers: &HeaderMap) -> Result<Option<&str>, Reason> {
     let mut lines = headers.get_all(header::HOST).iter();
     let Some(line) = lines.next() else { return Ok(None) };
     if lines.next().is_some() {
@@ -286,7 +328,8 @@ fn single_host(headers: &HeaderMap) -> Result<Option<&str>, Reason> {
     Ok((!host.is_empty()).then_some(host))
 }
 
-/// An authority in the form in which equal ones are equal (RFC 3986 §6.2).
+/// An authority in the form in which equal ones are equal (RFC 3986 §6.2). One of two that are equal tells
+/// whether both are names.
 struct Normal<'a> {
     host: &'a str,
     port: Option<u16>,
@@ -305,11 +348,6 @@ impl<'a> Normal<'a> {
             None => (text, None),
         };
         let host = host.strip_suffix('.').unwrap_or(host);
-        let is_address = host.starts_with('[') && host.ends_with(']');
-        let fits = |b: u8| HOST[usize::from(b)] || (is_address && matches!(b, b':' | b'[' | b']'));
-        if host.is_empty() || !host.bytes().all(fits) {
-            return Err(Reason::Authority);
-        }
         let is_usual = |port: &u16| match port {
             80 => scheme.eq_ignore_ascii_case("http"),
             443 => scheme.eq_ignore_ascii_case("https"),
@@ -325,18 +363,44 @@ impl<'a> Normal<'a> {
     }
 
     #[inline]
-    fn write(&self, out: &mut Vec<u8>) {
-        write_lower(out, self.host);
+    fn write(&self, out: &mut Draft<'_>) -> Result<(), Reason> {
+        let start = out.len();
+        out.put(self.host.as_bytes());
+        let host = out.since(start);
+        let is_address = host.starts_with(b"[") && host.ends_with(b"]");
+        let mut is_name = !host.is_empty();
+        for byte in host {
+            *byte = match LOWER[usize::from(*byte)] {
+                0 if is_address && matches!(byte, b':' | b'[' | b']') => *byte,
+                lower => lower,
+            };
+            is_name &= *byte != 0;
+        }
+        if !is_name {
+            return Err(Reason::Authority);
+        }
         if let Some(port) = self.port {
             out.push(b':');
-            out.extend_from_slice(port.to_string().as_bytes());
+            out.put(port.to_string().as_bytes());
         }
+        Ok(())
     }
 }
 
-/// The bytes of a registered name (RFC 3986 §3.2.2). Not `@`: user information is no part of an http
-/// URI (RFC 9110 §4.2.4), and may be anybody's.
-const HOST: [bool; 256] = fields::alphanumeric_and(b"-._~%!$&'()*+,;=");
+/// The bytes of a registered name in lower case, 0 for all others (RFC 3986 §3.2.2). Not `@`: user
+/// information is no part of an http URI (RFC 9110 §4.2.4), and may be anybody's.
+const LOWER: [u8; 256] = {
+    let is_in_names = fields::alphanumeric_and(b"-._~%!$&'()*+,;=");
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        if is_in_names[byte] {
+            table[byte] = (byte as u8).to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    table
+};
 
 impl PartialEq for Normal<'_> {
     fn eq(&self, other: &Self) -> bool {

@@ -74,7 +74,47 @@ fn a_sibling_shares_all_but_the_path() {
     assert_eq!(b.path_and_query(), long);
 }
 
+/// How long a key may be and take no allocation is nothing that anybody can see.
+#[test]
+fn long_keys_are_like_short_ones() {
+    let policy = Policy::shared();
+    for length in 0..300 {
+        let path = format!("/{}", "x".repeat(length));
+        let long = key(&policy, &path, &["a.example"]).unwrap();
+        assert_eq!(long.path_and_query(), path);
+        assert_eq!(long, key(&policy, &path, &["A.example:80"]).unwrap());
+        assert_eq!(CacheKey::from_bytes(Bytes::copy_from_slice(long.as_bytes())), Some(long));
+    }
+}
+
 proptest! {
+    /// The short way to a key leads nowhere else.
+    #[test]
+    fn the_usual_key_is_the_one_by_all_rules(
+        scheme in "(|http|https|HTTP|ftp)",
+        authority in "[a-c%.A:\\[\\]0-9-]{0,3}(\\.|)(:80|:443|:|)",
+        path in "(|/|\\*|/[a/?]{0,4}|/[a]{60,80}|[a?]{1,2})",
+        host in proptest::option::of("[a-c%.A:0-9-]{0,3}(\\.|)(:80|:443|:|)"),
+    ) {
+        let uri = match scheme.is_empty() {
+            true => path,
+            false => format!("{scheme}://{authority}{path}"),
+        };
+        let Ok(head) = Request::get(uri).body(()) else { return Ok(()) };
+        let (rules, (head, ())) = (&Policy::shared().rules, head.into_parts());
+        let named = head.uri.authority().map(Authority::to_string);
+        for host in [None, host, named] {
+            let mut head = head.clone();
+            head.headers.extend(host.map(|host| (header::HOST, host.parse().unwrap())));
+            let (mut usual, mut any) = (CacheKey::BLANK, CacheKey::BLANK);
+            let host = single_host(&head.headers).unwrap();
+            let written = any.write(rules, &head, host);
+            if usual.write_usual(rules, &head, head.headers.contains_key(header::HOST)) {
+                prop_assert_eq!((written, any), (Ok(()), usual));
+            }
+        }
+    }
+
     /// No component can be shaped so that two different keys are equal.
     #[test]
     fn the_encoding_is_injective(
@@ -89,7 +129,7 @@ proptest! {
         for (component, part) in x.components().iter().zip(&a) {
             prop_assert_eq!(*component, part.as_bytes());
         }
-        prop_assert_eq!(CacheKey::from_bytes(x.0.clone()), Some(x));
+        prop_assert_eq!(CacheKey::from_bytes(Bytes::copy_from_slice(x.as_bytes())), Some(x));
     }
 
     /// Bytes from a store never panic, whatever they are.

@@ -139,9 +139,14 @@ impl Rules {
         if self.normal_paths { path::normal(path) } else { Cow::Borrowed(path) }
     }
 
-    /// Whether path and query are keyed as they came.
+    /// Whether what came is all of a key.
+    #[inline]
     pub(in crate::policy) fn keys_as_it_came(&self) -> bool {
-        !self.normal_paths && self.query.is_whole()
+        let is_as_it_came = !self.normal_paths && self.query.is_whole();
+        is_as_it_came
+            && self.target.is_none()
+            && self.namespace.is_none()
+            && self.partition.is_none()
     }
 
     /// Makes `uri` ask for what is keyed.
