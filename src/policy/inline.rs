@@ -146,13 +146,6 @@ impl Draft<'_> {
         all.get_mut(start..).unwrap_or_default()
     }
 
-    pub(super) fn truncate(&mut self, length: usize) {
-        match self.length == SPILT {
-            true => self.many.truncate(length),
-            false => self.length = self.length.min(length),
-        }
-    }
-
     #[inline]
     fn spill(&mut self, more: usize) {
         spill(&mut self.many, self.few.get(..self.length).unwrap_or_default(), more);

@@ -63,8 +63,8 @@ async fn ask_for_everything(store: &RedisManager, what: &str) {
             let _ = ends(&format!("{what}: an update"), store.update(&found, head)).await;
             let _ = ends(&format!("{what}: a removal"), store.remove(&found)).await;
         }
-        let _ = ends(&format!("{what}: a small one"), small.put(store, "x")).await;
-        let _ = ends(&format!("{what}: a large one"), large.put(store, noise(1, BODY))).await;
+        let _ = ends(&format!("{what}: a small one"), small.put(store, &[], "x")).await;
+        let _ = ends(&format!("{what}: a large one"), large.put(store, &[], noise(1, BODY))).await;
         if let Ok(Some(found)) = large.try_find(store).await {
             let read = collect(store.read(&found, 0..found.response().length()));
             let _ = ends(&format!("{what}: a large body"), read).await;
@@ -82,7 +82,7 @@ async fn ask_for_everything(store: &RedisManager, what: &str) {
 /// It can be used as before.
 async fn is_well(store: &RedisManager) {
     let ask = Ask::new("/after");
-    eventually(async || ask.put(store, "x").await.is_ok()).await;
+    eventually(async || ask.put(store, &[], "x").await.is_ok()).await;
     eventually(async || matches!(ask.try_find(store).await, Ok(Some(_)))).await;
 }
 
@@ -135,7 +135,7 @@ async fn nothing_waits_for_ever_for_a_server_that_was_well() {
         eventually(async || store.ready().await.is_ok()).await;
         for path in ["/small", "/large"] {
             let body = noise(1, if path == "/small" { 100 } else { BODY });
-            eventually(async || Ask::new(path).put(&store, body.clone()).await.is_ok()).await;
+            eventually(async || Ask::new(path).put(&store, &[], body.clone()).await.is_ok()).await;
         }
         let large = Ask::new("/large");
         let found = loop {
@@ -145,7 +145,7 @@ async fn nothing_waits_for_ever_for_a_server_that_was_well() {
         };
         let mut reading = store.read(&found, 0..BODY as u64);
         next(&mut reading).await.unwrap().unwrap();
-        let (placement, head) = Ask::new("/writing").place(&store);
+        let (placement, head) = Ask::new("/writing").place(&store, &[]);
         let writing = store.put(placement, head).await;
         peer.behave(manner);
         let what = format!("well, then {manner:?}");
@@ -188,11 +188,11 @@ async fn a_body_outlives_its_store() {
     let Some(url) = shared() else { return };
     let (namespace, ask, body) = (namespace(), Ask::new("/"), noise(3, 3 << 20));
     let store = options(&namespace).open(url).unwrap();
-    ask.put(&store, body.clone()).await.unwrap();
+    ask.put(&store, &[], body.clone()).await.unwrap();
     let found = ask.find(&store).await.unwrap();
     let mut reading = store.read(&found, 0..3 << 20);
     let first = next(&mut reading).await.unwrap().unwrap();
-    let (placement, head) = Ask::new("/other").place(&store);
+    let (placement, head) = Ask::new("/other").place(&store, &[]);
     let mut writer = store.put(placement, head).await.unwrap();
     drop((store, found));
     let rest = ends("the body", collect(reading)).await.unwrap();

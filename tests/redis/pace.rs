@@ -22,9 +22,9 @@ async fn a_large_body_has_few_pieces_on_their_way() {
         let store = options(&namespace()).open(&peer.url).unwrap();
         store.ready().await.unwrap();
         let (ask, length) = (Ask::new("/"), 3 << 20);
-        ask.put(&store, noise(1, length)).await.unwrap();
+        ask.put(&store, &[], noise(1, length)).await.unwrap();
         let found = ask.find(&store).await.unwrap();
-        let (placement, head) = Ask::new("/written").place(&store);
+        let (placement, head) = Ask::new("/written").place(&store, &[]);
         let mut writer = store.put(placement, head).await.unwrap();
         let (before, come) = (peer.pieces(), Cell::new(0));
         let on_their_way = || peer.pieces() - before - come.get();
@@ -70,13 +70,13 @@ async fn hits_do_not_wait_for_larger_bodies() {
     let direct = options(&namespace).open(url).unwrap();
     let sizes = [8 << 10, 100 << 10];
     for size in sizes {
-        Ask::new(&format!("/{size}")).put(&direct, noise(1, size)).await.unwrap();
+        Ask::new(&format!("/{size}")).put(&direct, &[], noise(1, size)).await.unwrap();
     }
-    large.put(&direct, noise(2, 3 << 20)).await.unwrap();
+    large.put(&direct, &[], noise(2, 3 << 20)).await.unwrap();
     let store = options(&namespace).open(&narrow(url, 1 << 20).await).unwrap();
     let found = large.find(&store).await.unwrap();
     let mut reading = store.read(&found, 0..3 << 20);
-    let (placement, head) = Ask::new("/written").place(&store);
+    let (placement, head) = Ask::new("/written").place(&store, &[]);
     let mut writer = store.put(placement, head).await.unwrap();
     let stuck = async { while let Some(Ok(_)) = next(&mut reading).await {} };
     let written = async { writer.write(noise(3, 3 << 20).into()).await };

@@ -63,7 +63,7 @@ async fn one_shard_with_all_keys_is_a_server_like_others() {
     a.ready().await.unwrap();
     for size in [8 << 10, 100 << 10, 700 << 10] {
         let (path, body) = (format!("/{size}"), noise(1, size));
-        Ask::new(&path).put(&a, body.clone()).await.unwrap();
+        Ask::new(&path).put(&a, &[], body.clone()).await.unwrap();
         assert!(Ask::new(&path).body(&b).await.unwrap().unwrap() == body);
         let [record] = &keys(&url, "site", "{*}:i")[..] else { panic!("one record") };
         let all = keys(&url, "site", "{????????????????????????????????}*");
@@ -73,7 +73,7 @@ async fn one_shard_with_all_keys_is_a_server_like_others() {
         assert!(b.update(&found, found.response().head().clone()).await.unwrap());
         let found = Ask::new(&path).find(&a).await.unwrap();
         assert!(a.remove(&found).await.unwrap());
-        Ask::new(&path).put(&b, body).await.unwrap();
+        Ask::new(&path).put(&b, &[], body).await.unwrap();
         b.delete(&b.locate(&found).unwrap().0).await.unwrap();
         assert!(Ask::new(&path).find(&a).await.is_none());
         // What somebody may still be reading.
@@ -84,11 +84,11 @@ async fn one_shard_with_all_keys_is_a_server_like_others() {
     let log = keys(&url, "site", "{purge}*");
     assert_eq!(log.len(), 2, "{log:?}");
     assert_eq!(slot(&url, &log[0]), slot(&url, &log[1]));
-    Ask::new("/").put(&a, "x").await.unwrap();
+    Ask::new("/").put(&a, &[], "x").await.unwrap();
     a.purge_log().append(Purge::everything());
     a.purge_log().sync().await.unwrap();
     assert!(Ask::new("/").find(&b).await.is_none());
-    Ask::new("/").put(&a, "x").await.unwrap();
+    Ask::new("/").put(&a, &[], "x").await.unwrap();
     b.clear().await.unwrap();
     assert!(Ask::new("/").find(&a).await.is_none());
 }
@@ -129,7 +129,7 @@ async fn one_shard_of_several_is_told() {
     for n in 0..30 {
         let (path, body) = (format!("/{n}"), noise(n, 300 << 10));
         let ask = Ask::new(&path);
-        match ask.put(&store, body.clone()).await {
+        match ask.put(&store, &[], body.clone()).await {
             Ok(()) => {
                 assert!(ask.body(&store).await.unwrap().unwrap() == body);
                 here += 1;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use larder::{CacheManager, Disconnect, MemoryManager, NoExecutor, Policy, policy::Reason};
+use larder::{Disconnect, MemoryManager, NoExecutor, Policy, policy::Reason};
 use tower::{Layer, Service};
 
 use super::gate::{Pending, begin, end, gated};
