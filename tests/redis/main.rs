@@ -3,10 +3,12 @@
 mod away;
 mod cut;
 mod damage;
+mod faults;
 mod large;
 mod nodes;
 mod page;
 mod pair;
+mod peer;
 mod processes;
 mod server;
 #[path = "../support/mod.rs"]

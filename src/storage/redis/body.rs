@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::{
+    Inner,
     entry::Located,
     layout::{BLOCK, CHUNK, check},
     link::{Failure, send},
@@ -26,7 +27,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(50);
 
 /// Reads a range of a body piece by piece.
 pub(super) struct RedisReader {
-    store: Arc<Store>,
+    inner: Arc<Inner>,
     located: Arc<Located>,
     /// What has not been asked for yet.
     range: Range<u64>,
@@ -44,9 +45,9 @@ impl Drop for Asked {
 }
 
 impl RedisReader {
-    pub(super) fn new(store: Arc<Store>, located: Arc<Located>, range: Range<u64>) -> Self {
+    pub(super) fn new(inner: Arc<Inner>, located: Arc<Located>, range: Range<u64>) -> Self {
         let ends = range.end == located.length();
-        Self { store, located, range, asked: VecDeque::new(), ends }
+        Self { inner, located, range, asked: VecDeque::new(), ends }
     }
 
     fn ask(&mut self) -> Result<(), Error> {
@@ -58,7 +59,7 @@ impl RedisReader {
             let chunk = self.located.chunk(number);
             let wanted = self.range.start..self.range.end.min(chunk.end);
             self.range.start = wanted.end;
-            let (store, located) = (self.store.clone(), self.located.clone());
+            let (store, located) = (self.inner.store.clone(), self.located.clone());
             let read = async move { store.read_chunk(&located, number, wanted).await };
             self.asked.push_back(Asked(runtime.spawn(read)));
         }

@@ -8,7 +8,7 @@ use super::{
     link::{Failure, run},
     purges::CLEAR,
     scripts,
-    store::Store,
+    store::{Line, Store},
     writer::GRACE,
 };
 use crate::{
@@ -79,7 +79,9 @@ impl Store {
             let (keys, none) = ([resource.record.as_str()], Pipeline::new());
             run(&lanes.quick, &scripts::DELETE, &keys, &arguments, &none).await?;
             let (kind, text) = Purge::resource(key).as_parts();
-            self.append(&lanes, &kind.to_string(), &text).await
+            let kind = kind.to_string();
+            let line = Line { is_event: false, kind: &kind, text: &text, label: "" };
+            self.append(&lanes, &line).await
         });
         deleting.await
     }
@@ -88,7 +90,8 @@ impl Store {
     pub(super) async fn clear(&self) -> Result<(), Error> {
         let clearing = self.link.within(self.options.connect_timeout, async {
             let lanes = self.link.lanes().await.map_err(Failure::Link)?;
-            self.append(&lanes, CLEAR, "").await
+            let line = Line { is_event: false, kind: CLEAR, text: "", label: "" };
+            self.append(&lanes, &line).await
         });
         clearing.await?;
         self.expel().await

@@ -1,9 +1,6 @@
 //! The task that keeps the connections, and hears of purges.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use redis::{AsyncConnectionConfig, Pipeline, RedisError, aio::PubSub};
@@ -57,8 +54,7 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.0.link.set(State::Connecting);
-        self.0.link.is_kept.store(false, Ordering::Release);
+        self.0.link.set(State::Idle);
     }
 }
 

@@ -1,12 +1,6 @@
 //! The way to Redis: two connections, kept by one task, and a limit for each call.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use redis::{Client, Pipeline, RedisError, Value, aio::MultiplexedConnection};
 use tokio::{
@@ -24,14 +18,14 @@ pub(super) struct Link {
     breaker: Breaker,
     /// Rings when a connection has failed.
     pub(super) failed: Notify,
-    /// Whether a task keeps the connections.
-    pub(super) is_kept: AtomicBool,
     pub(super) connect_timeout: Duration,
 }
 
 /// What there is of connections.
 #[derive(Clone)]
 pub(super) enum State {
+    /// No task keeps any: whoever needs one has to have them kept first.
+    Idle,
     Connecting,
     Up(Lanes),
     /// With why.
@@ -50,10 +44,9 @@ impl Link {
         Self {
             client,
             names,
-            state: watch::Sender::new(State::Connecting),
+            state: watch::Sender::new(State::Idle),
             breaker: Breaker::default(),
             failed: Notify::new(),
-            is_kept: AtomicBool::new(false),
             connect_timeout,
         }
     }
@@ -62,9 +55,26 @@ impl Link {
         match &state {
             State::Up(_) => self.breaker.close(),
             State::Away(_) => self.breaker.open(),
-            State::Connecting => {}
+            State::Idle | State::Connecting => {}
         }
         self.state.send_replace(state);
+    }
+
+    /// Whether the caller is the one to keep the connections from now on.
+    pub(super) fn begin(&self) -> bool {
+        self.is_idle()
+            && self.state.send_if_modified(|state| {
+                let is_idle = matches!(state, State::Idle);
+                if is_idle {
+                    *state = State::Connecting;
+                }
+                is_idle
+            })
+    }
+
+    /// Whether no task keeps any connections.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(*self.state.borrow(), State::Idle)
     }
 
     pub(super) fn state(&self) -> State {
@@ -88,17 +98,19 @@ impl Link {
         self.breaker.close();
     }
 
-    /// Waits until there are connections, or it is known that there are none.
+    /// Waits until there are connections, or it is known that there are none: as long as the task that
+    /// keeps them takes to connect, or to end.
     pub(super) async fn lanes(&self) -> Result<Lanes, Error> {
+        let nobody = || Error::other("the runtime that kept the connection has ended");
         let mut state = self.state.subscribe();
         loop {
             match &*state.borrow_and_update() {
                 State::Up(lanes) => return Ok(lanes.clone()),
                 State::Away(why) => return Err(Error::other(format!("no connection: {why}"))),
+                State::Idle => return Err(nobody()),
                 State::Connecting => {}
             }
-            let gone = |_| Error::other("nobody keeps the connection");
-            state.changed().await.map_err(gone)?;
+            state.changed().await.map_err(|_| nobody())?;
         }
     }
 
@@ -140,10 +152,6 @@ impl Link {
             self.failed.notify_one();
         }
         Err(failure)
-    }
-
-    pub(super) fn is_kept(&self) -> bool {
-        self.is_kept.load(Ordering::Acquire)
     }
 }
 
@@ -196,10 +204,10 @@ pub(super) async fn send(
         }
         _ => false,
     };
-    match values.iter().find(is_busy) {
-        Some(busy) => Err(Failure::Link(reply::failed(busy))),
-        None => Ok(values),
+    if let Some(busy) = values.iter().find(is_busy) {
+        return Err(Failure::Link(reply::failed(busy)));
     }
+    Ok(values)
 }
 
 /// Runs a script with other commands behind it. Gives its answer and theirs.

@@ -36,13 +36,13 @@ impl CacheManager for RedisManager {
         }
         let end = range.end.min(located.length());
         let start = range.start.min(end);
-        let reader = RedisReader::new(self.inner.store.clone(), located.clone(), start..end);
+        let reader = RedisReader::new(self.inner.clone(), located.clone(), start..end);
         StoredBody::from_reader(end - start, reader)
     }
 
     async fn put(&self, placement: Placement, head: StoredHead) -> Result<RedisWriter, Error> {
         self.inner.keep();
-        RedisWriter::begin(self.inner.store.clone(), placement, head).await
+        RedisWriter::begin(self.inner.clone(), placement, head).await
     }
 
     async fn update(&self, entry: &Entry<RedisHandle>, head: StoredHead) -> Result<bool, Error> {

@@ -49,11 +49,9 @@ mod writer;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-
-use tokio::task::JoinHandle;
 
 pub use self::{entry::RedisHandle, options::RedisOptions, writer::RedisWriter};
 use self::{
@@ -122,10 +120,11 @@ pub struct RedisManager {
     inner: Arc<Inner>,
 }
 
+/// What is shared by who uses a store: its clones, and the bodies that are read from it and written to it.
+/// The connections end with the last of them.
 struct Inner {
     store: Arc<Store>,
     secret: Secret,
-    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// How a [`RedisManager`] gets on with its server.
@@ -165,8 +164,7 @@ impl RedisManager {
 
     fn with_link(link: Link, mut options: RedisOptions) -> Result<Self, Error> {
         let secret = options.secret.take().unwrap_or_else(Secret::random);
-        let store = Arc::new(Store::new(link, options)?);
-        let inner = Arc::new(Inner { store, secret, task: Mutex::new(None) });
+        let inner = Arc::new(Inner { store: Store::new(link, options)?, secret });
         inner.keep();
         Ok(Self { inner })
     }
@@ -179,7 +177,7 @@ impl RedisManager {
     /// store goes on trying.
     pub async fn ready(&self) -> Result<(), Error> {
         self.inner.keep();
-        if !self.inner.store.link.is_kept() {
+        if self.inner.store.link.is_idle() {
             return Err(Error::other("a store in Redis needs a tokio runtime"));
         }
         self.inner.store.link.outcome().await
@@ -189,7 +187,7 @@ impl RedisManager {
     pub fn state(&self) -> RedisState {
         let link = &self.inner.store.link;
         match link.state() {
-            State::Connecting => RedisState::Connecting,
+            State::Idle | State::Connecting => RedisState::Connecting,
             State::Up(_) if link.is_broken() => RedisState::Suspended,
             State::Up(_) => RedisState::Connected,
             State::Away(why) => RedisState::Away(why.as_ref().to_owned()),
@@ -214,16 +212,13 @@ impl RedisManager {
 
 impl Inner {
     fn keep(&self) {
-        self.store.keep(&self.task);
+        self.store.keep();
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let task = self.task.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(task) = task.take() {
-            task.abort();
-        }
+        self.store.leave();
     }
 }
 

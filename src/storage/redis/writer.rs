@@ -6,6 +6,7 @@ use redis::Pipeline;
 use tokio::task::JoinHandle;
 
 use super::{
+    Inner,
     layout::{
         CHUNK, INLINE, Place, Record, Resource, Stamp, decode_index, encode_index, field, field_of,
         random, seal,
@@ -13,7 +14,6 @@ use super::{
     link::{Failure, run, send},
     purges::is_comparable,
     reply, scripts,
-    store::Store,
 };
 use crate::{
     Error,
@@ -36,7 +36,7 @@ const MAX_FIELDS: usize = 1 << 14;
 
 /// Writes one response into a [`RedisManager`](super::RedisManager).
 pub struct RedisWriter {
-    store: Arc<Store>,
+    inner: Arc<Inner>,
     placement: Placement,
     head: StoredHead,
     resource: Resource,
@@ -63,13 +63,14 @@ impl Drop for Sent {
 
 impl RedisWriter {
     pub(super) async fn begin(
-        store: Arc<Store>,
+        inner: Arc<Inner>,
         placement: Placement,
         head: StoredHead,
     ) -> Result<Self, Error> {
         if !is_comparable(head.began()) {
             return Err(Error::refused());
         }
+        let store = &inner.store;
         let resource = store.link.names.resource(placement.key());
         let entered = store.link.within(store.options.connect_timeout, async {
             let lanes = store.link.lanes().await.map_err(Failure::Link)?;
@@ -90,7 +91,7 @@ impl RedisWriter {
         let (piece, sent) = (Vec::new(), VecDeque::new());
         let (chunks, length) = (0, 0);
         Ok(Self {
-            store,
+            inner,
             placement,
             head,
             resource,
@@ -117,16 +118,16 @@ impl RedisWriter {
         seal(&self.stamp, number, &mut piece);
         let bytes = u32::try_from(piece.len()).map_err(|_| Error::too_large())?;
         let room = loop {
-            match self.store.room.clone().try_acquire_many_owned(bytes) {
+            match self.inner.store.room.clone().try_acquire_many_owned(bytes) {
                 Ok(room) => break room,
                 Err(_) if !self.sent.is_empty() => self.wait_for_one().await?,
                 Err(_) => {
-                    self.store.is_dropped();
+                    self.inner.store.is_dropped();
                     return Err(Error::other("too much is on its way to Redis"));
                 }
             }
         };
-        let (store, key) = (self.store.clone(), self.resource.chunk(&self.stamp, number));
+        let (store, key) = (self.inner.store.clone(), self.resource.chunk(&self.stamp, number));
         let write = async move {
             let _room = room;
             let written = store.link.within(WRITE_TIMEOUT, async {
@@ -157,8 +158,9 @@ impl RedisWriter {
     }
 
     async fn commit(self, trailers: Option<HeaderMap>) -> Result<(), Error> {
-        let Self { store, placement, head, resource, stamp, fence, index, piece, length, .. } =
+        let Self { inner, placement, head, resource, stamp, fence, index, piece, length, .. } =
             self;
+        let store = &inner.store;
         let body = match self.chunks {
             0 => Place::Inline(piece.into()),
             _ => Place::Chunks { length },
@@ -242,7 +244,7 @@ impl RedisWriter {
 impl EntryWriter for RedisWriter {
     async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
         self.length = self.length.saturating_add(chunk.len() as u64);
-        if self.length > self.store.options.max_entry_bytes {
+        if self.length > self.inner.store.options.max_entry_bytes {
             return Err(Error::too_large());
         }
         let mut rest = &chunk[..];
@@ -262,10 +264,10 @@ impl EntryWriter for RedisWriter {
     }
 
     async fn finish(mut self, trailers: Option<HeaderMap>) -> Result<(), Error> {
-        if self.length > self.store.options.max_entry_bytes {
+        if self.length > self.inner.store.options.max_entry_bytes {
             return Err(Error::too_large());
         }
-        let _entered = self.store.pending.enter();
+        let _entered = self.inner.store.pending.enter();
         let is_inline = self.chunks == 0 && self.piece.len() <= INLINE;
         if !is_inline && !self.piece.is_empty() {
             self.send_piece().await?;

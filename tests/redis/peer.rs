@@ -1,0 +1,139 @@
+//! A server that misbehaves as it is told: a way to a real one that stands still, or ends, anywhere.
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpSocket, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+};
+
+/// What becomes of connections, also of those that are there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Manner {
+    /// They lead to the server.
+    Carry,
+    /// They are taken, nothing is answered, and nothing ever will be.
+    Silent,
+    /// When so many bytes have come back nothing more does: half a reply.
+    Half(usize),
+    /// When so many bytes have come back it ends.
+    Short(usize),
+    /// They are taken, and end.
+    Closed,
+}
+
+/// Takes connections for a server.
+pub(crate) struct Peer {
+    pub(crate) url: String,
+    manner: watch::Sender<Manner>,
+}
+
+impl Peer {
+    /// For the server at `url`.
+    pub(crate) async fn before(url: &str, manner: Manner) -> Self {
+        let target = url.trim_start_matches("redis://").trim_end_matches('/').to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("redis://{}/", listener.local_addr().expect("its address"));
+        let manner = watch::Sender::new(manner);
+        let told = manner.subscribe();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(connection(client, target.clone(), told.clone()));
+            }
+        });
+        Self { url, manner }
+    }
+
+    pub(crate) fn behave(&self, manner: Manner) {
+        self.manner.send_replace(manner);
+    }
+}
+
+async fn connection(client: TcpStream, target: String, mut told: watch::Receiver<Manner>) {
+    let manner = *told.borrow_and_update();
+    match manner {
+        Manner::Closed | Manner::Short(0) => return,
+        Manner::Silent | Manner::Half(0) => return stand_still(&client).await,
+        _ => {}
+    }
+    let Ok(server) = TcpStream::connect(&target).await else { return };
+    let ((from_client, to_client), (from_server, to_server)) =
+        (client.into_split(), server.into_split());
+    tokio::select! {
+        () = carry(from_client, to_server, told.clone(), false) => {}
+        () = carry(from_server, to_client, told, true) => {}
+    }
+}
+
+async fn stand_still<T>(_kept: &T) {
+    std::future::pending::<()>().await;
+}
+
+async fn carry(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut told: watch::Receiver<Manner>,
+    is_answer: bool,
+) {
+    let mut buffer = vec![0; 16 << 10];
+    let mut manner = *told.borrow();
+    let mut carried = 0;
+    loop {
+        let length = tokio::select! {
+            biased;
+            changed = told.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                manner = *told.borrow_and_update();
+                carried = 0;
+                match manner {
+                    Manner::Silent => stand_still(&to).await,
+                    Manner::Closed => return,
+                    _ => continue,
+                }
+                return;
+            }
+            read = from.read(&mut buffer) => match read {
+                Ok(length @ 1..) => length,
+                _ => return,
+            },
+        };
+        let most = match manner {
+            Manner::Half(most) | Manner::Short(most) if is_answer => most,
+            _ => usize::MAX,
+        };
+        let now = length.min(most.saturating_sub(carried));
+        if to.write_all(&buffer[..now]).await.is_err() {
+            return;
+        }
+        carried += now;
+        if now < length {
+            if matches!(manner, Manner::Half(_)) {
+                stand_still(&to).await;
+            }
+            return;
+        }
+    }
+}
+
+/// The URL of a place that takes no connection, and refuses none: its queue is full. It stays so for
+/// as long as what this gives is there.
+pub(crate) async fn black_hole() -> (String, impl Sized) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let listener = socket.listen(1).expect("it listens");
+    let address = listener.local_addr().expect("its address");
+    let mut waiting = Vec::new();
+    loop {
+        let connecting = TcpStream::connect(address);
+        let limit = std::time::Duration::from_millis(100);
+        match tokio::time::timeout(limit, connecting).await {
+            Ok(connected) => waiting.push(connected),
+            Err(_) => break,
+        }
+    }
+    (format!("redis://{address}/"), (listener, waiting))
+}
