@@ -225,6 +225,8 @@ fn what_makes_no_sense_is_told_at_once() {
         let error = options("site").open(url).unwrap_err();
         assert!(error.is_invalid(), "{url}: {error}");
     }
+    let error = options("site").open("rediss://a.example/").unwrap_err();
+    assert!(error.is_invalid() && error.to_string().contains("TLS"), "{error}");
     for namespace in ["", "a b", "{a}", "a*", &"x".repeat(65)] {
         let error = options(namespace).open("redis://localhost/").unwrap_err();
         assert!(error.is_invalid(), "{namespace}: {error}");

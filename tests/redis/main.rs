@@ -11,6 +11,7 @@ mod pair;
 mod peer;
 mod processes;
 mod server;
+mod shards;
 #[path = "../support/mod.rs"]
 mod support;
 mod users;

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     link::{Failure, Lanes, State, send},
+    reply,
     store::Store,
 };
 use crate::Error;
@@ -77,9 +78,35 @@ async fn connect(store: &Store) -> Result<(Lanes, PubSub), Error> {
     };
     let (lanes, wakes) =
         timeout(limit, work).await.map_err(|_| Error::timed_out())?.map_err(Error::other)?;
-    let opened = timeout(limit, store.open_log(&lanes));
+    let opened = timeout(limit, async {
+        has_all_keys(&lanes).await?;
+        store.open_log(&lanes).await
+    });
     opened.await.map_err(|_| Error::timed_out())?.map_err(Failure::into_error)?;
     Ok((lanes, wakes))
+}
+
+/// Sees that a server is not one of several that have a part of the keys each.
+async fn has_all_keys(lanes: &Lanes) -> Result<(), Failure> {
+    let mut commands = Pipeline::with_capacity(1);
+    commands.cmd("HELLO");
+    let hello = send(&lanes.quick, &commands).await?;
+    if reply::named(&hello[0], "mode") != Some("cluster") {
+        return Ok(());
+    }
+    let mut commands = Pipeline::with_capacity(1);
+    commands.cmd("CLUSTER").arg("INFO");
+    let info = send(&lanes.quick, &commands).await?;
+    let size = reply::text(&info[0]).and_then(|info| {
+        info.lines().find_map(|line| line.strip_prefix("cluster_size:")?.trim().parse().ok())
+    });
+    // Who may not ask finds out by the answers to other commands.
+    match size {
+        Some(2_u64..) => Err(Failure::Answer(Error::other(
+            "this is one shard of a cluster: a store needs a server that has all keys",
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Hears of purges, and tells them, until the connection fails.

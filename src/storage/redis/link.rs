@@ -207,7 +207,15 @@ pub(super) async fn send(
     if let Some(busy) = values.iter().find(is_busy) {
         return Err(Failure::Link(reply::failed(busy)));
     }
-    Ok(values)
+    // One server of several, which has not got this key: no answer, and no miss either.
+    let is_elsewhere = |value: &&Value| match value {
+        Value::ServerError(error) => ["MOVED", "ASK", "CROSSSLOT"].contains(&error.code()),
+        _ => false,
+    };
+    match values.iter().find(is_elsewhere) {
+        Some(elsewhere) => Err(Failure::Answer(reply::failed(elsewhere))),
+        None => Ok(values),
+    }
 }
 
 /// Runs a script with other commands behind it. Gives its answer and theirs.

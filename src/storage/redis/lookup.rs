@@ -19,6 +19,9 @@ use crate::{
     storage::Found,
 };
 
+/// Whether pieces are there is asked of so many at a time: between two commands Redis turns to others.
+const GROUP: usize = 64;
+
 impl Store {
     pub(super) async fn find(&self, wanted: &Wanted<'_>) -> Result<Found<RedisHandle>, Error> {
         self.link.within(self.options.budget, self.find_unbounded(wanted)).await
@@ -150,9 +153,11 @@ impl Store {
                     commands.cmd("GET").arg(resource.chunk(&record.stamp, 0));
                 }
                 count => {
-                    commands.cmd("EXISTS");
-                    for number in 0..count {
-                        commands.arg(resource.chunk(&record.stamp, number));
+                    for first in (0..count).step_by(GROUP) {
+                        commands.cmd("EXISTS");
+                        for number in first..count.min(first + GROUP as u64) {
+                            commands.arg(resource.chunk(&record.stamp, number));
+                        }
                     }
                 }
             }
@@ -173,7 +178,11 @@ impl Store {
                     located.body.is_some()
                 }
                 count => {
-                    matches!(values.next(), Some(Value::Int(there)) if u64::try_from(there) == Ok(count))
+                    let there = (0..count).step_by(GROUP).map(|_| match values.next() {
+                        Some(Value::Int(there)) => u64::try_from(there).unwrap_or_default(),
+                        _ => 0,
+                    });
+                    there.sum::<u64>() == count
                 }
             };
             if is_whole {

@@ -15,7 +15,7 @@ pub(super) fn array(value: &Value) -> Option<&[Value]> {
 pub(super) fn bytes(value: &Value) -> Option<&[u8]> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
-        Value::SimpleString(text) => Some(text.as_bytes()),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.as_bytes()),
         _ => None,
     }
 }
@@ -30,6 +30,16 @@ pub(super) fn into_bytes(value: Value) -> Option<Bytes> {
 
 pub(super) fn text(value: &Value) -> Option<&str> {
     std::str::from_utf8(bytes(value)?).ok()
+}
+
+/// What stands behind a name, in an answer that is of names and values.
+pub(super) fn named<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    let find = |(own, value): (&Value, &'a Value)| (text(own)? == name).then(|| text(value))?;
+    match value {
+        Value::Array(values) => values.chunks_exact(2).find_map(|pair| find((&pair[0], &pair[1]))),
+        Value::Map(pairs) => pairs.iter().find_map(|(own, value)| find((own, value))),
+        _ => None,
+    }
 }
 
 /// An answer that cannot be used.
