@@ -43,12 +43,12 @@ fn open(server: &Server) -> RedisManager {
 
 /// What clients saw.
 #[derive(Default)]
-struct Seen {
-    times: Mutex<Vec<Duration>>,
-    hits: AtomicU64,
+pub(crate) struct Seen {
+    pub(crate) times: Mutex<Vec<Duration>>,
+    pub(crate) hits: AtomicU64,
     /// Responses that are older than what the origin had when they were asked for.
     old: AtomicU64,
-    is_over: AtomicBool,
+    pub(crate) is_over: AtomicBool,
 }
 
 impl Seen {
@@ -60,7 +60,7 @@ impl Seen {
 }
 
 /// A site whose pages say which version they are of, and clients that ask for them. No request fails.
-fn load(
+pub(crate) fn load(
     layer: &CacheLayer<BoxManager>,
     version: &Arc<AtomicU64>,
     seen: &Arc<Seen>,

@@ -3,20 +3,26 @@
 
 use std::{
     future::{Future, poll_fn},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Poll,
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use larder::{
-    CacheManager, Purge, RedisManager,
-    storage::{EntryWriter, RedisOptions, Scanned, Visitor},
+    BoxManager, CacheLayer, CacheManager, MemoryManager, Policy, Purge, RedisManager,
+    storage::{EntryWriter, RedisOptions, Scanned, Tiered, Visitor},
 };
 
 use crate::{
+    away::{Seen, load},
     nodes::eventually,
     page::{Ask, collect, next, noise},
     peer::{Manner, Peer, black_hole},
-    server::{namespace, options, shared},
+    server::{namespace, options, own, shared},
 };
 
 /// What does not come to an end in so long never does: no limit of a store's is a tenth of it.
@@ -73,6 +79,13 @@ async fn ask_for_everything(store: &RedisManager, what: &str) {
     }
 }
 
+/// It can be used as before.
+async fn is_well(store: &RedisManager) {
+    let ask = Ask::new("/after");
+    eventually(async || ask.put(store, "x").await.is_ok()).await;
+    eventually(async || matches!(ask.try_find(store).await, Ok(Some(_)))).await;
+}
+
 /// Whatever a server does from the first byte on, also to who connects: nothing waits for it without a
 /// limit.
 #[tokio::test]
@@ -89,14 +102,14 @@ async fn nothing_waits_for_ever_for_a_server_that_was_never_well() {
         Manner::Short(20),
         Manner::Short(150),
     ];
-    for manner in manners {
+    join_all(manners.map(async |manner| {
         let peer = Peer::before(url, manner).await;
         let store = hasty(&namespace()).open(&peer.url).unwrap();
         ask_for_everything(&store, &format!("{manner:?}")).await;
         peer.behave(Manner::Carry);
-        eventually(async || Ask::new("/after").put(&store, "x").await.is_ok()).await;
-        eventually(async || matches!(Ask::new("/after").try_find(&store).await, Ok(Some(_)))).await;
-    }
+        is_well(&store).await;
+    }))
+    .await;
     let (url, _full) = black_hole().await;
     let store = hasty(&namespace()).open(&url).unwrap();
     ask_for_everything(&store, "a black hole").await;
@@ -116,7 +129,7 @@ async fn nothing_waits_for_ever_for_a_server_that_was_well() {
         Manner::Short(100 << 10),
         Manner::Short(600 << 10),
     ];
-    for manner in manners {
+    join_all(manners.map(async |manner| {
         let peer = Peer::before(url, Manner::Carry).await;
         let store = hasty(&namespace()).open(&peer.url).unwrap();
         eventually(async || store.ready().await.is_ok()).await;
@@ -125,8 +138,11 @@ async fn nothing_waits_for_ever_for_a_server_that_was_well() {
             eventually(async || Ask::new(path).put(&store, body.clone()).await.is_ok()).await;
         }
         let large = Ask::new("/large");
-        eventually(async || matches!(large.try_find(&store).await, Ok(Some(_)))).await;
-        let Ok(Some(found)) = large.try_find(&store).await else { continue };
+        let found = loop {
+            if let Ok(Some(found)) = large.try_find(&store).await {
+                break found;
+            }
+        };
         let mut reading = store.read(&found, 0..BODY as u64);
         next(&mut reading).await.unwrap().unwrap();
         let (placement, head) = Ask::new("/writing").place(&store);
@@ -143,9 +159,9 @@ async fn nothing_waits_for_ever_for_a_server_that_was_well() {
         }
         ask_for_everything(&store, &what).await;
         peer.behave(Manner::Carry);
-        eventually(async || Ask::new("/after").put(&store, "x").await.is_ok()).await;
-        eventually(async || matches!(Ask::new("/after").try_find(&store).await, Ok(Some(_)))).await;
-    }
+        is_well(&store).await;
+    }))
+    .await;
 }
 
 /// Who waits to be told whether Redis can be used is told, also if the runtime of the task that finds
@@ -204,4 +220,59 @@ async fn a_purge_that_nobody_goes_on_with_holds_up_no_other() {
     log.append(Purge::host("c.example"));
     log.sync().await.unwrap();
     first.await.unwrap();
+}
+
+/// Under load, one fault after the other, each over before all have noticed it: no request fails or
+/// waits for ever, and neither does who purges, waits for what is being written, or shuts down.
+/// `LARDER_FAULTS=1000` makes them so many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_fails_whatever_comes_and_goes() {
+    let Some(mut server) = own(&[]) else { return };
+    let faults = std::env::var("LARDER_FAULTS").ok().and_then(|text| text.parse().ok());
+    let peer = Peer::before(&server.url(), Manner::Carry).await;
+    let open = || hasty("site").open(&peer.url).unwrap();
+    let managers = [
+        BoxManager::new(open()),
+        BoxManager::new(Tiered::new(MemoryManager::new(8 << 20), open())),
+    ];
+    let layers = managers.map(|manager| CacheLayer::new(manager).policy(Policy::shared()));
+    let (version, seen) = (Arc::new(AtomicU64::new(1)), Arc::<Seen>::default());
+    let clients: Vec<_> = layers.iter().flat_map(|layer| load(layer, &version, &seen)).collect();
+    let answered = async |more: usize| {
+        let enough = seen.times.lock().unwrap().len() + more;
+        eventually(async || seen.times.lock().unwrap().len() > enough).await;
+    };
+    for n in 0..faults.unwrap_or(12_u32) {
+        let what = format!("fault {n}");
+        match n % 6 {
+            0 => server.kill(),
+            1 => server.pause(),
+            2 => peer.behave(Manner::Silent),
+            3 => peer.behave(Manner::Half(n as usize * 37 % 40_000)),
+            4 => peer.behave(Manner::Short(n as usize * 37 % 40_000)),
+            _ => peer.behave(Manner::Closed),
+        }
+        answered(1 + n as usize * 13 % 200).await;
+        for layer in &layers {
+            let handle = layer.handle();
+            let purge = handle.purge(Purge::host("a.example"));
+            let _ = ends(&format!("{what}: a purge"), purge).await;
+            let _ = ends(&format!("{what}: to sync"), handle.sync()).await;
+        }
+        match n % 6 {
+            0 => server.restart(),
+            1 => server.go_on(),
+            _ => peer.behave(Manner::Carry),
+        }
+        answered(n as usize * 7 % 100).await;
+    }
+    let hits = seen.hits.load(Ordering::SeqCst);
+    eventually(async || seen.hits.load(Ordering::SeqCst) > hits + 20).await;
+    seen.is_over.store(true, Ordering::SeqCst);
+    for client in clients {
+        ends("a client", client).await.unwrap();
+    }
+    for layer in &layers {
+        ends("to shut down", layer.handle().shutdown()).await;
+    }
 }

@@ -6,6 +6,7 @@ mod damage;
 mod faults;
 mod large;
 mod nodes;
+mod pace;
 mod page;
 mod pair;
 mod peer;

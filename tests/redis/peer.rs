@@ -1,5 +1,10 @@
 //! A server that misbehaves as it is told: a way to a real one that stands still, or ends, anywhere.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -24,10 +29,14 @@ pub(crate) enum Manner {
     Closed,
 }
 
+/// What stands in the key of a piece.
+const NAME: &[u8] = b"}:b:";
+
 /// Takes connections for a server.
 pub(crate) struct Peer {
     pub(crate) url: String,
     manner: watch::Sender<Manner>,
+    pieces: Arc<AtomicUsize>,
 }
 
 impl Peer {
@@ -36,22 +45,33 @@ impl Peer {
         let target = url.trim_start_matches("redis://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("redis://{}/", listener.local_addr().expect("its address"));
-        let manner = watch::Sender::new(manner);
-        let told = manner.subscribe();
+        let (manner, pieces) = (watch::Sender::new(manner), Arc::<AtomicUsize>::default());
+        let (told, counted) = (manner.subscribe(), pieces.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connection(client, target.clone(), told.clone()));
+                let counted = counted.clone();
+                tokio::spawn(connection(client, target.clone(), told.clone(), counted));
             }
         });
-        Self { url, manner }
+        Self { url, manner, pieces }
     }
 
     pub(crate) fn behave(&self, manner: Manner) {
         self.manner.send_replace(manner);
     }
+
+    /// How often a piece of a body was named to the server.
+    pub(crate) fn pieces(&self) -> usize {
+        self.pieces.load(Ordering::SeqCst)
+    }
 }
 
-async fn connection(client: TcpStream, target: String, mut told: watch::Receiver<Manner>) {
+async fn connection(
+    client: TcpStream,
+    target: String,
+    mut told: watch::Receiver<Manner>,
+    pieces: Arc<AtomicUsize>,
+) {
     let manner = *told.borrow_and_update();
     match manner {
         Manner::Closed | Manner::Short(0) => return,
@@ -62,8 +82,8 @@ async fn connection(client: TcpStream, target: String, mut told: watch::Receiver
     let ((from_client, to_client), (from_server, to_server)) =
         (client.into_split(), server.into_split());
     tokio::select! {
-        () = carry(from_client, to_server, told.clone(), false) => {}
-        () = carry(from_server, to_client, told, true) => {}
+        () = carry(from_client, to_server, told.clone(), Some(pieces)) => {}
+        () = carry(from_server, to_client, told, None) => {}
     }
 }
 
@@ -75,11 +95,12 @@ async fn carry(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut told: watch::Receiver<Manner>,
-    is_answer: bool,
+    // Of what is asked, not of what is answered.
+    pieces: Option<Arc<AtomicUsize>>,
 ) {
     let mut buffer = vec![0; 16 << 10];
     let mut manner = *told.borrow();
-    let mut carried = 0;
+    let (mut carried, mut last) = (0, Vec::new());
     loop {
         let length = tokio::select! {
             biased;
@@ -102,9 +123,15 @@ async fn carry(
             },
         };
         let most = match manner {
-            Manner::Half(most) | Manner::Short(most) if is_answer => most,
+            Manner::Half(most) | Manner::Short(most) if pieces.is_none() => most,
             _ => usize::MAX,
         };
+        if let Some(pieces) = &pieces {
+            last.extend_from_slice(&buffer[..length]);
+            let named = last.windows(NAME.len()).filter(|bytes| *bytes == NAME).count();
+            pieces.fetch_add(named, Ordering::SeqCst);
+            last.drain(..last.len().saturating_sub(NAME.len() - 1));
+        }
         let now = length.min(most.saturating_sub(carried));
         if to.write_all(&buffer[..now]).await.is_err() {
             return;

@@ -20,8 +20,9 @@ use super::{
 };
 use crate::{Error, storage::BodyReader};
 
-/// So many pieces are asked for before they are wanted.
-const AHEAD: usize = 2;
+/// So many pieces are asked for before they are wanted: more of them only stand in each other's way, and
+/// in that of others.
+const AHEAD: usize = 1;
 /// How often a Redis that has gone away is asked again.
 const RETRY_EVERY: Duration = Duration::from_millis(50);
 

@@ -1,8 +1,8 @@
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use redis::Pipeline;
+use redis::{Cmd, Pipeline};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -27,8 +27,6 @@ const UNFINISHED: Duration = Duration::from_secs(30 * 60);
 pub(super) const GRACE: Duration = Duration::from_secs(60);
 /// How long one piece may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// So many pieces of a body may be on their way.
-const BEHIND: usize = 4;
 /// The index changes under who commits as often as others commit.
 const MAX_TRIES: usize = 32;
 /// The most variants of one resource.
@@ -49,11 +47,13 @@ pub struct RedisWriter {
     piece: Vec<u8>,
     chunks: u64,
     length: u64,
-    sent: VecDeque<Sent>,
+    /// The piece before it. Not more than one: a body and Redis work by turns, so that a large one leaves
+    /// room for others on a machine with two cores, and in Redis.
+    sent: Option<Sent>,
 }
 
 /// A piece on its way. Dropped, it may not arrive.
-struct Sent(JoinHandle<Result<(), Error>>);
+struct Sent(JoinHandle<Result<Vec<u8>, Error>>);
 
 impl Drop for Sent {
     fn drop(&mut self) {
@@ -88,7 +88,7 @@ impl RedisWriter {
         let fence = values.first().and_then(reply::text).ok_or_else(|| reply::failed(&found))?;
         let index = values.get(1).and_then(reply::bytes).unwrap_or_default();
         let (fence, index) = (fence.to_owned(), Bytes::copy_from_slice(index));
-        let (piece, sent) = (Vec::new(), VecDeque::new());
+        let (piece, sent) = (Vec::new(), None);
         let (chunks, length) = (0, 0);
         Ok(Self {
             inner,
@@ -109,51 +109,46 @@ impl RedisWriter {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return Err(Error::other("a store in Redis needs a tokio runtime"));
         };
-        while self.sent.len() >= BEHIND {
-            self.wait_for_one().await?;
-        }
-        let mut piece = std::mem::take(&mut self.piece);
+        let empty = self.arrived().await?;
+        let mut piece = std::mem::replace(&mut self.piece, empty);
         let number = self.chunks;
         self.chunks += 1;
         seal(&self.stamp, number, &mut piece);
+        let store = self.inner.store.clone();
         let bytes = u32::try_from(piece.len()).map_err(|_| Error::too_large())?;
-        let room = loop {
-            match self.inner.store.room.clone().try_acquire_many_owned(bytes) {
-                Ok(room) => break room,
-                Err(_) if !self.sent.is_empty() => self.wait_for_one().await?,
-                Err(_) => {
-                    self.inner.store.is_dropped();
-                    return Err(Error::other("too much is on its way to Redis"));
-                }
-            }
+        let Ok(room) = store.room.clone().try_acquire_many_owned(bytes) else {
+            store.is_dropped();
+            return Err(Error::other("too much is on its way to Redis"));
         };
-        let (store, key) = (self.inner.store.clone(), self.resource.chunk(&self.stamp, number));
+        let key = self.resource.chunk(&self.stamp, number);
         let write = async move {
             let _room = room;
-            let written = store.link.within(WRITE_TIMEOUT, async {
+            let limit = WRITE_TIMEOUT.min(store.options.body_timeout);
+            let written = store.link.within(limit, async {
                 let lanes = store.link.lanes().await.map_err(Failure::Link)?;
+                // Of the right size at once: what grows is copied.
+                let mut set = Cmd::with_capacity(5, key.len() + piece.len() + 32);
+                set.arg("SET").arg(key).arg(&piece[..]).arg("PX");
+                set.arg(UNFINISHED.as_millis() as u64);
                 let mut commands = Pipeline::with_capacity(1);
-                commands
-                    .cmd("SET")
-                    .arg(key)
-                    .arg(&piece[..])
-                    .arg("PX")
-                    .arg(UNFINISHED.as_millis() as u64);
-                drop(piece);
+                commands.add_command(set);
                 let values = send(&lanes.bulk, &commands).await?;
                 match &values[0] {
                     redis::Value::Okay => Ok(()),
                     other => Err(Failure::Answer(reply::failed(other))),
                 }
             });
-            written.await
+            written.await?;
+            piece.clear();
+            Ok(piece)
         };
-        self.sent.push_back(Sent(runtime.spawn(write)));
+        self.sent = Some(Sent(runtime.spawn(write)));
         Ok(())
     }
 
-    async fn wait_for_one(&mut self) -> Result<(), Error> {
-        let Some(mut sent) = self.sent.pop_front() else { return Ok(()) };
+    /// Waits until the piece before is there. Gives what it was in, to be filled again.
+    async fn arrived(&mut self) -> Result<Vec<u8>, Error> {
+        let Some(mut sent) = self.sent.take() else { return Ok(Vec::new()) };
         (&mut sent.0).await.map_err(Error::other)?
     }
 
@@ -272,9 +267,7 @@ impl EntryWriter for RedisWriter {
         if !is_inline && !self.piece.is_empty() {
             self.send_piece().await?;
         }
-        while !self.sent.is_empty() {
-            self.wait_for_one().await?;
-        }
+        self.arrived().await?;
         self.commit(trailers).await
     }
 
