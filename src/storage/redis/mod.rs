@@ -115,6 +115,12 @@ use crate::policy::Secret;
 /// snapshot brings back what was purged since, unless a node that knows better is running: keep no
 /// snapshots, or an append-only file. Commands are those of Redis 6.2, and no other database than the
 /// one in the URL is touched.
+///
+/// It is one server, with replicas or not: all keys have to be where the URL leads. Of a Redis Cluster
+/// a single shard that has all slots will do, or a proxy that passes on scripts and subscriptions. One shard of several
+/// is refused when it is connected to ([`ready`](Self::ready) and [`state`](Self::state) say so), and a user
+/// who may not ask for that (`CLUSTER INFO`) meets errors, not misses, where keys are elsewhere.
+/// Keys are laid out for a cluster all the same: whatever one command or script needs lies in one slot.
 #[derive(Clone)]
 pub struct RedisManager {
     inner: Arc<Inner>,

@@ -61,7 +61,9 @@ impl RedisOptions {
         Self { secret: Some(secret), ..self }
     }
 
-    /// The largest body that is stored. Default: 64 MiB.
+    /// The largest body that is stored. Default: 64 MiB. What is stored, changed or removed in one step has
+    /// a time to live for every 256 KiB, so that Redis does nothing else meanwhile: for 64 MiB a third
+    /// of a millisecond, for 1 GiB six.
     pub fn max_entry_bytes(self, bytes: u64) -> Self {
         Self { max_entry_bytes: bytes, ..self }
     }
@@ -82,8 +84,8 @@ impl RedisOptions {
         Self { connect_timeout: timeout, ..self }
     }
 
-    /// How long a body that is being sent waits for a Redis that has gone away, until it fails.
-    /// Default: 10 seconds.
+    /// How long a body that is being sent waits for a Redis that has gone away, until it fails. One that
+    /// is being stored waits as long for each 256 KiB, but not more than five seconds. Default: 10 seconds.
     pub fn body_timeout(self, timeout: Duration) -> Self {
         Self { body_timeout: timeout, ..self }
     }
@@ -117,9 +119,13 @@ impl RedisOptions {
     /// `unix://PATH`. It connects in the background, and need not be there yet:
     /// [`RedisManager::ready`] tells.
     ///
+    /// `rediss://` is for a server behind TLS, and needs a crate `redis` that was built with it:
+    /// [`storage`](crate::storage#two-nodes) says how.
+    ///
     /// # Errors
     ///
-    /// If the URL or the namespace makes no sense ([`Error::is_invalid`]).
+    /// If the URL or the namespace makes no sense, or the URL asks for TLS and there is none
+    /// ([`Error::is_invalid`]).
     pub fn open(self, url: &str) -> Result<RedisManager, Error> {
         let info: redis::ConnectionInfo =
             redis::IntoConnectionInfo::into_connection_info(url).map_err(Error::invalid)?;

@@ -12,7 +12,7 @@ use super::{
     RedisHandle,
     entry::Located,
     layout::Record,
-    link::{Failure, run, send},
+    link::{Failure, send},
     reply, scripts,
     store::Store,
 };
@@ -106,14 +106,14 @@ impl Store {
         let floor = self.floor();
         let mut keys = Keys::new(self.link.names.pattern("i"));
         while let Some(some) = keys.next(self).await? {
+            let mut commands = Pipeline::with_capacity(1 + some.len());
+            commands.cmd("SCRIPT").arg("LOAD").arg(scripts::EXPEL.source);
             for key in &some {
-                let expelled = self.link.within(self.options.connect_timeout, async {
-                    let lanes = self.link.lanes().await.map_err(Failure::Link)?;
-                    let (keys, floor) = ([key.as_str()], [floor.as_bytes()]);
-                    run(&lanes.quick, &scripts::EXPEL, &keys, &floor, &Pipeline::new()).await
-                });
-                expelled.await?;
+                let expel = commands.cmd("EVALSHA").arg(scripts::EXPEL.sum());
+                expel.arg(1).arg(key).arg(&floor);
             }
+            // Another program's key is an error among the answers, and stays.
+            self.ask(&commands).await?;
         }
         let mut keys = Keys::new(self.link.names.pattern("b:*"));
         while let Some(some) = keys.next(self).await? {
