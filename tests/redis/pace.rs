@@ -5,6 +5,7 @@ use std::cell::Cell;
 use larder::{CacheManager, storage::EntryWriter};
 
 use crate::{
+    cut::narrow,
     nodes::eventually,
     page::{Ask, next, noise},
     peer::{Manner, Peer},
@@ -57,5 +58,39 @@ async fn a_large_body_has_few_pieces_on_their_way() {
             () = others => {}
         }
         assert_eq!(on_their_way(), most, "written: {is_written}");
+    }
+}
+
+/// What a look-up brings does not wait behind pieces of larger bodies, which have a connection of their
+/// own: here it stands still, and hits of both kinds, in their record and in one piece, go on.
+#[tokio::test]
+async fn hits_do_not_wait_for_larger_bodies() {
+    let Some(url) = shared() else { return };
+    let (namespace, large) = (namespace(), Ask::new("/large"));
+    let direct = options(&namespace).open(url).unwrap();
+    let sizes = [8 << 10, 100 << 10];
+    for size in sizes {
+        Ask::new(&format!("/{size}")).put(&direct, noise(1, size)).await.unwrap();
+    }
+    large.put(&direct, noise(2, 3 << 20)).await.unwrap();
+    let store = options(&namespace).open(&narrow(url, 1 << 20).await).unwrap();
+    let found = large.find(&store).await.unwrap();
+    let mut reading = store.read(&found, 0..3 << 20);
+    let (placement, head) = Ask::new("/written").place(&store);
+    let mut writer = store.put(placement, head).await.unwrap();
+    let stuck = async { while let Some(Ok(_)) = next(&mut reading).await {} };
+    let written = async { writer.write(noise(3, 3 << 20).into()).await };
+    let hits = async {
+        for _ in 0..5 {
+            for size in sizes {
+                let body = Ask::new(&format!("/{size}")).body(&store).await.unwrap().unwrap();
+                assert!(body == noise(1, size));
+            }
+        }
+    };
+    tokio::select! {
+        () = stuck => panic!("the body that is read is on its way, or this shows nothing"),
+        _ = written => panic!("the body that is written is on its way, or this shows nothing"),
+        () = hits => {}
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::try_join3};
 use redis::{AsyncConnectionConfig, Pipeline, RedisError, aio::PubSub};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -63,18 +63,16 @@ impl Drop for Kept {
 async fn connect(store: &Store) -> Result<(Lanes, PubSub), Error> {
     let limit = store.link.connect_timeout;
     let work = async {
-        let config = || {
-            AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(limit))
-                // Each call has a limit of its own.
-                .set_response_timeout(Some(Duration::from_secs(60)))
-        };
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(limit))
+            // Each call has a limit of its own.
+            .set_response_timeout(Some(Duration::from_secs(60)));
         let client = &store.link.client;
-        let quick = client.get_multiplexed_async_connection_with_config(&config()).await?;
-        let bulk = client.get_multiplexed_async_connection_with_config(&config()).await?;
+        let lane = || client.get_multiplexed_async_connection_with_config(&config);
+        let (quick, whole, bulk) = try_join3(lane(), lane(), lane()).await?;
         let mut wakes = client.get_async_pubsub().await?;
         wakes.subscribe(store.link.names.channel()).await?;
-        Ok::<_, RedisError>((Lanes { quick, bulk }, wakes))
+        Ok::<_, RedisError>((Lanes { quick, whole, bulk }, wakes))
     };
     let (lanes, wakes) =
         timeout(limit, work).await.map_err(|_| Error::timed_out())?.map_err(Error::other)?;

@@ -1,4 +1,4 @@
-//! The way to Redis: two connections, kept by one task, and a limit for each call.
+//! The way to Redis: some connections, kept by one task, and a limit for each call.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,10 +32,14 @@ pub(super) enum State {
     Away(Arc<str>),
 }
 
-/// Bodies go another way than what is waited for.
+/// What is waited for goes another way than what is large, so that it is never behind it.
 #[derive(Clone)]
 pub(super) struct Lanes {
+    /// Records, and all that changes them.
     pub(super) quick: MultiplexedConnection,
+    /// Bodies of one piece, which a look-up brings.
+    pub(super) whole: MultiplexedConnection,
+    /// Pieces of larger ones.
     pub(super) bulk: MultiplexedConnection,
 }
 

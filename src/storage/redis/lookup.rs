@@ -165,7 +165,7 @@ impl Store {
         let mut values = if commands.is_empty() {
             Vec::new().into_iter()
         } else {
-            send(&lanes.bulk, &commands).await?.into_iter()
+            send(&lanes.whole, &commands).await?.into_iter()
         };
         let mut found = Vec::with_capacity(records.len());
         for record in records {
