@@ -252,7 +252,7 @@ async fn another_programs_keys_are_left_alone() {
     Ask::new("/").put(&other, "other").await.unwrap();
     // A key of ours that is of another kind stands in nobody's way.
     store.clear().await.unwrap();
-    assert_eq!(keys(&url, "site", "{*}:i"), [list.clone()], "the room of the others is free");
+    assert_eq!(keys(&url, "site", "{*}:i").join(" "), list, "the room of the others is free");
     for key in theirs {
         assert_eq!(say(&url, &[b"GET", key.as_bytes()]), "theirs");
     }

@@ -1,8 +1,8 @@
 //! The task that keeps the connections, and hears of purges.
 
-use std::{sync::Arc, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, future::try_join3};
+use futures_util::{FutureExt, StreamExt, future::try_join3};
 use redis::{AsyncConnectionConfig, Pipeline, RedisError, aio::PubSub};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -33,7 +33,9 @@ impl Kept {
         let mut pause = FIRST_PAUSE;
         loop {
             let began = Instant::now();
-            match connect(store).await {
+            // TLS that is not set up panics.
+            let connected = AssertUnwindSafe(connect(store)).catch_unwind().await;
+            match connected.unwrap_or_else(|panic| Err(panicked(&*panic))) {
                 Ok((lanes, wakes)) => {
                     store.link.set(State::Up(lanes.clone()));
                     watch(store, &lanes, wakes).await;
@@ -57,6 +59,13 @@ impl Drop for Kept {
     fn drop(&mut self) {
         self.0.link.set(State::Idle);
     }
+}
+
+/// With what it said.
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::other(format!("connecting panicked: {}", text.unwrap_or_default().trim()))
 }
 
 /// Connects, and hears of all purges.

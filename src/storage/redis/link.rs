@@ -105,7 +105,7 @@ impl Link {
     /// Waits until there are connections, or it is known that there are none: as long as the task that
     /// keeps them takes to connect, or to end.
     pub(super) async fn lanes(&self) -> Result<Lanes, Error> {
-        let nobody = || Error::other("the runtime that kept the connection has ended");
+        let nobody = || Error::other("the task that kept the connection has ended");
         let mut state = self.state.subscribe();
         loop {
             match &*state.borrow_and_update() {
