@@ -258,8 +258,8 @@ impl Observer for Deaf {
     }
 }
 
-/// Scenario 4.11: a hit makes at most ten allocations at one variant of its resource, and no more at
-/// 10 000 of them; one more with an observer.
+/// Scenario 4.11: a hit makes at most ten allocations, be it the first of its variant or a later one, at
+/// one variant of its resource and at 10 000 of them, with an observer and without.
 #[test]
 fn a_hit_allocates_little_at_any_number_of_variants() {
     let _alone = alone();
@@ -268,9 +268,12 @@ fn a_hit_allocates_little_at_any_number_of_variants() {
         let request = request.body(Full::<Bytes>::default()).unwrap();
         let before = ALLOCATIONS_HERE.get();
         let mut answer = pin!(async {
-            let body = service.call(request).await.unwrap().into_body();
-            let is_hit = body.status().is_hit();
-            (is_hit, body.collect().await.unwrap().to_bytes().len())
+            let mut body = service.call(request).await.unwrap().into_body();
+            let mut length = 0;
+            while let Some(frame) = body.frame().await {
+                length += frame.unwrap().into_data().unwrap().len();
+            }
+            (body.status().is_hit(), length)
         });
         match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready((is_hit, length)) => {
@@ -280,29 +283,28 @@ fn a_hit_allocates_little_at_any_number_of_variants() {
             Poll::Pending => unreachable!("nothing here waits"),
         }
     };
-    let per_hit = |variants: usize| {
+    let inner = tower::service_fn(|_: Request<Full<Bytes>>| {
+        let (mut head, body) = answer(Kind::Text, "/page").into_parts();
+        head.headers.insert("vary", HeaderValue::from_static("accept-language"));
+        ready(Ok::<_, Infallible>(Response::from_parts(head, body)))
+    });
+    for variants in [1, 10_000] {
         let layer = CacheLayer::new(MemoryManager::new(256 << 20));
         let layer = layer.policy(Policy::shared().max_variants(variants));
-        let inner = tower::service_fn(|_: Request<Full<Bytes>>| {
-            let (mut head, body) = answer(Kind::Text, "/page").into_parts();
-            head.headers.insert("vary", HeaderValue::from_static("accept-language"));
-            ready(Ok::<_, Infallible>(Response::from_parts(head, body)))
-        });
-        let mut service = layer.layer(inner);
-        (0..variants).for_each(|variant| assert!(!now(&mut service, variant).0));
-        [service, layer.observer(Deaf).layer(inner)].map(|mut service| {
-            let hits = (0..variants).map(|variant| now(&mut service, variant));
-            hits.map(|(is_hit, allocations)| {
-                assert!(is_hit);
-                allocations
+        let mut services = [layer.layer(inner), layer.observer(Deaf).layer(inner)];
+        (0..variants).for_each(|variant| assert!(!now(&mut services[0], variant).0));
+        // First it is unpacked, then it is kept so, and then it is there.
+        let rounds = [(); 3].map(|()| {
+            services.each_mut().map(|service| {
+                let hits = (0..variants).map(|variant| now(service, variant));
+                let hits = hits.map(|(is_hit, allocations)| is_hit.then_some(allocations).unwrap());
+                hits.max().unwrap()
             })
-            .max()
-        })
-    };
-    let [alone, observed] = per_hit(1).map(Option::unwrap);
-    println!("{alone} allocations for a hit, {observed} with an observer");
-    assert!(alone <= 10 && observed <= alone + 1, "{alone}, {observed}");
-    let among_many = per_hit(10_000).map(Option::unwrap);
-    println!("{among_many:?} among 10 000 variants");
-    assert!(among_many[0] <= alone && among_many[1] <= observed, "{among_many:?}");
+        });
+        println!("[alone, observed] allocations for a hit among {variants}: {rounds:?}");
+        // An observer takes one.
+        assert!(rounds.iter().all(|[alone, observed]| *alone <= 9 && *observed <= 10));
+        let [_, _, [alone, observed]] = rounds;
+        assert!(variants > 1 || alone <= 5 && observed <= 6);
+    }
 }
