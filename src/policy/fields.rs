@@ -65,21 +65,23 @@ pub(crate) fn is_tchar(byte: u8) -> bool {
     TCHARS[usize::from(byte)]
 }
 
-const TCHARS: [bool; 256] = {
+const TCHARS: [bool; 256] = alphanumeric_and(b"!#$%&'*+-.^_`|~");
+
+/// Which bytes are ASCII letters, digits or one of `punctuation`.
+pub(super) const fn alphanumeric_and(punctuation: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut b = 0;
     while b < 128 {
         table[b] = (b as u8).is_ascii_alphanumeric();
         b += 1;
     }
-    let punctuation = b"!#$%&'*+-.^_`|~";
     let mut at = 0;
     while at < punctuation.len() {
         table[punctuation[at] as usize] = true;
         at += 1;
     }
     table
-};
+}
 
 /// RFC 9110 §5.6.3: `text` without the optional whitespace around it.
 pub(crate) fn trim(mut text: &[u8]) -> &[u8] {

@@ -6,7 +6,7 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
-use super::{Reason, options::Rules};
+use super::{Reason, fields, options::Rules};
 
 /// What a response is stored under: namespace, partition, and the URI that the client asked for
 /// (RFC 9111 §2).
@@ -336,21 +336,7 @@ impl<'a> Normal<'a> {
 
 /// The bytes of a registered name (RFC 3986 §3.2.2). Not `@`: user information is no part of an http
 /// URI (RFC 9110 §4.2.4), and may be anybody's.
-const HOST: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut b = 0;
-    while b < 128 {
-        table[b] = (b as u8).is_ascii_alphanumeric();
-        b += 1;
-    }
-    let punctuation = b"-._~%!$&'()*+,;=";
-    let mut at = 0;
-    while at < punctuation.len() {
-        table[punctuation[at] as usize] = true;
-        at += 1;
-    }
-    table
-};
+const HOST: [bool; 256] = fields::alphanumeric_and(b"-._~%!$&'()*+,;=");
 
 impl PartialEq for Normal<'_> {
     fn eq(&self, other: &Self) -> bool {
