@@ -16,21 +16,29 @@ fn begin(flight: &Flight, signal: Arc<Signal>) {
     }));
 }
 
-fn land(passenger: &Passenger) -> Landing {
-    block_on(poll_fn(|cx| passenger.poll_landing(cx)))
+/// Sees the request land.
+fn land(passenger: &Passenger) {
+    let landing = block_on(poll_fn(|cx| passenger.poll_landing(cx)));
+    assert!(matches!(landing, Landing::Alone));
+}
+
+/// Two who wait for a request that lands when the signal is given.
+fn two() -> (Arc<Signal>, Passenger, Passenger) {
+    let signal = Arc::new(Signal::default());
+    let first = flight(Arc::new(NoExecutor), Disconnect::Abandon);
+    let second = first.flight().join().unwrap();
+    begin(first.flight(), signal.clone());
+    (signal, first, second)
 }
 
 /// Nobody sleeps while the request can go on, whoever polls it.
 #[test]
 fn loom_all_who_wait_see_a_request_land() {
     model(|| {
-        let signal = Arc::new(Signal::default());
-        let first = flight(Arc::new(NoExecutor), Disconnect::Abandon);
-        let second = first.flight().join().unwrap();
-        begin(first.flight(), signal.clone());
-        let other = spawn(move || assert!(matches!(land(&second), Landing::Alone)));
+        let (signal, first, second) = two();
+        let other = spawn(move || land(&second));
         let origin = spawn(move || signal.give());
-        assert!(matches!(land(&first), Landing::Alone));
+        land(&first);
         other.join().unwrap();
         origin.join().unwrap();
     });
@@ -50,9 +58,9 @@ fn loom_what_one_finds_unasked_wakes_the_others() {
             poll_fn(|_| if *lock(&looking) { Poll::Ready(()) } else { Poll::Pending }).await;
             pilot.land(Landing::Alone);
         }));
-        let other = spawn(move || assert!(matches!(land(&second), Landing::Alone)));
+        let other = spawn(move || land(&second));
         *lock(&is_ready) = true;
-        assert!(matches!(land(&first), Landing::Alone));
+        land(&first);
         other.join().unwrap();
     });
 }
@@ -61,11 +69,8 @@ fn loom_what_one_finds_unasked_wakes_the_others() {
 #[test]
 fn loom_who_is_left_goes_on() {
     model(|| {
-        let signal = Arc::new(Signal::default());
-        let first = flight(Arc::new(NoExecutor), Disconnect::Abandon);
-        let second = first.flight().join().unwrap();
-        begin(first.flight(), signal.clone());
-        let other = spawn(move || assert!(matches!(land(&second), Landing::Alone)));
+        let (signal, first, second) = two();
+        let other = spawn(move || land(&second));
         let leaving = spawn(move || {
             block_on(poll_fn(|cx| Poll::Ready(first.poll_landing(cx).is_ready())));
             drop(first);
@@ -87,7 +92,7 @@ fn loom_who_joins_a_last_one_s_request_sees_it_land() {
         begin(&flight, signal);
         let other = spawn(move || {
             if let Some(second) = flight.join() {
-                assert!(matches!(land(&second), Landing::Alone));
+                land(&second);
             }
         });
         drop(first);
@@ -107,7 +112,7 @@ fn loom_what_the_last_one_leaves_is_finished() {
         let joining = flight.clone();
         let other = spawn(move || {
             if let Some(second) = joining.join() {
-                assert!(matches!(land(&second), Landing::Alone));
+                land(&second);
             }
         });
         drop(first);
