@@ -3,16 +3,14 @@
 
 #![cfg(all(feature = "memory", feature = "tokio"))]
 
+#[path = "support/counting.rs"]
+mod counting;
+
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
     convert::Infallible,
     future::{Future, ready},
     pin::pin,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicIsize, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
@@ -37,46 +35,7 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceExt};
 
-struct Counting;
-
-static LIVE: AtomicIsize = AtomicIsize::new(0);
-
-thread_local! {
-    static LIVE_HERE: Cell<isize> = const { Cell::new(0) };
-    static ALLOCATIONS_HERE: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    LIVE.fetch_add(bytes, Ordering::Relaxed);
-    let _ = LIVE_HERE.try_with(|live| live.set(live.get() + bytes));
-}
-
-// SAFETY: hands everything to the system's allocator and only counts.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        let _ = ALLOCATIONS_HERE.try_with(|made| made.set(made.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Of all threads.
-fn live() -> isize {
-    LIVE.load(Ordering::Relaxed)
-}
-
-/// Of this thread, which the test harness does not disturb.
-fn live_here() -> isize {
-    LIVE_HERE.get()
-}
+use self::counting::{allocations, live, live_anywhere};
 
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
@@ -147,7 +106,7 @@ async fn fill(service: &CacheService<HyperClient, MemoryManager>, base: &str, co
 /// The bytes that are live because of `count` stored responses, and what the manager says of them.
 fn held(kind: Kind, version: Version, count: usize) -> (isize, u64) {
     let manager = MemoryManager::new(256 << 20);
-    let before = live();
+    let before = live_anywhere();
     // Connections, origin and all tasks go with the runtime.
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
@@ -159,7 +118,7 @@ fn held(kind: Kind, version: Version, count: usize) -> (isize, u64) {
         fill(&service, &format!("http://{address}"), count).await;
     });
     drop(runtime);
-    let held = live() - before;
+    let held = live_anywhere() - before;
     assert_eq!(manager.len(), count);
     (held, manager.weight())
 }
@@ -207,9 +166,9 @@ fn a_thousand_layers_leave_nothing() {
         }
     };
     runtime.block_on(build(10));
-    let base = live_here();
+    let base = live();
     runtime.block_on(build(1000));
-    let grown = live_here() - base;
+    let grown = live() - base;
     assert!(grown.abs() < 1000, "{grown} bytes are left of a thousand layers");
     assert_eq!(runtime.metrics().num_alive_tasks(), 0);
 }
@@ -242,9 +201,9 @@ fn ten_thousand_dropped_requests_leave_nothing() {
         }
     };
     drop_them(0, 10_000);
-    let base = live_here();
+    let base = live();
     drop_them(10_000, 10_000);
-    let grown = live_here() - base;
+    let grown = live() - base;
     assert!(grown.abs() < 4096, "{grown} bytes are left");
     assert!(manager.is_empty());
 }
@@ -266,7 +225,6 @@ fn a_hit_allocates_little_at_any_number_of_variants() {
     let now = |service: &mut CacheService<_, MemoryManager>, variant: usize| {
         let request = Request::get("http://a.example/page").header("accept-language", variant);
         let request = request.body(Full::<Bytes>::default()).unwrap();
-        let before = ALLOCATIONS_HERE.get();
         let mut answer = pin!(async {
             let mut body = service.call(request).await.unwrap().into_body();
             let mut length = 0;
@@ -275,13 +233,11 @@ fn a_hit_allocates_little_at_any_number_of_variants() {
             }
             (body.status().is_hit(), length)
         });
-        match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready((is_hit, length)) => {
-                assert_eq!(length, 1024);
-                (is_hit, ALLOCATIONS_HERE.get() - before)
-            }
-            Poll::Pending => unreachable!("nothing here waits"),
-        }
+        let mut cx = Context::from_waker(Waker::noop());
+        let (count, answer) = allocations(|| answer.as_mut().poll(&mut cx));
+        let Poll::Ready((is_hit, length)) = answer else { unreachable!("nothing here waits") };
+        assert_eq!(length, 1024);
+        (is_hit, count)
     };
     let inner = tower::service_fn(|_: Request<Full<Bytes>>| {
         let (mut head, body) = answer(Kind::Text, "/page").into_parts();

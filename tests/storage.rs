@@ -2,7 +2,7 @@
 
 #![cfg(all(feature = "memory", feature = "test-suite"))]
 
-#[path = "storage/counting.rs"]
+#[path = "support/counting.rs"]
 mod counting;
 #[allow(dead_code, reason = "nobody runs its `main` here")]
 #[path = "../examples/custom_manager.rs"]

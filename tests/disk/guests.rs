@@ -68,7 +68,7 @@ fn both_see_what_either_does() {
             }
             let (before, head) = (
                 Ask::new("/").find(a).await.unwrap(),
-                Ask::new("/").place(a, &[("x-name", "new")], 0).1,
+                Ask::new("/").place(a, &[("x-name", "new")]).1,
             );
             assert!(b.update(&before, head.clone()).await.unwrap());
             assert!(!a.update(&before, head).await.unwrap(), "it is another entry now");
@@ -93,7 +93,7 @@ fn a_deletion_refuses_writers_of_both() {
     for (a, b) in [(&stores[0], &stores[1]), (&stores[1], &stores[0])] {
         block_on(async {
             let ask = Ask::new("/");
-            let (placement, head) = ask.place(a, &[], 0);
+            let (placement, head) = ask.place(a, &[]);
             let mut writer = a.put(placement, head).await.unwrap();
             writer.write("old".into()).await.unwrap();
             b.delete(ask.lookup().key()).await.unwrap();
@@ -237,7 +237,7 @@ fn what_another_is_writing_is_left_alone() {
         let (ask, body) = (Ask::new("/"), noise(1, 600_000));
         let mut writers = Vec::new();
         for store in [&owner, &guest] {
-            let (placement, head) = ask.place(store, &[], 0);
+            let (placement, head) = ask.place(store, &[]);
             let mut writer = store.put(placement, head).await.unwrap();
             writer.write(body.clone().into()).await.unwrap();
             writers.push(writer);

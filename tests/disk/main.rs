@@ -12,6 +12,9 @@ mod killed;
 mod large;
 mod many;
 mod opening;
+#[path = "../support/page.rs"]
+mod page;
+#[path = "../support/pair.rs"]
 mod pair;
 mod power;
 mod processes;
@@ -19,6 +22,8 @@ mod purges;
 mod read_only;
 mod reads;
 mod restarts;
+#[path = "../support/scratch.rs"]
+mod scratch;
 mod selectors;
 mod site;
 
@@ -38,7 +43,13 @@ fn small(durability: Durability) -> DiskManager {
 storage_suite!(relaxed, async || small(Durability::Relaxed));
 storage_suite!(strict, async || small(Durability::Strict));
 storage_suite!(boxed, async || BoxManager::new(small(Durability::Relaxed)));
-storage_suite!(owner_and_guest, async || Pair::new());
+storage_suite!(owner_and_guest, async || {
+    let path = scratch();
+    let open = || DiskOptions::new().max_bytes(8 << 20).open(&path).expect("the store opens");
+    let stores = [open(), open()];
+    assert!(!stores[0].is_guest() && stores[1].is_guest());
+    Pair::of(stores)
+});
 storage_suite!(tiered, async || {
     Tiered::new(MemoryManager::new(1 << 20), small(Durability::Relaxed))
 });

@@ -103,7 +103,7 @@ fn a_store_that_becomes_read_only_serves_on() {
             assert!(new.put(&store, &[], body.clone()).await.is_err());
         }
         let entry = small.find(&store).await.unwrap();
-        let (_, head) = small.place(&store, &[], 0);
+        let (_, head) = small.place(&store, &[]);
         assert!(store.update(&entry, head).await.is_err());
         assert!(store.remove(&entry).await.is_err());
         assert!(store.delete(small.lookup().key()).await.is_err(), "it would be found again");

@@ -32,7 +32,7 @@ fn a_store_that_is_opened_again_has_what_it_had() {
             Ask::new("/deleted").put(&store, &[], "deleted").await.unwrap();
             store.delete(Ask::new("/deleted").lookup().key()).await.unwrap();
             let entry = Ask::new("/plain").find(&store).await.unwrap();
-            let head = Ask::new("/plain").place(&store, &[("x-name", "new")], 0).1;
+            let head = Ask::new("/plain").place(&store, &[("x-name", "new")]).1;
             assert!(store.update(&entry, head).await.unwrap());
             let entry = speaker("fr").find(&store).await.unwrap();
             assert!(store.remove(&entry).await.unwrap());
@@ -66,7 +66,7 @@ fn heads_of_any_size_replace_each_other() {
         let (number, fields) = (n.to_string(), ("x-text", text.as_str()));
         block_on(async {
             let entry = ask.find(&store).await.unwrap();
-            let head = ask.place(&store, &[fields, ("x-number", &number)], 0).1;
+            let head = ask.place(&store, &[fields, ("x-number", &number)]).1;
             assert!(store.update(&entry, head.clone()).await.unwrap());
             assert!(!store.update(&entry, head).await.unwrap(), "it is another entry now");
         });
@@ -147,7 +147,7 @@ fn sync_waits_for_writers() {
     let ask = Ask::new("/");
     block_on(async {
         store.sync().await.unwrap();
-        let (placement, head) = ask.place(&store, &[], 0);
+        let (placement, head) = ask.place(&store, &[]);
         let mut writer = store.put(placement, head).await.unwrap();
         writer.write("hello".into()).await.unwrap();
         let finish = tokio::spawn(writer.finish(None));

@@ -6,9 +6,8 @@
 mod alone;
 mod citations;
 mod compare;
-#[allow(dead_code, reason = "the storage tests use the rest")]
 #[cfg(feature = "disk")]
-#[path = "../storage/counting.rs"]
+#[path = "../support/counting.rs"]
 mod counting;
 mod features;
 mod fuzz;

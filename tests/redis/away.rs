@@ -218,7 +218,7 @@ async fn a_breaker_opens_and_closes() {
     let Some(server) = own(&[]) else { return };
     let (redis, ask) = (open(&server), crate::page::Ask::new("/"));
     redis.ready().await.unwrap();
-    ask.put(&redis, "x").await.unwrap();
+    ask.put(&redis, &[], "x").await.unwrap();
     server.pause();
     let mut times = Vec::new();
     for _ in 0..40 {

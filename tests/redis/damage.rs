@@ -40,24 +40,24 @@ async fn keys_that_were_overwritten_are_misses() {
         for rubbish in [&b""[..], b"rubbish", &[0xff; 300], &noise(2, 300 << 10)] {
             let namespace = namespace();
             let (store, ask) = (open(url, &namespace), Ask::new("/"));
-            ask.put(&store, body.clone()).await.unwrap();
+            ask.put(&store, &[], body.clone()).await.unwrap();
             for key in keys(url, &namespace, "{????????????????????????????????}:b:*") {
                 say(url, &[b"SET", key.as_bytes(), rubbish]);
                 never_wrong(&store, &body, "a piece").await;
-                ask.put(&store, body.clone()).await.unwrap();
+                ask.put(&store, &[], body.clone()).await.unwrap();
             }
             let [record] = &keys(url, &namespace, "{*}:i")[..] else { panic!("one record") };
             for field in [&b"p"[..], b"i"] {
                 say(url, &[b"HSET", record.as_bytes(), field, rubbish]);
                 assert!(ask.find(&store).await.is_none(), "{size} {field:?}");
-                ask.put(&store, body.clone()).await.unwrap();
+                ask.put(&store, &[], body.clone()).await.unwrap();
                 assert!(ask.body(&store).await.unwrap().unwrap() == body);
             }
             say(url, &[b"SET", record.as_bytes(), rubbish]);
             assert!(ask.find(&store).await.is_none(), "a key of another kind");
-            assert!(ask.put(&store, body.clone()).await.is_err());
+            assert!(ask.put(&store, &[], body.clone()).await.is_err());
             say(url, &[b"DEL", record.as_bytes()]);
-            ask.put(&store, body.clone()).await.unwrap();
+            ask.put(&store, &[], body.clone()).await.unwrap();
             assert!(ask.body(&store).await.unwrap().unwrap() == body);
             assert_eq!(store.state().to_string(), "connected", "none of it was Redis's failure");
         }
@@ -72,7 +72,7 @@ async fn flipped_bits_are_found() {
     let (store, ask) = (open(url, &namespace), Ask::new("/"));
     for size in SIZES {
         let body = noise(3, size);
-        ask.put(&store, body.clone()).await.unwrap();
+        ask.put(&store, &[], body.clone()).await.unwrap();
         for key in keys(url, &namespace, "{????????????????????????????????}:b:*") {
             for at in [0, 8 * 65_535, 8 * 65_536 + 3, 8 * 99_999] {
                 let at = at.to_string();
@@ -81,7 +81,7 @@ async fn flipped_bits_are_found() {
                 say(url, &[b"SETBIT", key.as_bytes(), at.as_bytes(), other]);
                 never_wrong(&store, &body, "a bit of a body").await;
                 say(url, &[b"SETBIT", key.as_bytes(), at.as_bytes(), bit.as_bytes()]);
-                let _ = ask.put(&store, body.clone()).await;
+                let _ = ask.put(&store, &[], body.clone()).await;
             }
         }
     }
@@ -101,13 +101,13 @@ async fn what_was_evicted_halfway_is_a_miss_or_an_error() {
         keys(url, &namespace, &pattern)
     };
     for number in [0, 5, 11] {
-        ask.put(&store, body.clone()).await.unwrap();
+        ask.put(&store, &[], body.clone()).await.unwrap();
         for key in piece(number) {
             say(url, &[b"DEL", key.as_bytes()]);
         }
         assert!(ask.find(&store).await.is_none(), "{number}");
     }
-    ask.put(&store, body.clone()).await.unwrap();
+    ask.put(&store, &[], body.clone()).await.unwrap();
     let entry = ask.find(&store).await.unwrap();
     let mut reading = store.read(&entry, 0..3 << 20);
     assert!(next(&mut reading).await.unwrap().unwrap() == body[..256 << 10]);
@@ -118,7 +118,7 @@ async fn what_was_evicted_halfway_is_a_miss_or_an_error() {
     assert!(error.is_corrupt(), "{error}");
     assert!(ask.find(&store).await.is_none());
     // While it is being written, too.
-    let (placement, head) = ask.place(&store);
+    let (placement, head) = ask.place(&store, &[]);
     let mut writer = store.put(placement, head).await.unwrap();
     writer.write(body.clone().into()).await.unwrap();
     eventually(async || {
@@ -143,7 +143,7 @@ async fn a_full_server_serves_what_it_has() {
     let mut refused = 0;
     for n in 0..16 {
         let path = format!("/{n}");
-        match Ask::new(&path).put(&store, body.clone()).await {
+        match Ask::new(&path).put(&store, &[], body.clone()).await {
             Ok(()) => stored.push(path),
             Err(_) => refused += 1,
         }
@@ -154,7 +154,7 @@ async fn a_full_server_serves_what_it_has() {
     }
     assert_eq!(store.state().to_string(), "connected");
     say(&server.url(), &[b"CONFIG", b"SET", b"maxmemory", b"0"]);
-    Ask::new("/after").put(&store, body.clone()).await.unwrap();
+    Ask::new("/after").put(&store, &[], body.clone()).await.unwrap();
 }
 
 /// What a full server has can be purged and invalidated, for all nodes: the log makes its own room.
@@ -166,11 +166,11 @@ async fn a_full_server_can_be_purged() {
     let namespace = namespace();
     let (a, b) = (open(&server.url(), &namespace), open(&server.url(), &namespace));
     for path in ["/deleted", "/kept"] {
-        Ask::new(path).put(&a, "x").await.unwrap();
+        Ask::new(path).put(&a, &[], "x").await.unwrap();
         assert!(Ask::new(path).find(&b).await.is_some());
     }
     say(&server.url(), &[b"CONFIG", b"SET", b"maxmemory", b"1mb"]);
-    assert!(Ask::new("/more").put(&a, "x").await.is_err(), "it takes nothing more");
+    assert!(Ask::new("/more").put(&a, &[], "x").await.is_err(), "it takes nothing more");
     a.purge_log().append(larder::Purge::host("b.example"));
     a.purge_log().sync().await.unwrap();
     assert!(Ask::new("/kept").find(&b).await.is_some());
@@ -190,7 +190,7 @@ async fn a_server_that_evicts_is_a_cache_still() {
     let store = open(&server.url(), &namespace());
     for n in 0..60 {
         let (ask, body) = (Ask::new(&format!("/{}", n % 7)), noise(n % 7, 700 << 10));
-        let _ = ask.put(&store, body.clone()).await;
+        let _ = ask.put(&store, &[], body.clone()).await;
         for n in 0..7 {
             if let Ok(Some(entry)) = Ask::new(&format!("/{n}")).try_find(&store).await {
                 let read = collect(store.read(&entry, 0..entry.response().length())).await;
@@ -211,11 +211,11 @@ async fn a_wrong_password_is_told() {
         assert!(error.contains(says) || error.to_lowercase().contains("auth"), "{error}");
         assert!(store.state().to_string().starts_with("away"), "{}", store.state());
         assert!(Ask::new("/").try_find(&store).await.is_err());
-        assert!(Ask::new("/").put(&store, "x").await.is_err());
+        assert!(Ask::new("/").put(&store, &[], "x").await.is_err());
     }
     let store = open(&url.replace("//", "//:right@"), &namespace());
     store.ready().await.unwrap();
-    Ask::new("/").put(&store, "x").await.unwrap();
+    Ask::new("/").put(&store, &[], "x").await.unwrap();
 }
 
 /// Settings that make no sense are told when the store is opened.
@@ -244,10 +244,10 @@ async fn another_programs_keys_are_left_alone() {
     let list = format!("site:{{{hash}}}:i");
     say(&url, &[b"RPUSH", list.as_bytes(), b"theirs"]);
     for size in SIZES {
-        Ask::new(&format!("/{size}")).put(&store, noise(6, size)).await.unwrap();
+        Ask::new(&format!("/{size}")).put(&store, &[], noise(6, size)).await.unwrap();
     }
     let other = open(&url, "site2");
-    Ask::new("/").put(&other, "other").await.unwrap();
+    Ask::new("/").put(&other, &[], "other").await.unwrap();
     // A key of ours that is of another kind stands in nobody's way.
     let _ = store.clear().await;
     for key in theirs {
@@ -270,7 +270,7 @@ async fn a_log_that_is_none_is_told() {
     assert!(Ask::new("/").try_find(&store).await.is_err());
     say(url, &[b"DEL", format!("{namespace}:{{purge}}").as_bytes()]);
     eventually(async || store.ready().await.is_ok()).await;
-    Ask::new("/").put(&store, "x").await.unwrap();
+    Ask::new("/").put(&store, &[], "x").await.unwrap();
 }
 
 /// Rubbish in the log counts as a purge of everything, and a log that was evicted as another log.
@@ -287,7 +287,7 @@ async fn a_damaged_log_empties_the_store() {
     ];
     for (n, damage) in damages.into_iter().enumerate() {
         let ask = Ask::new("/");
-        ask.put(&store, "x").await.unwrap();
+        ask.put(&store, &[], "x").await.unwrap();
         assert!(ask.find(&store).await.is_some());
         say(url, damage);
         // Who has not heard of it yet knows of nothing that was purged: a new node does.
@@ -296,7 +296,7 @@ async fn a_damaged_log_empties_the_store() {
         new.purge_log().append(larder::Purge::host("b.example"));
         new.purge_log().sync().await.unwrap();
         eventually(async || ask.try_find(&store).await.is_ok_and(|found| found.is_none())).await;
-        eventually(async || ask.put(&store, "y").await.is_ok()).await;
+        eventually(async || ask.put(&store, &[], "y").await.is_ok()).await;
         eventually(async || ask.try_find(&new).await.is_ok_and(|found| found.is_some())).await;
     }
 }
@@ -308,7 +308,7 @@ async fn a_connection_that_is_killed_is_made_again() {
     let url = server.url();
     let (store, ask) = (open(&url, "site"), Ask::new("/"));
     let body = noise(7, 4 << 20);
-    ask.put(&store, body.clone()).await.unwrap();
+    ask.put(&store, &[], body.clone()).await.unwrap();
     let entry = ask.find(&store).await.unwrap();
     let mut reading = store.read(&entry, 0..4 << 20);
     let mut read = Vec::new();
@@ -320,7 +320,7 @@ async fn a_connection_that_is_killed_is_made_again() {
     }
     assert!(read == body);
     // While it is written: stored whole, or not.
-    let (placement, head) = ask.place(&store);
+    let (placement, head) = ask.place(&store, &[]);
     if let Ok(mut writer) = store.put(placement, head).await {
         let mut is_fine = true;
         for chunk in body.chunks(300 << 10) {
@@ -344,7 +344,7 @@ async fn a_body_waits_for_a_way_that_was_cut() {
     let way = Way::to(url).await;
     let (store, ask) = (open(&way.url, &namespace()), Ask::new("/"));
     let body = noise(8, 3 << 20);
-    ask.put(&store, body.clone()).await.unwrap();
+    ask.put(&store, &[], body.clone()).await.unwrap();
     let entry = ask.find(&store).await.unwrap();
     let mut reading = store.read(&entry, 0..3 << 20);
     let first = next(&mut reading).await.unwrap().unwrap();

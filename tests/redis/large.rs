@@ -1,32 +1,15 @@
 //! Bodies in many pieces.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use larder::{CacheManager, RedisManager, storage::EntryWriter};
 
 use crate::{
     cut::narrow,
-    page::{Ask, collect, next, noise},
+    page::{self, Ask, PIECE, collect, goes_in_and_out, large, next, noise, piece},
     server::{options, own, say, store},
 };
-
-const CHUNK: u64 = 64 << 10;
-
-/// How large a large body is, if it is to be a really large one.
-fn large() -> Option<u64> {
-    std::env::var("LARDER_LARGE").ok()?.parse().ok()
-}
-
-/// The most memory that this process has had, in bytes.
-fn peak() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
-}
 
 /// A figure that the server tells of itself.
 fn figure(url: &str, name: &str) -> u64 {
@@ -39,48 +22,21 @@ fn figure(url: &str, name: &str) -> u64 {
 /// makes it as large; alone (`cargo test … -- large`) the memory is that of this test only.
 #[tokio::test]
 async fn a_large_body_needs_little_memory() {
-    let length = large();
-    let is_alone = length.is_some();
-    let chunks: u64 = length.unwrap_or(32 << 20) / CHUNK;
-    let length = chunks * CHUNK;
+    let pieces = large().unwrap_or(32 << 20) / PIECE;
+    let length = pieces * PIECE;
     let Some(server) = own(&[]) else { return };
     let url = server.url();
     let store = options("site").max_entry_bytes(4 << 30).open(&url).unwrap();
-    let ask = Ask::new("/large");
-    let chunk = |n: u64| Bytes::from(noise(n, CHUNK as usize));
-    Ask::new("/").put(&store, "small").await.unwrap();
-    let before = peak();
-    let (placement, head) = ask.place(&store);
-    let mut writer = store.put(placement, head).await.unwrap();
-    for n in 0..chunks {
-        writer.write(chunk(n)).await.unwrap();
-    }
-    writer.finish(None).await.unwrap();
-    let entry = ask.find(&store).await.unwrap();
-    assert_eq!(entry.response().length(), length);
-    let mut body = store.read(&entry, 0..length);
-    let (mut at, mut buffer) = (0, Vec::new());
-    while let Some(data) = next(&mut body).await {
-        buffer.extend_from_slice(&data.unwrap());
-        while buffer.len() as u64 >= CHUNK {
-            assert!(buffer[..CHUNK as usize] == chunk(at), "chunk {at}");
-            buffer.drain(..CHUNK as usize);
-            at += 1;
-        }
-    }
-    assert_eq!((at, buffer.len()), (chunks, 0));
-    if let (Some(before), Some(after)) = (before, peak()) {
-        println!("{} MiB in and out: {} KiB more", length >> 20, (after - before) >> 10);
-        assert!(!is_alone || after - before <= 32 << 20, "{} MiB more", (after - before) >> 20);
-    }
+    Ask::new("/").put(&store, &[], "small").await.unwrap();
+    let entry = goes_in_and_out(&store, &Ask::new("/large"), pieces).await;
     let (sent, gets) = (figure(&url, "total_net_output_bytes"), commands(&url));
-    let read = collect(store.read(&entry, length - CHUNK..length)).await.unwrap();
-    assert!(read == chunk(chunks - 1));
+    let read = collect(store.read(&entry, length - PIECE..length)).await.unwrap();
+    assert!(read == piece(pieces - 1));
     let (sent, gets) = (figure(&url, "total_net_output_bytes") - sent, commands(&url) - gets);
-    println!("a range of {CHUNK} bytes: {gets} commands, {sent} bytes from the server");
+    println!("a range of {PIECE} bytes: {gets} commands, {sent} bytes from the server");
     assert_eq!(gets, 2, "the blocks, and their sums");
     // What it tells of itself is among it.
-    assert!(sent < CHUNK + (24 << 10), "{sent} bytes");
+    assert!(sent < PIECE + (24 << 10), "{sent} bytes");
 }
 
 /// How many commands have read from pieces.
@@ -97,18 +53,7 @@ fn commands(url: &str) -> u64 {
 #[tokio::test]
 async fn ranges_are_exact() {
     let Some(store) = store() else { return };
-    for length in [16_384, 16_385, 200_000, 262_144, 262_145, 700_000] {
-        let (ask, body) = (Ask::new("/"), noise(7, length));
-        ask.put(&store, body.clone()).await.unwrap();
-        let entry = ask.find(&store).await.unwrap();
-        let edges = [0, 1, 65_535, 65_536, 65_537, 262_144, 300_000, 524_288, 699_999, length];
-        for (i, start) in edges.into_iter().enumerate() {
-            for end in edges[i..].iter().filter(|end| **end <= length && **end >= start) {
-                let read = store.read(&entry, start as u64..*end as u64);
-                assert!(collect(read).await.unwrap() == body[start..*end], "{start}..{end}");
-            }
-        }
-    }
+    page::ranges_are_exact(&store, [16_384, 16_385, 200_000, 262_144, 262_145, 700_000]).await;
 }
 
 /// A look-up of a small response is one `HMGET`, and of one that has `Vary` too, once it is known.
@@ -117,7 +62,7 @@ async fn a_small_hit_is_one_command() {
     let Some(server) = own(&[]) else { return };
     let (url, ask) = (server.url(), Ask::new("/"));
     let store = options("site").open(&url).unwrap();
-    ask.put(&store, "hello").await.unwrap();
+    ask.put(&store, &[], "hello").await.unwrap();
     let count = |name: &str| {
         let info = say(&url, &[b"INFO", b"commandstats"]);
         let line = info.lines().find_map(|line| {
@@ -126,7 +71,7 @@ async fn a_small_hit_is_one_command() {
         line.unwrap_or(0_u64)
     };
     for (body, gets) in [(8 << 10, 0), (64 << 10, 1)] {
-        ask.put(&store, noise(1, body)).await.unwrap();
+        ask.put(&store, &[], noise(1, body)).await.unwrap();
         let before = (count("hmget"), count("get"), count("hgetall"));
         for _ in 0..10 {
             assert!(ask.body(&store).await.unwrap().unwrap() == noise(1, body));
@@ -146,15 +91,15 @@ async fn small_hits_do_not_wait_for_bodies() {
     let Some(server) = own(&[]) else { return };
     let (small, large) = (Ask::new("/small"), Ask::new("/large"));
     let direct = options("site").open(&server.url()).unwrap();
-    small.put(&direct, noise(1, 8 << 10)).await.unwrap();
-    large.put(&direct, noise(2, 3 << 20)).await.unwrap();
+    small.put(&direct, &[], noise(1, 8 << 10)).await.unwrap();
+    large.put(&direct, &[], noise(2, 3 << 20)).await.unwrap();
     for is_written in [false, true] {
         let store = options("site").open(&narrow(&server.url(), 1 << 20).await).unwrap();
         store.ready().await.unwrap();
         let work = store.clone();
         let stuck = tokio::spawn(async move {
             if is_written {
-                Ask::new("/other").put(&work, noise(3, 3 << 20)).await.is_ok()
+                Ask::new("/other").put(&work, &[], noise(3, 3 << 20)).await.is_ok()
             } else {
                 Ask::new("/large").body(&work).await.is_some()
             }
@@ -175,12 +120,12 @@ async fn small_hits_beside_a_large_body() {
     let Some(length) = large() else { return };
     let Some(server) = own(&[]) else { return };
     let store = options("site").max_entry_bytes(4 << 30).open(&server.url()).unwrap();
-    Ask::new("/small").put(&store, noise(1, 8 << 10)).await.unwrap();
+    Ask::new("/small").put(&store, &[], noise(1, 8 << 10)).await.unwrap();
     let write = |store: RedisManager| async move {
-        let (placement, head) = Ask::new("/large").place(&store);
+        let (placement, head) = Ask::new("/large").place(&store, &[]);
         let mut writer = store.put(placement, head).await.unwrap();
-        let piece = Bytes::from(noise(2, CHUNK as usize));
-        for _ in 0..length / CHUNK {
+        let piece = Bytes::from(noise(2, PIECE as usize));
+        for _ in 0..length / PIECE {
             writer.write(piece.clone()).await.unwrap();
         }
         writer.finish(None).await.unwrap();

@@ -5,7 +5,9 @@ mod cut;
 mod damage;
 mod large;
 mod nodes;
+#[path = "../support/page.rs"]
 mod page;
+#[path = "../support/pair.rs"]
 mod pair;
 mod processes;
 mod server;
@@ -17,7 +19,10 @@ use std::time::Duration;
 
 use larder::{BoxManager, MemoryManager, storage::Tiered, storage_suite};
 
-use self::{pair::Pair, server::store};
+use self::{
+    pair::Pair,
+    server::{namespace, options, shared, store},
+};
 
 /// In the place of a store in Redis where there is none; the test has said so.
 fn nothing() -> BoxManager {
@@ -25,7 +30,13 @@ fn nothing() -> BoxManager {
 }
 
 storage_suite!(redis, async || store().map_or_else(nothing, BoxManager::new));
-storage_suite!(by_turns, async || Pair::new().map_or_else(nothing, BoxManager::new));
+storage_suite!(by_turns, async || {
+    shared().map_or_else(nothing, |url| {
+        let namespace = namespace();
+        let open = || options(&namespace).open(url).expect("the URL is fine");
+        BoxManager::new(Pair::of([open(), open()]))
+    })
+});
 storage_suite!(tiered, async || {
     let tiered = |slow| {
         // Other jobs hold the machine.

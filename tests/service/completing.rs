@@ -402,41 +402,25 @@ async fn completed_in(manager: impl CacheManager) {
 
 #[cfg(feature = "disk")]
 mod disk {
-    use std::{fs, path::PathBuf};
-
     use larder::DiskManager;
 
     use super::*;
-
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> Self {
-            let name = format!("completing-{name}-{}", std::process::id());
-            Self(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name))
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
+    use crate::support::scratch::Scratch;
 
     /// The same on disk, alone and behind memory.
     #[tokio::test]
     async fn a_part_on_disk_is_completed() {
-        let (one, two) = (Scratch::new("one"), Scratch::new("two"));
-        completed_in(DiskManager::open(&one.0).unwrap()).await;
-        let disk = DiskManager::open(&two.0).unwrap();
+        let (one, two) = (Scratch::new(), Scratch::new());
+        completed_in(DiskManager::open(one.path()).unwrap()).await;
+        let disk = DiskManager::open(two.path()).unwrap();
         completed_in(Tiered::new(MemoryManager::new(1 << 20), disk)).await;
     }
 
     /// A restart keeps a part a part: it answers what lies within, and is completed.
     #[tokio::test]
     async fn a_part_outlives_a_restart_as_a_part() {
-        let scratch = Scratch::new("restart");
-        let open = || cache_over(DiskManager::open(&scratch.0).unwrap(), Policy::shared());
+        let scratch = Scratch::new();
+        let open = || cache_over(DiskManager::open(scratch.path()).unwrap(), Policy::shared());
         let cache = open();
         Site::of(&cache, long(LENGTH));
         part(&cache, "0-59").await.assert_forwarded();

@@ -66,9 +66,8 @@ async fn a_user_over_the_quota_hurts_nobody() {
     two_users(Tiered::new(memory(), memory())).await;
     #[cfg(feature = "disk")]
     {
-        let directory = std::env::temp_dir().join(format!("larder-quota-{}", std::process::id()));
-        two_users(larder::DiskManager::open(&directory).expect("a directory")).await;
-        let _ = std::fs::remove_dir_all(&directory);
+        let scratch = crate::support::scratch::Scratch::new();
+        two_users(larder::DiskManager::open(scratch.path()).expect("a directory")).await;
     }
 }
 

@@ -41,11 +41,9 @@ async fn a_response_without_validators_gets_a_tag_of_its_bytes() {
     assert_eq!(tagged_by(Spy::new()).await, tag);
     #[cfg(feature = "disk")]
     {
-        let directory = std::env::temp_dir().join(format!("larder-tagging-{}", std::process::id()));
-        let disk = larder::DiskManager::open(&directory).expect("a directory");
-        let found = tagged_by(disk).await;
-        let _ = std::fs::remove_dir_all(&directory);
-        assert_eq!(found, tag);
+        let scratch = crate::support::scratch::Scratch::new();
+        let disk = larder::DiskManager::open(scratch.path()).expect("a directory");
+        assert_eq!(tagged_by(disk).await, tag);
     }
 }
 

@@ -243,32 +243,15 @@ async fn large_bodies_do_not_enter_the_fast_tier() {
 
 #[cfg(feature = "disk")]
 mod over_disk {
-    use std::{fs, path::PathBuf};
-
     use http_body_util::BodyExt;
     use larder::{CacheBody, DiskManager};
     use tower::Service;
 
     use super::*;
-    use crate::support::{TestBody, get};
-
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> Self {
-            let name = format!("tiered-{name}-{}", std::process::id());
-            Self(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name))
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
+    use crate::support::{TestBody, get, scratch::Scratch};
 
     fn open(scratch: &Scratch) -> Cache<Tiered<MemoryManager, DiskManager>> {
-        let disk = DiskManager::open(&scratch.0).unwrap();
+        let disk = DiskManager::open(scratch.path()).unwrap();
         // The files are read by threads, for which the clock that stands still does not wait.
         let tiers = Tiered::new(MemoryManager::new(8 << 20), disk);
         let cache = cache_over(tiers, Policy::shared());
@@ -284,7 +267,7 @@ mod over_disk {
     /// asked for again is in memory.
     #[tokio::test]
     async fn a_restart_serves_from_disk_and_fills_up() {
-        let scratch = Scratch::new("restart");
+        let scratch = Scratch::new();
         let cache = open(&scratch);
         cache.get("/").await.assert_forwarded();
         cache.layer.handle().sync().await.unwrap();
@@ -303,7 +286,7 @@ mod over_disk {
     #[tokio::test]
     async fn a_copy_is_whole_and_of_what_is_still_there() {
         for end in ["leave", "delete", "purge", "clear", "read"] {
-            let scratch = Scratch::new(end);
+            let scratch = Scratch::new();
             let cache = open(&scratch);
             let (handle, fast) =
                 (cache.layer.handle(), cache.layer.handle().manager().fast().clone());
@@ -341,15 +324,15 @@ mod over_disk {
     /// What another process purges leaves memory as soon as that has looked at the slow tier's log.
     #[tokio::test]
     async fn a_purge_of_another_process_is_heard() {
-        let scratch = Scratch::new("heard");
+        let scratch = Scratch::new();
         let clock = crate::support::TestClock::new();
-        let disk = DiskManager::open(&scratch.0).unwrap();
+        let disk = DiskManager::open(scratch.path()).unwrap();
         let tiers = Tiered::new(MemoryManager::new(1 << 20), disk).clock(clock.clone());
         let cache = cache_over(tiers, Policy::shared());
         cache.origin.on(|_| ok().cache_control("max-age=100").text("hello"));
         cache.get("/").await;
         cache.get("/").await.assert_hit();
-        let guest = DiskManager::open(&scratch.0).unwrap();
+        let guest = DiskManager::open(scratch.path()).unwrap();
         assert!(guest.is_guest());
         let other = cache_over(guest, Policy::shared());
         other.layer.handle().purge(Purge::everything()).await.unwrap();

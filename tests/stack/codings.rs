@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     convert::Infallible,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -24,37 +24,30 @@ use tower_http::{
 
 use crate::{
     net::{Version, curl, serve},
-    support::{self, Answer, TestBody, TestClock, get, ok, status, with},
+    support::{self, Answer, TestBody, TestClock, get, ok, scratch::Scratch, status, with},
 };
 
-/// A directory of its own for each test, gone at its end.
-struct Directory(PathBuf);
+/// A directory with the file that is served.
+struct Directory(Scratch);
 
 impl Directory {
-    fn new(name: &str) -> Self {
-        let name = format!("larder-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
+    fn new() -> Self {
+        let scratch = Scratch::new();
+        fs::create_dir_all(scratch.path()).unwrap();
+        Self(scratch)
     }
 
     /// Writes the file that is served; `version` is in its text and in its time.
     fn write(&self, version: u64) {
         let lines = (0..400).map(|line| format!("version {version} line {line}\n"));
-        let path = self.0.join("page.txt");
+        let path = self.path().join("page.txt");
         fs::write(&path, lines.collect::<String>()).unwrap();
         let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + version * 1000);
         fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
     }
 
     fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        self.0.path()
     }
 }
 
@@ -140,7 +133,7 @@ async fn assert_right(
 async fn each_client_gets_a_coding_that_it_can_read() {
     // Explicit and heuristic freshness (the file is from 2023, RFC 9111 §4.2.2).
     for (name, freshness) in [("explicit", Some("max-age=60")), ("heuristic", None)] {
-        let (directory, clock) = (Directory::new(name), TestClock::new());
+        let (directory, clock) = (Directory::new(), TestClock::new());
         directory.write(1);
         let origin = origin(&directory, freshness);
         let cache = cached(&origin.0, &clock);
@@ -177,7 +170,7 @@ async fn each_client_gets_a_coding_that_it_can_read() {
 /// client's own conditional request never turns one coding into another.
 #[tokio::test]
 async fn conditional_requests_do_not_mix_codings() {
-    let (directory, clock) = (Directory::new("conditional"), TestClock::new());
+    let (directory, clock) = (Directory::new(), TestClock::new());
     directory.write(1);
     let origin = origin(&directory, Some("max-age=60"));
     let cache = cached(&origin.0, &clock);
@@ -231,7 +224,7 @@ async fn conditional_requests_do_not_mix_codings() {
 /// The codings are whole: curl can decode what comes from the store.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn curl_decodes_what_is_stored() {
-    let directory = Directory::new("curl");
+    let directory = Directory::new();
     directory.write(1);
     let files = CompressionLayer::new().layer(ServeDir::new(directory.path()));
     let cache = CacheLayer::new(MemoryManager::new(1 << 20)).default_ttl(Duration::from_secs(600));

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod fields;
+pub mod later;
+pub mod scratch;
 
 use std::{
     collections::VecDeque,

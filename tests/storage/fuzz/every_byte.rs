@@ -8,7 +8,7 @@ use larder::storage::{
 };
 
 use super::{
-    files::{Outcome, Sample, Scratch, probe, samples},
+    files::{Outcome, Sample, probe, samples, scratch},
     mutate::overwrite,
 };
 
@@ -24,8 +24,8 @@ fn places(sample: &Sample) -> impl Iterator<Item = usize> {
     })
 }
 
-fn each(name: &str, mut check: impl FnMut(&Sample, usize, &mut dyn FnMut(&[u8]) -> Outcome)) {
-    let scratch = Scratch::new(name);
+fn each(mut check: impl FnMut(&Sample, usize, &mut dyn FnMut(&[u8]) -> Outcome)) {
+    let scratch = scratch();
     let path = scratch.path().join("file");
     for sample in samples(&scratch.path().join("store")) {
         for at in places(&sample) {
@@ -36,7 +36,7 @@ fn each(name: &str, mut check: impl FnMut(&Sample, usize, &mut dyn FnMut(&[u8]) 
 
 #[test]
 fn a_file_cut_at_every_byte_is_not_found() {
-    each("cut", |sample, at, probe| {
+    each(|sample, at, probe| {
         assert_eq!(probe(&sample.bytes[..at]), Outcome::Absent, "{at} of {}", sample.bytes.len());
     });
 }
@@ -46,7 +46,7 @@ fn a_file_cut_at_every_byte_is_not_found() {
 #[test]
 fn a_file_with_every_byte_flipped_is_noticed() {
     let in_slots = |sample: &Sample, at: usize| sample.slots().contains(&at);
-    each("flipped", |sample, at, probe| {
+    each(|sample, at, probe| {
         for bit in [0x01, 0x20, 0x80] {
             let mut bytes = sample.bytes.clone();
             bytes[at] ^= bit;
@@ -60,7 +60,7 @@ fn a_file_with_every_byte_flipped_is_noticed() {
 /// A block that was never written, or belongs to another file.
 #[test]
 fn a_file_with_a_lost_block_is_noticed() {
-    each("lost", |sample, at, probe| {
+    each(|sample, at, probe| {
         if at % 512 != 0 {
             return;
         }
@@ -81,7 +81,7 @@ fn a_file_with_a_lost_block_is_noticed() {
 #[test]
 fn pieces_that_were_exchanged_are_noticed() {
     const PIECE: usize = 64 << 10;
-    let scratch = Scratch::new("exchanged");
+    let scratch = scratch();
     let path = scratch.path().join("file");
     let samples = samples(&scratch.path().join("store"));
     let long = samples.iter().find(|sample| sample.body().len() > 2 * PIECE).unwrap();
@@ -104,7 +104,7 @@ fn pieces_that_were_exchanged_are_noticed() {
 /// A slot's number is part of what is summed: the older head is not taken for the newer one.
 #[test]
 fn an_older_head_does_not_come_back() {
-    let scratch = Scratch::new("older");
+    let scratch = scratch();
     let path = scratch.path().join("file");
     let samples = samples(&scratch.path().join("store"));
     let updated = samples.iter().find(|sample| sample.heads.len() == 2).unwrap();

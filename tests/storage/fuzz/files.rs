@@ -22,7 +22,10 @@ use super::{
     mutate::{Numbers, ODD, mutate, overwrite},
     seal,
 };
-use crate::exchange::{Visitor, ok};
+use crate::{
+    exchange::{Visitor, ok},
+    support::scratch::Scratch,
+};
 
 /// A file of a store, and all that may be read from it.
 pub struct Sample {
@@ -52,27 +55,12 @@ impl Sample {
     }
 }
 
-/// A directory for files, in memory if there is one. It goes with its content.
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    pub fn new(name: &str) -> Self {
-        let memory = PathBuf::from("/dev/shm");
-        let parent = if memory.is_dir() { memory } else { env!("CARGO_TARGET_TMPDIR").into() };
-        let path = parent.join(format!("larder-fuzz-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A directory for files, in memory if there is one.
+pub fn scratch() -> Scratch {
+    let memory = Path::new("/dev/shm");
+    let scratch = if memory.is_dir() { Scratch::below(memory) } else { Scratch::new() };
+    fs::create_dir_all(scratch.path()).unwrap();
+    scratch
 }
 
 /// The one file that is there and has not been seen.
@@ -194,10 +182,10 @@ pub fn probe(path: &Path, sample: &Sample, bytes: &[u8]) -> Outcome {
 /// Every odd number at every place of a header, a slot's beginning and a footer.
 #[test]
 fn files_with_odd_numbers() {
-    let scratch = Scratch::new("odd");
-    let path = scratch.0.join("file");
+    let scratch = scratch();
+    let path = scratch.path().join("file");
     let mut seen = [0; 4];
-    for sample in samples(&scratch.0.join("store")) {
+    for sample in samples(&scratch.path().join("store")) {
         assert_eq!(probe(&path, &sample, &sample.bytes), Outcome::Same);
         if sample.body.len() > 10_000 {
             continue; // without optimisation, the sums of each take a millisecond
@@ -221,9 +209,9 @@ fn files_with_odd_numbers() {
 
 #[test]
 fn damaged_files() {
-    let scratch = Scratch::new("damaged");
-    let path = scratch.0.join("file");
-    let samples = samples(&scratch.0.join("store"));
+    let scratch = scratch();
+    let path = scratch.path().join("file");
+    let samples = samples(&scratch.path().join("store"));
     let mut numbers = Numbers::new(3);
     let mut seen = [[0_u64; 4]; 2];
     let mut bytes = Vec::new();

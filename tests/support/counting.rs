@@ -1,9 +1,15 @@
-//! An allocator that counts for each thread by itself, so that tests do not disturb each other.
+//! An allocator that counts for each thread by itself, so that tests do not disturb each other, and for
+//! all of them.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
+    sync::atomic::{AtomicIsize, Ordering},
 };
+
+static LIVE_ANYWHERE: AtomicIsize = AtomicIsize::new(0);
 
 thread_local! {
     static LIVE: Cell<isize> = const { Cell::new(0) };
@@ -30,6 +36,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn count(bytes: isize) {
+    LIVE_ANYWHERE.fetch_add(bytes, Ordering::Relaxed);
     // A thread that ends has no counters any more.
     let _ = LIVE.try_with(|live| live.set(live.get() + bytes));
     if bytes > 0 {
@@ -43,6 +50,11 @@ pub fn live() -> isize {
     LIVE.get()
 }
 
+/// The bytes that all threads have allocated and not freed.
+pub fn live_anywhere() -> isize {
+    LIVE_ANYWHERE.load(Ordering::Relaxed)
+}
+
 /// How often `f` allocates.
 pub fn allocations<T>(f: impl FnOnce() -> T) -> (usize, T) {
     let before = CALLS.get();
@@ -51,7 +63,6 @@ pub fn allocations<T>(f: impl FnOnce() -> T) -> (usize, T) {
 }
 
 /// How many bytes `f` allocates in all, whether it frees them or not.
-#[cfg(feature = "disk")]
 pub fn allocated<T>(f: impl FnOnce() -> T) -> (usize, T) {
     let before = BYTES.get();
     let value = f();
