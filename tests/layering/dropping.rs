@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -14,12 +14,12 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
-use larder::{BoxFuture, CacheLayer, Executor, MemoryManager, NoExecutor};
+use larder::{CacheLayer, MemoryManager, NoExecutor};
 use tower::{Layer, Service};
 
 use crate::{
     steps::{Steps, Token, step},
-    support::{OriginError, TestClock},
+    support::{OriginError, TestClock, later::Later},
 };
 
 /// How the origin answers.
@@ -124,30 +124,6 @@ impl Body for Frames {
 
     fn size_hint(&self) -> http_body::SizeHint {
         if self.frames.is_empty() { http_body::SizeHint::with_exact(0) } else { Default::default() }
-    }
-}
-
-/// Keeps what it is given until the test runs it.
-#[derive(Clone, Default)]
-struct Later(Arc<Mutex<Vec<BoxFuture>>>);
-
-impl Executor for Later {
-    fn execute(&self, task: BoxFuture) -> Result<(), BoxFuture> {
-        self.0.lock().unwrap().push(task);
-        Ok(())
-    }
-}
-
-impl Later {
-    fn run(&self) {
-        // A task may leave another behind.
-        while let Some(mut task) = self.next() {
-            while task.as_mut().poll(&mut noop()).is_pending() {}
-        }
-    }
-
-    fn next(&self) -> Option<BoxFuture> {
-        self.0.lock().unwrap().pop()
     }
 }
 

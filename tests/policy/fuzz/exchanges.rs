@@ -15,11 +15,13 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt;
-use larder::{BoxFuture, CacheLayer, CacheService, Clock, Executor, MemoryManager, Policy};
+use larder::{CacheLayer, CacheService, Clock, MemoryManager, Policy};
 use tower::{Layer, Service};
 
 use super::{
-    super::support::{self, Origin, OriginError, TestBody, TestClock, channel, status},
+    super::support::{
+        self, Origin, OriginError, TestBody, TestClock, channel, later::Later, status,
+    },
     mutate::Numbers,
     text::{pick, text, value},
 };
@@ -42,30 +44,6 @@ struct Made {
 struct World {
     made: Vec<Made>,
     is_open: bool,
-}
-
-#[derive(Clone, Default)]
-struct Later(Arc<Mutex<Vec<BoxFuture>>>);
-
-impl Executor for Later {
-    fn execute(&self, task: BoxFuture) -> Result<(), BoxFuture> {
-        self.0.lock().unwrap().push(task);
-        Ok(())
-    }
-}
-
-impl Later {
-    fn go_on(&self) {
-        let mut tasks = std::mem::take(&mut *self.0.lock().unwrap());
-        tasks.retain_mut(|task| {
-            task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
-        });
-        self.0.lock().unwrap().append(&mut tasks);
-    }
-
-    fn is_idle(&self) -> bool {
-        self.0.lock().unwrap().is_empty()
-    }
 }
 
 const CONTROLS: [&str; 24] = [
