@@ -59,11 +59,15 @@ mod key;
 mod mixed;
 #[path = "service/modes.rs"]
 mod modes;
+#[path = "service/notes.rs"]
+mod notes;
 #[cfg(feature = "metrics")]
 #[path = "service/numbers.rs"]
 mod numbers;
 #[path = "service/observing.rs"]
 mod observing;
+#[path = "service/observing_store.rs"]
+mod observing_store;
 #[path = "service/outdating.rs"]
 mod outdating;
 #[path = "service/partial.rs"]
