@@ -11,11 +11,12 @@ use super::{
     etag::EntityTag,
     explain, fields,
     head::Asked,
+    length::length_of,
     mode::RedirectedInside,
     range,
+    secret::Secret,
     storing::{self, Storable},
-    validation::{Asking, length_of},
-    variants::Secret,
+    validation::Asking,
 };
 
 /// What a 206 comes to.

@@ -15,9 +15,10 @@ use super::{
     content_range::Extent,
     explain,
     head::Asked,
-    range, storing,
+    range,
+    secret::Secret,
+    storing,
     validation::Asking,
-    variants::Secret,
 };
 
 /// A stored part that does not have all that is asked for.

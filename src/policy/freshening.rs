@@ -21,9 +21,9 @@ use super::{
     mode::RedirectedInside,
     others::Selection,
     reuse::seconds,
+    secret::Secret,
     storing::{self, Received, Storable},
     validation::Asking,
-    variants::Secret,
 };
 
 /// Where a stored response lies that a 304 is about.

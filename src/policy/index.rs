@@ -248,7 +248,7 @@ impl Placement {
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-    use super::{super::variants::Secret, *};
+    use super::{super::secret::Secret, *};
 
     fn placement(vary: &'static str, value: &str, bound: VariantBound) -> Placement {
         let mut request = HeaderMap::new();

@@ -4,7 +4,7 @@ use http_body::SizeHint;
 
 use super::{
     CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, about::About, clearing, date,
-    explain, labels, path::without_dot_segments, validation::Asking, variants::Secret,
+    explain, labels, path::without_dot_segments, secret::Secret, validation::Asking,
 };
 
 /// A request with an unsafe method, on its way to the origin.

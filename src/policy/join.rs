@@ -8,8 +8,9 @@ use super::{
     chosen::Use,
     content_range::Extent,
     range::Ranges,
+    secret::Secret,
     storing,
-    variants::{NameSet, Secret, VariantKey},
+    variants::{NameSet, VariantKey},
 };
 
 /// A response that is on its way into the store, as others than the one who asked see it.

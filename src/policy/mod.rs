@@ -75,6 +75,7 @@ mod joint;
 mod kept;
 mod key;
 mod labels;
+mod length;
 mod lifetimes;
 mod mode;
 mod multipart;
@@ -93,6 +94,7 @@ mod refresh;
 mod request;
 mod response;
 mod reuse;
+mod secret;
 mod seen;
 mod served;
 mod stale;
@@ -137,12 +139,13 @@ pub use self::{
     request::{Begin, Lookup},
     response::StoredResponse,
     reuse::{Decision, Serve, Stored},
+    secret::Secret,
     served::Served,
     status::CacheStatus,
     store::Store,
     tagging::Tagging,
     validation::Fetch,
-    variants::{NameSet, Secret, VariantId, VariantKey},
+    variants::{NameSet, VariantId, VariantKey},
 };
 pub(crate) use self::{
     chosen::{Fit, Usable},

@@ -14,9 +14,10 @@ use super::{
     head::Revalidate,
     hooks::Apart,
     reuse::seconds,
+    secret::Secret,
     stale::{self, Occasion},
     validation::Asking,
-    variants::{NameSet, Secret, VariantKey},
+    variants::{NameSet, VariantKey},
 };
 
 /// The answer where the inner service failed.

@@ -11,8 +11,9 @@ use super::{
     index::{By, VariantBound, Wanted},
     invalidation::Post,
     range::Ranges,
+    secret::Secret,
     seen::Fields,
-    variants::{NameSet, Secret, Selecting},
+    variants::{NameSet, Selecting},
 };
 
 /// The answer to the first question: what a request has to do with the cache.

@@ -7,19 +7,20 @@ use super::{
     age::Timestamp,
     clearing,
     conditions::{CONDITIONS, ask_about, remove_range},
-    date, explain, fields,
+    date, explain,
     freshening::Place,
     head::Asked,
     index::{Placement, VariantBound},
     kept::{own_target, owned_fields},
+    length::length_of,
     mode::RedirectedInside,
     options::Rules,
     others,
     range::{self, Ranges},
+    secret::Secret,
     store::{Cut, Placed},
     storing::{self, Received, Storable},
     tagging::Tagging,
-    variants::Secret,
 };
 
 /// A request on its way to the origin.
@@ -386,32 +387,4 @@ impl Asking {
     pub(super) fn bound(&self) -> VariantBound {
         self.lookup.bound()
     }
-}
-
-/// The number of bytes in a response: what it says, if the body does not know better.
-pub(super) fn length_of(headers: &HeaderMap, size: &SizeHint) -> Result<Option<u64>, Reason> {
-    match (content_length(headers)?, size.exact()) {
-        (Some(said), Some(exact)) if said != exact => Err(Reason::ContentLength),
-        (said, exact) => Ok(said.or(exact)),
-    }
-}
-
-/// The length that a response declares: the same on each line and in each member, or it is none
-/// (RFC 9110 §8.6).
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reason> {
-    let mut length = None;
-    for member in fields::list(headers, &header::CONTENT_LENGTH) {
-        let digits = std::str::from_utf8(member)
-            .ok()
-            .filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-        let value: u64 = digits.and_then(|text| text.parse().ok()).ok_or(Reason::ContentLength)?;
-        if length.is_some_and(|before| before != value) {
-            return Err(Reason::ContentLength);
-        }
-        length = Some(value);
-    }
-    if length.is_none() && headers.contains_key(header::CONTENT_LENGTH) {
-        return Err(Reason::ContentLength);
-    }
-    Ok(length)
 }

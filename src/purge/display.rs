@@ -1,6 +1,9 @@
 use std::fmt::{self, Write};
 
-use super::selector::{Prefix, Purge, Selector, Within};
+use super::{
+    prefix::Prefix,
+    selector::{Purge, Selector, Within},
+};
 
 impl fmt::Display for Purge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 
 use super::{
-    selector::{Predicate, Prefix, Selector},
+    prefix::Prefix,
+    selector::{Predicate, Selector},
     written::{KINDS, Kind, texts_of, with_kind},
 };
 use crate::policy::{CacheKey, StoredHead};

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-use super::selector::{Prefix, Purge, Selector, Within};
+use super::{
+    prefix::Prefix,
+    selector::{Purge, Selector, Within},
+};
 use crate::Error;
 
 /// No response carries a longer tag or group, and no URL is longer.

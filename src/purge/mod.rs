@@ -9,7 +9,10 @@ mod events;
 mod index;
 #[cfg(feature = "json")]
 pub(crate) mod json;
+#[cfg(any(feature = "disk", feature = "redis"))]
+mod keeping;
 mod log;
+mod prefix;
 mod selector;
 mod sweeps;
 mod table;
@@ -19,11 +22,11 @@ mod written;
 mod tests;
 
 #[cfg(feature = "redis")]
-pub(crate) use self::log::Heard;
+pub(crate) use self::keeping::Heard;
+#[cfg(feature = "disk")]
+pub(crate) use self::keeping::Records;
 #[cfg(any(feature = "disk", feature = "redis"))]
 pub(crate) use self::log::Persist;
-#[cfg(feature = "disk")]
-pub(crate) use self::log::Records;
 pub(crate) use self::{
     events::Callback,
     sweeps::{Counting, Tally, Turn},

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::selector::{Effect, Prefix, Purge, Selector, Within};
+use super::{
+    prefix::Prefix,
+    selector::{Effect, Purge, Selector, Within},
+};
 use crate::policy::{CacheKey, StoredHead};
 
 /// What kind of selector a text is of.
