@@ -23,6 +23,7 @@ use super::{
     reuse::seconds,
     secret::Secret,
     storing::{self, Received, Storable},
+    tagging::Tagging,
     validation::Asking,
 };
 
@@ -169,8 +170,15 @@ impl Asking {
         if self.lookup.policy.scope() == Scope::Shared {
             withdraw(&mut merged, &head.headers);
         }
-        // What the handler once said holds until the answer says something of its own.
         let says = |name| head.headers.contains_key(name);
+        // A tag that the origin does not repeat is ours (RFC 9110 §15.4.5), and of one type of the bytes.
+        if self.policy().make_etag
+            && !says(header::ETAG)
+            && Tagging::is_outdated(stored.headers(), &merged)
+        {
+            merged.remove(header::ETAG);
+        }
+        // What the handler once said holds until the answer says something of its own.
         let targets = &self.lookup.policy.rules.storing.targets;
         let is_silent = !says(header::CACHE_CONTROL)
             && !says(header::EXPIRES)

@@ -1,8 +1,12 @@
 use std::fmt;
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::StoredHead;
+
+/// What the same bytes are another representation by.
+const MEANING: [HeaderName; 3] =
+    [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE];
 
 /// A strong `ETag` for a response that came without validators, made of its bytes while they pass
 /// (RFC 9110 §8.8.3): equal contents have equal tags, whoever stores them.
@@ -21,6 +25,11 @@ impl Tagging {
             && !headers.contains_key(header::LAST_MODIFIED)
     }
 
+    /// Whether a tag of the one head says something else of the other's bytes.
+    pub(super) fn is_outdated(before: &HeaderMap, after: &HeaderMap) -> bool {
+        MEANING.iter().any(|name| !before.get_all(name).iter().eq(after.get_all(name)))
+    }
+
     pub(super) fn new() -> Self {
         Self(blake3::Hasher::new())
     }
@@ -35,7 +44,7 @@ impl Tagging {
         // One tag belongs to one representation: the same bytes as another type are another.
         let length = self.0.count();
         self.0.update(&length.to_le_bytes());
-        for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
+        for name in MEANING {
             for value in head.headers().get_all(name) {
                 self.0.update(value.as_bytes());
             }

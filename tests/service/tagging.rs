@@ -135,6 +135,46 @@ async fn a_made_tag_validates() {
     assert_ne!(tag_of(&cache, "/").await, tag);
 }
 
+/// RFC 9110 §8.8.1: a strong tag belongs to one representation. Of what a 304 says to be of another
+/// type the bytes are no longer at hand to make one, and the tag goes; one that the origin repeats is the
+/// origin's word.
+#[tokio::test]
+async fn a_made_tag_does_not_outlive_the_type() {
+    let table = [
+        (("content-type", "text/html"), false, false),
+        (("content-encoding", "gzip"), false, false),
+        (("content-language", "de"), false, false),
+        (("content-type", "text/plain"), false, true),
+        (("x-name", "new"), false, true),
+        (("content-type", "text/html"), true, true),
+    ];
+    for ((name, value), is_repeated, stays) in table {
+        let cache = cache(tagging());
+        cache.origin.on(move |request| match request.headers().get("if-none-match") {
+            Some(tag) => {
+                let reply = status(304).cache_control("max-age=60").header(name, value);
+                if is_repeated { reply.header("etag", tag) } else { reply }.text("")
+            }
+            None => ok().cache_control("max-age=60").header("content-type", "text/plain").text("x"),
+        });
+        let tag = tag_of(&cache, "/").await.unwrap();
+        cache.clock.advance_secs(61);
+        let answer = cache.get("/").await;
+        assert_eq!(answer.assert_revalidated().field(name), Some(value));
+        assert_eq!(answer.field("etag"), stays.then_some(&*tag), "{name}: {value}");
+        // Who has the old one gets what is of the new type.
+        let again = cache.get_with("/", &[("if-none-match", &tag)]).await;
+        let code = if stays { 304 } else { 200 };
+        assert_eq!(again.assert_hit().status.as_u16(), code, "{name}: {value}");
+        cache.clock.advance_secs(61);
+        if !stays {
+            cache.get("/").await.assert_forwarded();
+            assert_eq!(cache.origin.last().field("if-none-match"), None);
+            assert!(tag_of(&cache, "/").await.is_some());
+        }
+    }
+}
+
 /// What is stored by hand has its tag, too.
 #[tokio::test]
 async fn what_is_put_by_hand_gets_a_tag() {

@@ -75,7 +75,8 @@ impl Policy {
     ///
     /// Who was the first to ask, or asked while the response was on its way, sees no tag: the head goes
     /// on before the last byte has come. When the response is stale the origin is asked with this
-    /// tag, and one that knows nothing of it sends the whole again. A store of your own has to
+    /// tag, and one that knows nothing of it sends the whole again. The tag goes when a 304 that does not
+    /// repeat it gives the bytes another type, coding or language. A store of your own has to
     /// implement [`EntryWriter::finish_with`](crate::storage::EntryWriter::finish_with).
     pub fn make_etag(self, make: bool) -> Self {
         self.rules(|rules| rules.make_etag = make)
