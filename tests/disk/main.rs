@@ -51,7 +51,9 @@ storage_suite!(owner_and_guest, async || {
     Pair::of(stores)
 });
 storage_suite!(tiered, async || {
-    Tiered::new(MemoryManager::new(1 << 20), small(Durability::Relaxed))
+    let tiered = Tiered::new(MemoryManager::new(1 << 20), small(Durability::Relaxed));
+    // Other jobs hold the machine.
+    tiered.slow_timeout(std::time::Duration::from_secs(10))
 });
 storage_suite!(boxed_tiered, async || {
     let fast = BoxManager::new(MemoryManager::new(1 << 20));
