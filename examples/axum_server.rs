@@ -2,6 +2,8 @@
 
 #[path = "support/args.rs"]
 mod args;
+#[path = "support/stop.rs"]
+mod stop;
 
 use std::{
     convert::Infallible,
@@ -22,7 +24,7 @@ use axum::{
 use futures_util::{Stream, stream};
 use http::{HeaderMap, StatusCode, header};
 use larder::{CacheLayer, CacheStatus, Cached, MemoryManager, Policy};
-use tokio::{signal::ctrl_c, sync::watch, time::sleep};
+use tokio::{sync::watch, time::sleep};
 use tower_http::compression::CompressionLayer;
 
 const HELP: &str = "Serves a few pages through a shared cache, and logs what the cache did.
@@ -50,13 +52,16 @@ async fn main() {
     println!("  curl -i http://{address}/report");
     println!("  curl -i --compressed http://{address}/words");
 
-    let (stop, stopped) = watch::channel(());
+    let (ending, stopped) = watch::channel(());
     let server = axum::serve(listener, app(stopped)).with_graceful_shutdown(async move {
-        let _ = ctrl_c().await;
+        stop::asked().await;
         eprintln!("draining; Ctrl-C again to stop at once");
         // Streams without an end are ended, everything else comes to its own.
-        let _ = stop.send(());
-        tokio::spawn(async { ctrl_c().await.map(|()| std::process::exit(130)) });
+        let _ = ending.send(());
+        tokio::spawn(async {
+            stop::asked().await;
+            std::process::exit(130)
+        });
     });
     args::or_exit(server.await);
 }

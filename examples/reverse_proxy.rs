@@ -13,6 +13,8 @@ mod peers;
 mod proxy;
 #[path = "support/serve.rs"]
 mod serve;
+#[path = "support/stop.rs"]
+mod stop;
 #[path = "support/storage.rs"]
 mod storage;
 
@@ -213,8 +215,12 @@ async fn run(listener: TcpListener, options: Options) {
     // as errors, and only inside of it is the request addressed to the origin.
     let origin = Arc::new((client, options.origin));
     let to_origin = service_fn(move |request| proxy::forward(origin.clone(), request));
-    let cached = cache.layer(to_origin);
+    let (cached, handle) = (cache.layer(to_origin), cache.handle());
     let service = service_fn(move |request| gateway::answer(cached.clone(), request));
 
-    tokio::join!(serve::until_ctrl_c(listener, service), admin);
+    tokio::join!(serve::until_stopped(listener, service), admin);
+    handle.shutdown().await;
+    if let Err(error) = handle.sync().await {
+        eprintln!("reverse_proxy: not all is kept: {error}");
+    }
 }

@@ -20,4 +20,7 @@ mod peers;
 mod raw;
 #[path = "stack/servers.rs"]
 mod servers;
+#[cfg(feature = "admin")]
+#[path = "../examples/support/stop.rs"]
+mod stop;
 mod support;

@@ -34,7 +34,7 @@ impl Options {
     }
 }
 
-/// Attaches the cache to the other proxies, and gives what serves the second port until Ctrl-C.
+/// Attaches the cache to the other proxies, and gives what serves the second port until it is to stop.
 #[cfg(feature = "admin")]
 pub fn attach(
     cache: CacheLayer<BoxManager>,
@@ -48,7 +48,7 @@ pub fn attach(
     use larder::admin::{Access, Action, AdminService, Authorise, BearerToken};
     use tower::{ServiceExt, service_fn};
 
-    use super::{args, peers::Peers, serve};
+    use super::{args, peers::Peers, serve, stop};
 
     let token = options.token().unwrap_or_default();
     let authoriser = match options.listen {
@@ -83,10 +83,10 @@ pub fn attach(
         let service = tower::util::BoxCloneService::<_, _, Infallible>::new(service);
         tokio::spawn(async move {
             // Who follows the events is not waited for.
-            let _ = tokio::signal::ctrl_c().await;
+            stop::asked().await;
             handle.shutdown().await;
         });
-        serve::until_ctrl_c(listener, service).await;
+        serve::until_stopped(listener, service).await;
     };
     Ok((cache, serving))
 }

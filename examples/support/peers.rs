@@ -62,7 +62,7 @@ impl Peers {
             let event = tokio::select! {
                 event = tokio::time::timeout(BEAT, follower.next()) => event,
                 // Else the server would wait for its end.
-                _ = tokio::signal::ctrl_c() => return None,
+                () = crate::stop::asked() => return None,
             };
             let text = match event {
                 Err(_elapsed) => ":\n\n".to_owned(),

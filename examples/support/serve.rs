@@ -1,4 +1,4 @@
-//! Serves HTTP/1 and HTTP/2 until Ctrl-C, then lets everything under way come to its end.
+//! Serves HTTP/1 and HTTP/2 until it is to stop, then lets everything under way come to its end.
 
 use std::{convert::Infallible, pin::pin, time::Duration};
 
@@ -12,10 +12,12 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use larder::BoxError;
-use tokio::{net::TcpListener, signal::ctrl_c};
+use tokio::net::TcpListener;
 use tower::Service;
 
-pub async fn until_ctrl_c<S, B>(listener: TcpListener, service: S)
+use crate::stop;
+
+pub async fn until_stopped<S, B>(listener: TcpListener, service: S)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
@@ -27,7 +29,7 @@ where
     server.http1().timer(TokioTimer::new());
     server.http2().timer(TokioTimer::new());
     let connections = GracefulShutdown::new();
-    let mut stop = pin!(ctrl_c());
+    let mut stop = pin!(stop::asked());
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -39,7 +41,7 @@ where
                     continue;
                 }
             },
-            _ = &mut stop => break,
+            () = &mut stop => break,
         };
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(service.clone());
@@ -52,6 +54,6 @@ where
     eprintln!("draining {} connections; Ctrl-C again to stop at once", connections.count());
     tokio::select! {
         () = connections.shutdown() => {}
-        _ = ctrl_c() => {}
+        () = stop::asked() => {}
     }
 }
