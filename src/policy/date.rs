@@ -1,8 +1,15 @@
 //! HTTP dates (RFC 9110 §5.6.7).
+//!
+//! `httpdate` writes them. It reads them with a century of its own choice for two digits of a year, in one
+//! letter case only, and without leap seconds; the rules of caches ask for more.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    io::Write,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use http::header::{DATE, HeaderMap, HeaderName, HeaderValue};
+use httpdate::HttpDate;
 
 use super::fields;
 
@@ -30,26 +37,11 @@ pub(crate) fn parse(text: &[u8], now: SystemTime) -> Option<SystemTime> {
 
 /// RFC 9110 §5.6.7: `at` as an IMF-fixdate; times that have none become the nearest that has.
 pub(crate) fn format(at: SystemTime) -> HeaderValue {
-    let days = since_epoch(at).cast_signed() / DAY;
-    let Civil { year, month, day, second_of_day } = Civil::of(at);
-    let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
-    // The first day was a Thursday.
-    text[..3].copy_from_slice(DAYS[((days + 3) % 7) as usize].as_bytes());
-    text[8..11].copy_from_slice(MONTHS[(month - 1) as usize % 12].as_bytes());
-    let pairs = [
-        (5, day),
-        (12, year / 100),
-        (14, year % 100),
-        (17, second_of_day / 3600),
-        (20, second_of_day / 60 % 60),
-        (23, second_of_day % 60),
-    ];
-    for (at, number) in pairs {
-        text[at] = b'0' + (number / 10) as u8;
-        text[at + 1] = b'0' + (number % 10) as u8;
-    }
-    HeaderValue::from_bytes(&text)
-        .unwrap_or_else(|_| HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
+    let at = UNIX_EPOCH + Duration::from_secs(since_epoch(at));
+    let mut text = [0; 29];
+    let written = write!(&mut text[..], "{}", HttpDate::from(at));
+    let date = written.ok().and_then(|()| HeaderValue::from_bytes(&text).ok());
+    date.unwrap_or_else(|| HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
 }
 
 /// The time of receipt for a response that does not say when it was made (RFC 9110 §6.6.1).
@@ -310,6 +302,7 @@ mod tests {
 
     #[test]
     fn a_time_without_a_text_becomes_the_nearest_one() {
+        assert_eq!(format(at(784_111_777)), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(format(UNIX_EPOCH - Duration::from_secs(9)), "Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(format(at(LAST + 1)), "Fri, 31 Dec 9999 23:59:59 GMT");
         assert_eq!(format(at(1 << 50)), "Fri, 31 Dec 9999 23:59:59 GMT");
