@@ -13,6 +13,8 @@ mod basics;
 mod bodies;
 #[path = "service/bus.rs"]
 mod bus;
+#[path = "service/bus_faults.rs"]
+mod bus_faults;
 #[path = "service/cache_status.rs"]
 mod cache_status;
 #[path = "service/clearing.rs"]
@@ -41,6 +43,8 @@ mod fencing;
 mod fill;
 #[path = "service/freshness.rs"]
 mod freshness;
+#[path = "service/gate.rs"]
+mod gate;
 #[path = "service/groups.rs"]
 mod groups;
 #[path = "service/handle.rs"]
@@ -55,6 +59,8 @@ mod interleavings;
 mod invalidation;
 #[path = "service/key.rs"]
 mod key;
+#[path = "service/leaders.rs"]
+mod leaders;
 #[path = "service/mixed.rs"]
 mod mixed;
 #[path = "service/modes.rs"]

@@ -3,33 +3,26 @@
 
 use std::{
     collections::BTreeSet,
-    future::{Future, pending},
+    future::pending,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
-    sync::Arc,
     time::Duration,
 };
 
 use http::Response;
 use larder::{
-    CacheBody, Policy,
+    Policy,
     observe::{Event, Observer, OriginId, Wait},
     policy::Served,
 };
-use tokio::sync::Semaphore;
 use tower::Service;
 
-use super::notes::{Notes, observed};
-use crate::support::{
-    Cache, OriginError, TestBody, cache, get, later::Later, now_or_never, ok, read, request,
-    status, with,
+use super::{
+    gate::{begin, gated},
+    notes::{Notes, observed},
 };
-
-type Open = Pin<Box<dyn Future<Output = Result<Response<CacheBody<TestBody>>, OriginError>>>>;
-
-fn begin(cache: &Cache, path: &str) -> Open {
-    Box::pin(cache.service.clone().call(get(path)))
-}
+use crate::support::{
+    OriginError, TestBody, cache, get, later::Later, now_or_never, ok, read, request, status, with,
+};
 
 /// Scenario 4.11: one request, one `answered`; and what it took of the origin and of the store, in its
 /// order.
@@ -131,7 +124,7 @@ async fn latencies_are_those_of_the_clock() {
 async fn each_wait_has_an_outcome() {
     let (cache, notes) = observed(cache(Policy::shared()));
     cache.origin.on_later(|_| pending::<Result<Response<TestBody>, OriginError>>());
-    let mut all: Vec<_> = (0..20).map(|_| begin(&cache, "/")).collect();
+    let mut all: Vec<_> = (0..20).map(|_| begin(&cache, get("/"))).collect();
     let mut waits = |seconds| {
         cache.clock.set_secs(seconds);
         all.iter_mut().for_each(|one| assert!(now_or_never(one.as_mut()).is_none()));
@@ -146,25 +139,6 @@ async fn each_wait_has_an_outcome() {
     assert_eq!(cache.layer.handle().stats().waits(), 19);
 }
 
-/// Three who ask, of whom the origin answers one for each permit.
-fn three_wait(
-    cache: &Cache,
-    reply: impl Fn() -> Response<TestBody> + Clone + Send + 'static,
-) -> (Arc<Semaphore>, Vec<Open>) {
-    let gate = Arc::new(Semaphore::new(0));
-    let at_origin = gate.clone();
-    cache.origin.on_later(move |_| {
-        let (gate, reply) = (at_origin.clone(), reply.clone());
-        async move {
-            gate.acquire().await.unwrap().forget();
-            Ok(reply())
-        }
-    });
-    let mut all: Vec<_> = (0..3).map(|_| begin(cache, "/")).collect();
-    all.iter_mut().for_each(|one| assert!(now_or_never(one.as_mut()).is_none()));
-    (gate, all)
-}
-
 /// The other ends of a wait.
 #[tokio::test]
 async fn a_wait_ends_as_the_other_lands() {
@@ -172,9 +146,10 @@ async fn a_wait_ends_as_the_other_lands() {
         [("max-age=60", 200, "shared"), ("no-store", 200, "released"), ("no-store", 503, "failed")];
     for (cache_control, code, outcome) in table {
         let (cache, notes) = observed(cache(Policy::shared()));
-        let reply = move || status(code).cache_control(cache_control).text("x");
-        let (gate, all) = three_wait(&cache, reply);
-        gate.add_permits(3);
+        let (cache, gate) =
+            gated(cache, move |_| Ok(status(code).cache_control(cache_control).text("x")));
+        let all = [(); 3].map(|()| begin(&cache, get("/")));
+        gate.open(3);
         for one in all {
             read(one.await.unwrap()).await.unwrap();
         }
@@ -189,10 +164,10 @@ async fn a_wait_may_end_in_the_store() {
     cache.origin.on(|_| ok().cache_control("max-age=10").header("etag", "\"1\"").text("x"));
     cache.get("/").await;
     cache.clock.advance_secs(10);
-    let reply = || status(304).cache_control("max-age=10").text("");
-    let (gate, all) = three_wait(&cache, reply);
+    let (cache, gate) = gated(cache, |_| Ok(status(304).cache_control("max-age=10").text("")));
+    let all = [(); 3].map(|()| begin(&cache, get("/")));
     notes.take();
-    gate.add_permits(1);
+    gate.open(1);
     for one in all {
         one.await.unwrap();
     }
@@ -306,7 +281,8 @@ async fn a_panic_of_the_observer_is_one_requests_own() {
         cache.origin.on(|_| ok().cache_control("max-age=60").text("hello"));
         let ask = || {
             let answer = catch_unwind(AssertUnwindSafe(|| {
-                let response = now_or_never(begin(&cache, "/")).expect("nothing waits");
+                let response =
+                    now_or_never(cache.service.clone().call(get("/"))).expect("nothing waits");
                 now_or_never(read(response.unwrap())).expect("nothing waits")
             }));
             answer.ok().and_then(Result::ok)
