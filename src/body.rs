@@ -30,6 +30,8 @@ pin_project! {
     /// Storing does not hold a body back, but for two things: one that runs more than 4 MiB ahead of its
     /// store waits for it, a quarter of a second in all, and its last frame waits for the
     /// [`store_timeout`](crate::CacheLayer::store_timeout) where no executor can finish the write.
+    /// After its first frame one of which more than 64 KiB are to come is once pending, and wakes at
+    /// once: a server writes what it has then, instead of gathering more.
     ///
     /// Readers of one body wait for each other only where it is larger than what is
     /// [kept](crate::CacheLayer::kept_bytes) for those who come later; there one that takes nothing for
@@ -64,19 +66,41 @@ pub(crate) struct Reader {
     cursor: Cursor,
     /// `None` where all of it is there.
     passenger: Option<Passenger>,
+    start: Start,
 }
+
+/// How a body starts. A server gathers frames before it writes, and the head waits with them: where
+/// much is to come, it is given the first frame and then nothing, once.
+#[derive(Clone, Copy)]
+enum Start {
+    First,
+    Rest,
+    Over,
+}
+
+/// So much is worth a write of its own for what comes before it.
+const MUCH: u64 = 64 << 10;
 
 impl Reader {
     pub(crate) fn new(cursor: Cursor, passenger: Option<Passenger>) -> Self {
-        Self { cursor, passenger }
+        Self { cursor, passenger, start: Start::First }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frames>> {
-        let Self { cursor, passenger } = self;
+        let Self { cursor, passenger, start } = self;
+        if let Start::Rest = start {
+            *start = Start::Over;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let next = match passenger {
             Some(passenger) => ready!(passenger.poll(cx, || cursor.next())),
             None => cursor.next().unwrap_or(Next::End),
         };
+        if let Start::First = start {
+            let is_much = cursor.left().1.is_some_and(|left| left > MUCH);
+            *start = if is_much { Start::Rest } else { Start::Over };
+        }
         Poll::Ready(match next {
             Next::Data(data) => Some(Ok(Frame::data(data))),
             Next::Trailers(trailers) => Some(Ok(Frame::trailers(trailers))),

@@ -1,8 +1,17 @@
 //! Bodies on their way to the client and into the store.
 
-use std::time::Duration;
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake},
+    time::Duration,
+};
 
 use http::HeaderMap;
+use http_body::Body;
 use http_body_util::BodyExt;
 use larder::{CacheBody, Disconnect, MemoryManager, NoExecutor, Policy, policy::Reason};
 
@@ -12,18 +21,16 @@ use crate::support::{
 };
 
 /// A cache whose origin sends one body by hand, and has no other answer.
-fn by_hand(fields: &[(&'static str, &'static str)]) -> (Cache, BodySender) {
+fn by_hand(fields: &[(&str, &str)]) -> (Cache, BodySender) {
     let cache = cache(Policy::shared());
     let sender = send_by_hand(&cache, fields);
     (cache, sender)
 }
 
-fn send_by_hand<M: larder::CacheManager>(
-    cache: &Cache<M>,
-    fields: &[(&'static str, &'static str)],
-) -> BodySender {
+fn send_by_hand<M: larder::CacheManager>(cache: &Cache<M>, fields: &[(&str, &str)]) -> BodySender {
     let (sender, body) = channel();
-    let (mut body, fields) = (Some(body), fields.to_vec());
+    let owned = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+    let (mut body, fields) = (Some(body), fields.iter().map(owned).collect::<Vec<_>>());
     cache.origin.on(move |_| match body.take() {
         Some(body) => {
             fields.iter().fold(ok(), |reply, (name, value)| reply.header(name, value)).body(body)
@@ -41,6 +48,41 @@ fn next(body: &mut CacheBody<TestBody>) -> Option<String> {
 
 async fn is_stored<M: larder::CacheManager>(cache: &Cache<M>) -> bool {
     cache.get("/").await.cache.is_hit()
+}
+
+/// Whether it has woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// `design.md`, "first byte at once": a server gathers the frames that are there before it writes, and
+/// where much is to come the head waits for one of them alone.
+#[tokio::test]
+async fn a_long_body_gives_its_first_frame_alone() {
+    const FRAME: usize = 32 << 10;
+    for (frames, rests) in [(1, false), (3, false), (4, true)] {
+        let length = (frames * FRAME).to_string();
+        let (cache, sender) = by_hand(&[FRESH, ("content-length", &length)]);
+        (0..frames).for_each(|_| sender.data(vec![b'x'; FRAME]));
+        let mut body = pin!(cache.open("/").await.into_body());
+        let woken = Arc::new(Woken::default());
+        let waker = woken.clone().into();
+        let mut next = || body.as_mut().poll_frame(&mut Context::from_waker(&waker));
+        assert!(next().is_ready());
+        if rests {
+            assert!(next().is_pending());
+            assert!(woken.0.load(Ordering::Relaxed), "it is asked again");
+        }
+        for _ in 1..frames {
+            assert!(matches!(next(), Poll::Ready(Some(Ok(_)))), "{frames}");
+        }
+        assert!(is_stored(&cache).await);
+    }
 }
 
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");

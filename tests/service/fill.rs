@@ -107,6 +107,7 @@ async fn ten_thousand_readers_share_one_body() {
             let data = frame.into_data().unwrap();
             assert_eq!(data.as_ptr(), chunk.as_ptr(), "not a copy");
             *seen += data.len();
+            assert!(n == 15 || next(reader).is_pending(), "and no more");
         }
     }
     drop(sender);

@@ -337,6 +337,7 @@ async fn a_range_that_was_read_holds_nobody_up() {
             assert_eq!(next(&mut part).as_deref(), Some("xxxx"));
         }
         assert_eq!(next(&mut whole).map(|text| text.len()), Some(1024), "chunk {n}");
+        assert_eq!(next(&mut whole), None, "and no more");
     }
     assert!(whole.is_end_stream());
 }
