@@ -7,7 +7,12 @@
 //!
 //! `LARDER_ENTRIES` is the number of entries in the row of many; default: 100 000. A million takes some two
 //! gigabytes, and as much for the floor's.
+//!
+//! `cargo bench --bench hit -- --plot benches/hit.svg` draws the picture in the README instead, within two
+//! minutes.
 
+#[path = "support/plot.rs"]
+mod plot;
 #[path = "support/subjects.rs"]
 mod subjects;
 mod support;
@@ -15,6 +20,7 @@ mod support;
 use std::{
     env,
     hint::black_box,
+    path::Path,
     sync::{Arc, Barrier},
     thread,
     time::{Duration, Instant},
@@ -32,13 +38,17 @@ const KIB: usize = 1 << 10;
 type Service = CacheService<Handler, MemoryManager>;
 
 fn main() {
+    let entries = env::var("LARDER_ENTRIES").map_or(100_000, |n| n.parse().expect("a number"));
+    let mut arguments = env::args().skip_while(|argument| argument != "--plot").skip(1);
+    if let Some(path) = arguments.next() {
+        return plot::write(Path::new(&path), entries);
+    }
     for size in [KIB, 64 * KIB, 1024 * KIB] {
         Table::new(&format!("fresh hit, {} KiB, one thread", size / KIB), 2_000).bodies(size);
     }
     Table::new("not modified: the request has a condition", 2_000).conditions();
     Table::new("one of 10 000 variants", 2_000).variants(10_000);
     Table::new("after 10 000 swept purges", 2_000).purges(10_000);
-    let entries = env::var("LARDER_ENTRIES").map_or(100_000, |n| n.parse().expect("a number"));
     Table::new(&format!("among {entries} entries"), 2_000).entries(entries);
     two_threads("two threads, one key", 1);
     two_threads("two threads, 10 000 zipf keys", 10_000);
