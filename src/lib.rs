@@ -166,7 +166,7 @@
 //! | `redis` | no | `RedisManager`, a store in Redis or Valkey that many nodes share |
 //! | `test-suite` | no | `storage_suite!`, the cases that every store must pass |
 //!
-//! The crate has no `unsafe` code. It needs Rust 1.89.
+//! The crate has no `unsafe` code. It needs Rust 1.89. [`scale`] says what one node carries.
 //!
 //! [RFC 9111]: https://www.rfc-editor.org/rfc/rfc9111
 
@@ -207,6 +207,9 @@ mod purge;
 mod recorder;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
+#[cfg(doc)]
+#[doc = include_str!("scale.md")]
+pub mod scale {}
 mod service;
 mod shared;
 mod splice;
