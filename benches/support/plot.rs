@@ -160,7 +160,7 @@ fn among(most: usize) -> Panel {
 fn powers(most: usize) -> Vec<(usize, String)> {
     let name = |n: usize| match n {
         ..1_000 => n.to_string(),
-        ..1_000_000 => format!("{}k", n / 1_000),
+        1_000..1_000_000 => format!("{}k", n / 1_000),
         _ => format!("{}M", n / 1_000_000),
     };
     (0..).map(|n| 10_usize.pow(n)).take_while(|n| *n <= most).map(|n| (n, name(n))).collect()
