@@ -104,6 +104,7 @@ mod storing;
 mod structured;
 mod tagging;
 mod targeted;
+mod unkept;
 mod usual;
 mod validation;
 mod variants;

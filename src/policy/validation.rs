@@ -133,40 +133,6 @@ impl Fetch {
         self.0.reason
     }
 
-    /// Whether its response is neither stored nor compared with what is.
-    pub(crate) fn keeps_nothing(&self) -> bool {
-        let Asking { lookup, is_head, about, .. } = &*self.0;
-        let is_compared = match about {
-            About::Nothing => false,
-            About::Others(others) => !others.is_empty(),
-            About::This(_) | About::Part(_) => true,
-        };
-        (lookup.directives.no_store || *is_head) && !is_compared
-    }
-
-    /// The third question where [nothing is kept](Self::keeps_nothing): how the response came about.
-    pub(crate) fn on_unkept_response(
-        self,
-        head: &mut response::Parts,
-        size: &SizeHint,
-        now: Timestamp,
-        began: u64,
-        secret: &Secret,
-    ) -> CacheStatus {
-        let forwarded = CacheStatus::forwarded(self.reason());
-        if let Some(reason) = self.0.is_refused_at_once(head, size) {
-            head.extensions.remove::<Cached>();
-            date::append(&mut head.headers, now.wall());
-            self.0.lookup.rewrite_unkept(&mut head.headers);
-            return forwarded.detailed(reason);
-        }
-        match self.on_response(head, size, now, began, secret) {
-            Outcome::Pass { status, .. } => status,
-            Outcome::Complete { status, .. } | Outcome::BadGateway { status, .. } => status,
-            Outcome::Store(_) | Outcome::Freshen { .. } | Outcome::ServeStale(_) => forwarded,
-        }
-    }
-
     /// The third question: what to do with the origin's response.
     ///
     /// `size` is the size hint of its body, `began` the purge log's position when the request went
@@ -246,17 +212,6 @@ impl Asking {
                 Outcome::Pass { drop, status: status.detailed(reason) }
             }
         }
-    }
-
-    /// Why the response is not stored, where nothing has to be read in it to say so: its client
-    /// forbids it (RFC 9111 §5.2.1.5), and nobody has asked for the steps.
-    fn is_refused_at_once(&self, head: &response::Parts, size: &SizeHint) -> Option<Reason> {
-        let is_plain = self.lookup.directives.no_store
-            && !self.is_head
-            && !self.policy().trail.is_kept()
-            && head.status == StatusCode::OK
-            && head.extensions.get::<RedirectedInside>().is_none();
-        is_plain.then(|| length_of(&head.headers, size).err().unwrap_or(Reason::RequestNoStore))
     }
 
     /// How the response is stored, or why it is not. One that is gets a `Date` if it has none.
