@@ -265,7 +265,7 @@ fn what_a_thread_keeps_goes_with_its_record() {
         let manager = MemoryManager::new(MIB);
         // Another thread keeps it, too.
         let ask = |times: usize| {
-            let ask = || (0..times).map(|_| entry(&manager)).last().flatten();
+            let ask = || (0..times).fold(None, |_, _| entry(&manager));
             std::thread::scope(|scope| (scope.spawn(ask).join().unwrap(), ask()))
         };
         let body = vec![b'x'; 100 << 10];

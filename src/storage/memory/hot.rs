@@ -1,13 +1,15 @@
 //! What is asked for again and again, for each thread by itself.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    hash::BuildHasher,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use quick_cache::DefaultHashBuilder;
-use std::hash::BuildHasher;
 
 use super::{
     Holder, MemoryHandle,
@@ -31,11 +33,13 @@ use crate::{
 /// ([`retire`](Self::retire)). The store evicts what is not looked up in it: so it is asked, too, once in a
 /// while ([`Clockwork`]).
 pub(super) struct Hot {
-    stripes: Box<[OnceLock<Box<[Place<Arc<Kept>>]>>]>,
+    stripes: Box<[OnceLock<Table>]>,
     places: usize,
     hasher: DefaultHashBuilder,
     clockwork: Clockwork,
 }
+
+type Table = Box<[Place<Arc<Kept>>]>;
 
 /// A response as one thread keeps it. What others count their references to is next to none of its own
 /// counts.
@@ -210,7 +214,8 @@ mod tests {
 
     /// The last of so many.
     fn uses(hot: &Hot, body: &Arc<Body>, count: usize) -> Entry<MemoryHandle> {
-        (0..count).map(|_| hot.entry(body.clone(), true)).last().unwrap()
+        let first = hot.entry(body.clone(), true);
+        (1..count).fold(first, |_, _| hot.entry(body.clone(), true))
     }
 
     /// Whether both are kept in one place.

@@ -43,7 +43,7 @@ impl<M: CacheManager, D: CacheManager> Inner<M, D> {
             None => now(self.fast.get(wanted))?,
         };
         let found = found.ok().filter(|found| !found.responses().is_empty())?;
-        Some(found.map(|response, handle| TieredHandle::fast(response, handle)))
+        Some(found.map(TieredHandle::fast))
     }
 
     /// An entry of this variant in the slow tier.
