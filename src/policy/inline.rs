@@ -37,7 +37,7 @@ impl InlineBytes {
         Some(room)
     }
 
-    /// Has `write` put something here, of `length` or more.
+    /// Has `write` put something here, of `room` bytes or more.
     #[inline]
     pub(super) fn write<T>(&mut self, room: usize, write: impl FnOnce(&mut Draft<'_>) -> T) -> T {
         if let Self::Many(_) = self {
@@ -144,13 +144,6 @@ impl Draft<'_> {
     pub(super) fn since(&mut self, start: usize) -> &mut [u8] {
         let all = self.few.get_mut(..self.length).unwrap_or(&mut self.many);
         all.get_mut(start..).unwrap_or_default()
-    }
-
-    pub(super) fn truncate(&mut self, length: usize) {
-        match self.length == SPILT {
-            true => self.many.truncate(length),
-            false => self.length = self.length.min(length),
-        }
     }
 
     #[inline]
