@@ -48,17 +48,21 @@ impl<'a> EntityTag<'a> {
 /// RFC 9110 §13.1.2: whether If-None-Match holds, so that the whole response is due. `current` is
 /// the stored ETag as it came; one that lacks its quotes matches only its exact like.
 pub(crate) fn none_match(headers: &HeaderMap, current: Option<&[u8]>) -> Option<bool> {
-    let mut lines = headers.get_all(IF_NONE_MATCH).into_iter().peekable();
-    lines.peek()?;
+    let lines = headers.get_all(IF_NONE_MATCH);
+    let first = lines.iter().next()?;
     let current = current.map(fields::trim);
     let tag = current.and_then(EntityTag::parse);
+    // Most have one tag, and it is the one.
+    if tag.is_some() && current == Some(first.as_bytes()) {
+        return Some(false);
+    }
     let matches = |member| match member {
         Member::Any => true,
         Member::Tag(listed) => tag.is_some_and(|tag| tag.weak_eq(&listed)),
         Member::Bare(text) => current == Some(text),
         Member::Garbage => false,
     };
-    Some(!lines.flat_map(|line| Members(fields::trim(line.as_bytes()))).any(matches))
+    Some(!lines.iter().flat_map(|line| Members(fields::trim(line.as_bytes()))).any(matches))
 }
 
 enum Member<'a> {

@@ -37,7 +37,7 @@ impl InlineBytes {
         Some(room)
     }
 
-    /// Has `write` put something here, of `length` or more.
+    /// Has `write` put something here, of `room` bytes or more.
     #[inline]
     pub(super) fn write<T>(&mut self, room: usize, write: impl FnOnce(&mut Draft<'_>) -> T) -> T {
         if let Self::Many(_) = self {
