@@ -4,13 +4,8 @@ use http::{StatusCode, response};
 use http_body::SizeHint;
 
 use super::{
-    CacheStatus, Cached, Fetch, Outcome, Reason,
-    about::About,
-    age::Timestamp,
-    date,
-    mode::RedirectedInside,
-    validation::{Asking, length_of},
-    variants::Secret,
+    CacheStatus, Cached, Fetch, Outcome, Reason, about::About, age::Timestamp, date,
+    length::length_of, mode::RedirectedInside, secret::Secret, validation::Asking,
 };
 
 impl Fetch {
