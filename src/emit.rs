@@ -60,15 +60,11 @@ impl Emit {
     /// Whatever is to be known of a request beside its answer; nothing, unless somebody has asked for
     /// it.
     #[inline]
-    pub(crate) fn open(
-        &self,
-        request: &request::Parts,
-        clock: &Arc<dyn Clock>,
-    ) -> Option<Box<Account>> {
+    pub(crate) fn open(&self, request: &request::Parts, clock: &Arc<dyn Clock>) -> Option<Account> {
         self.keeps_accounts.then(|| self.account(request, clock))
     }
 
-    fn account(&self, request: &request::Parts, clock: &Arc<dyn Clock>) -> Box<Account> {
+    fn account(&self, request: &request::Parts, clock: &Arc<dyn Clock>) -> Account {
         let is_told = self.only_if.as_ref().is_none_or(|is_told| is_told(request));
         let watch = self.witness.observer().map(|_| Watch {
             witness: self.witness.clone(),
@@ -76,12 +72,12 @@ impl Emit {
             began: clock.now(),
             is_over: false,
         });
-        Box::new(Account { is_told, key: None, watch })
+        Account { is_told, key: None, watch }
     }
 
     /// What it is looked up under.
     #[inline]
-    pub(crate) fn look_up(&self, account: &mut Option<Box<Account>>, key: &CacheKey) {
+    pub(crate) fn look_up(&self, account: &mut Option<Account>, key: &CacheKey) {
         if let Some(account) = account.as_mut().filter(|account| self.has_key && account.is_told) {
             account.key = Some(key.to_url().into());
         }
@@ -91,7 +87,7 @@ impl Emit {
     #[inline]
     pub(crate) fn close<B: Body>(
         &self,
-        account: Option<Box<Account>>,
+        account: Option<Account>,
         response: &mut Response<CacheBody<B>>,
     ) {
         let served = response.body().status_ref().served();
@@ -104,7 +100,7 @@ impl Emit {
     #[inline(never)]
     fn tell<B: Body>(
         &self,
-        account: Option<Box<Account>>,
+        account: Option<Account>,
         served: Served,
         response: &mut Response<CacheBody<B>>,
     ) {
@@ -114,7 +110,7 @@ impl Emit {
         }
         match account {
             None => self.write(status, served, None, response),
-            Some(account) => self.settle_account(*account, status, served, response),
+            Some(account) => self.settle_account(account, status, served, response),
         }
     }
 

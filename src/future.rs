@@ -60,15 +60,19 @@ struct Passing<S, ReqB> {
 
 /// Where an answer is told.
 pub(crate) struct Exit {
-    pub(crate) emit: Arc<Emit>,
-    pub(crate) account: Option<Box<Account>>,
+    emit: Arc<Emit>,
+    account: Option<Box<Account>>,
 }
 
 impl Exit {
+    pub(crate) fn new(emit: Arc<Emit>, account: Option<Account>) -> Self {
+        Self { emit, account: account.map(Box::new) }
+    }
+
     fn leave<ResB: Body, E>(self, answered: &mut Answered<ResB, E>) {
         let Self { emit, account } = self;
         match answered {
-            Ok(response) => emit.close(account, response),
+            Ok(response) => emit.close(account.map(|account| *account), response),
             Err(_) => account.into_iter().for_each(|mut account| account.fail()),
         }
     }

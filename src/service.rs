@@ -51,7 +51,7 @@ impl<S, M> CacheService<S, M> {
 struct Asked<B> {
     head: request::Parts,
     body: B,
-    account: Option<Box<Account>>,
+    account: Option<Account>,
 }
 
 /// What the store has said without being waited for, and when.
@@ -128,7 +128,7 @@ impl<S, M: CacheManager> CacheService<S, M> {
         ResB::Error: Into<BoxError>,
     {
         let core = &self.core;
-        let exit = |account| Exit { emit: core.emit.clone(), account };
+        let exit = |account| Exit::new(core.emit.clone(), account);
         let lookup = match begun {
             Begin::Lookup(lookup) => lookup,
             Begin::Bypass(reason) => return self.pass(asked, reason),
@@ -192,7 +192,7 @@ impl<S, M: CacheManager> CacheService<S, M> {
         let Asked { head, body, account } = asked;
         let status = CacheStatus::forwarded(reason);
         let asking = Asking::begin(&emit.witness, clock, None, reason, false);
-        let exit = Exit { emit: emit.clone(), account };
+        let exit = Exit::new(emit.clone(), account);
         let request = Request::from_parts(head, body);
         ResponseFuture::pass(self.inner.clone(), request, status, asking, exit)
     }
