@@ -28,7 +28,7 @@ pub(super) fn write_fields(out: &mut Out, fields: &HeaderMap) -> Result<(), Erro
         out.bytes(value.as_bytes());
         text += name.len() + value.len();
     }
-    out.takes(memory(fields.len(), text));
+    out.takes(memory(fields.len(), fields.len() - fields.keys_len(), text));
     Ok(())
 }
 
@@ -37,13 +37,16 @@ pub(super) fn read_fields(input: &mut In<'_>) -> Option<HeaderMap> {
     if count > MAX_FIELDS || count * BEFORE_FIELD > input.remaining() {
         return None;
     }
-    let (mut ahead, mut names, mut values) = (input.ahead(), 0, 0);
+    let (mut ahead, mut text, mut values, mut repeated) = (input.ahead(), 0, 0, 0);
+    let mut last: &[u8] = b"";
     for _ in 0..count {
         let (_, name, value) = read_field(&mut ahead)?;
-        names += name.len();
+        text += name.len() + value.len();
         values += value.len();
+        repeated += usize::from(name == last);
+        last = name;
     }
-    input.spend(memory(count, names + values))?;
+    input.spend(memory(count, repeated, text))?;
 
     // All values lie in one buffer of exact size.
     let mut buffer = Vec::with_capacity(values);
@@ -53,12 +56,18 @@ pub(super) fn read_fields(input: &mut In<'_>) -> Option<HeaderMap> {
     }
     let mut buffer = Bytes::from(buffer);
     let mut fields = HeaderMap::with_capacity(count + MORE);
+    let mut last: &[u8] = b"";
     for _ in 0..count {
-        let (flags, name, value) = read_field(input)?;
-        let name = HeaderName::from_bytes(name).ok()?;
+        let (flags, text, value) = read_field(input)?;
+        let name = HeaderName::from_bytes(text).ok()?;
         let mut value = HeaderValue::from_maybe_shared(buffer.split_to(value.len())).ok()?;
         value.set_sensitive(flags & SENSITIVE != 0);
-        fields.try_append(name, value).ok()?;
+        let is_repeated = fields.try_append(name, value).ok()?;
+        // The lines of a name follow one another, as a map gives them.
+        if is_repeated != (text == last) {
+            return None;
+        }
+        last = text;
     }
     Some(fields)
 }
@@ -73,14 +82,15 @@ fn read_field<'a>(input: &mut In<'a>) -> Option<(u8, &'a [u8], &'a [u8])> {
 /// A slot for `Age`, and a `Content-Length` that comes with the body.
 const MORE: usize = 2;
 
-/// The most that a map of `count` fields with so much text takes, including the tables that it has
-/// grown out of.
-fn memory(count: usize, text: usize) -> usize {
+/// The most that a map of `count` fields takes, of which so many have the name of the one before, with
+/// so much text: including the tables that it has grown out of.
+fn memory(count: usize, repeated: usize, text: usize) -> usize {
     const BUCKET: usize = 104;
     const POSITION: usize = 4;
-    const REPEATED: usize = 2 * 72;
+    const REPEATED: usize = 72;
     const NAME: usize = 32;
     let wanted = count + MORE;
     let table = (wanted + wanted / 3).next_power_of_two().max(8);
-    (table - table / 4) * BUCKET + table * POSITION + count * (REPEATED + NAME) + text
+    let grown = if repeated > 0 { 2 * repeated.next_power_of_two().max(4) } else { 0 };
+    (table - table / 4) * BUCKET + table * POSITION + grown * REPEATED + count * NAME + text
 }

@@ -17,7 +17,7 @@ use crate::exchange::{Visitor, ok};
 /// A response of a site with many fields, few, or odd ones.
 fn stored(n: usize) -> (Placement, StoredHead) {
     let mut response = ok().header("vary", "accept-language").header("etag", "\"1\"");
-    for field in 0..[0, 3, 40, 200][n % 4] {
+    for field in 0..[0, 3, 40, 130, 200][n % 5] {
         response = match n % 3 {
             0 => response.header(format!("x-{field}"), ""),
             1 => response.header("link", format!("</{field}>; rel=preload")),
@@ -32,7 +32,7 @@ fn stored(n: usize) -> (Placement, StoredHead) {
 fn samples() -> Vec<Vec<u8>> {
     let mut index = Index::new(7);
     let mut samples = Vec::new();
-    for n in 0..12 {
+    for n in 0..15 {
         let (placement, head) = stored(n);
         let _ = index.admit(&placement);
         samples.push(encode_head(&head).unwrap());
