@@ -98,8 +98,8 @@ impl Drop for Server {
 }
 
 fn spawn(port: u16, directory: &PathBuf, settings: &[String]) -> Option<Child> {
-    // It ends when this process does, however that ends.
-    const RUN: &str = r#"redis-server "$@" >log 2>&1 & echo $! >pid; cat >/dev/null; kill -CONT $! 2>/dev/null; kill -KILL $! 2>/dev/null"#;
+    // It ends when this process does, however that ends, and the shell not before it.
+    const RUN: &str = r#"redis-server "$@" >log 2>&1 & echo $! >pid; cat >/dev/null; kill -CONT $! 2>/dev/null; kill -KILL $! 2>/dev/null; wait"#;
     let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
     if !found.is_ok_and(|status| status.success()) {
         return None;
@@ -202,4 +202,20 @@ pub(crate) fn keys(url: &str, namespace: &str, pattern: &str) -> Vec<String> {
     let pattern = format!("{namespace}:{pattern}");
     let found = say(url, &[b"KEYS", pattern.as_bytes()]);
     found.lines().map(str::to_owned).collect()
+}
+
+/// Nobody gets the port of a server that is away, so that it can be there again.
+#[test]
+fn the_port_of_a_server_is_kept() {
+    let Some(mut server) = own(&[]) else { return };
+    for _ in 0..2 {
+        server.kill();
+        let address = (Ipv4Addr::LOCALHOST, server.port.number).into();
+        let other = TcpSocket::new_v4().unwrap().bind(address).unwrap_err();
+        assert_eq!(other.kind(), std::io::ErrorKind::AddrInUse);
+        let refused = TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        server.restart();
+        assert_eq!(say(&server.url(), &[b"PING"]), "PONG");
+    }
 }
