@@ -2,8 +2,9 @@
 //! the clone of a header map of six fields, the clone of a `Bytes`.
 //!
 //! `cargo bench --bench hit`. All subjects of a table run interleaved in one process; a figure is the median
-//! of the rounds, and beside it stands the fastest, which nothing else on the machine has disturbed. Making
-//! the request and collecting the body are inside of every figure.
+//! of the rounds, and beside it stands the fastest, which nothing else on the machine has disturbed; then
+//! how many times those of the first subject both are. Making the request and collecting the body are
+//! inside of every figure.
 //!
 //! `LARDER_ENTRIES` is the number of entries in the row of many; default: 100 000. A million takes some two
 //! gigabytes, and as much for the floor's.
@@ -16,13 +17,14 @@ mod plot;
 #[path = "support/subjects.rs"]
 mod subjects;
 mod support;
+#[path = "support/threads.rs"]
+mod threads;
 
 use std::{
     env,
     hint::black_box,
     path::Path,
-    sync::{Arc, Barrier},
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -30,7 +32,10 @@ use http::{HeaderName, HeaderValue, Uri, header};
 use larder::{CacheLayer, CacheService, MemoryManager, NoExecutor, Policy, Purge};
 use tower::Layer;
 
-use self::subjects::{Floor, Handler, URI, call, call_with, request};
+use self::{
+    subjects::{Floor, Handler, URI, call, call_with, request},
+    threads::{beside_each_other, two_threads},
+};
 
 const ROUNDS: usize = 301;
 const KIB: usize = 1 << 10;
@@ -82,7 +87,10 @@ impl Table {
 
     fn run(&mut self) {
         println!("\n{}; median of {ROUNDS} rounds of {} calls", self.title, self.calls);
-        println!("{:<28} {:>8} {:>8} {:>8}  allocations / bytes", "", "ns", "fastest", "x first");
+        println!(
+            "{:<28} {:>8} {:>8} {:>8} {:>8}  allocations / bytes",
+            "", "ns", "fastest", "x first", "fastest"
+        );
         let mut allocations = Vec::new();
         for subject in &mut self.subjects {
             // The first call stores, and the first hits make shared what was not yet.
@@ -243,11 +251,11 @@ impl Figures {
         Self { median: times[times.len() / 2], fastest: times[0] }
     }
 
-    /// The ratio is that of the fastest rounds.
     fn print(self, name: &str, first: &Figures) {
-        let ratio = self.fastest.as_secs_f64() / first.fastest.as_secs_f64();
         let (median, fastest) = (self.median.as_nanos(), self.fastest.as_nanos());
-        print!("{name:<28} {median:>8} {fastest:>8} {ratio:>8.2}");
+        let ratio = self.median.div_duration_f64(first.median);
+        let of_fastest = self.fastest.div_duration_f64(first.fastest);
+        print!("{name:<28} {median:>8} {fastest:>8} {ratio:>8.2} {of_fastest:>8.2}");
     }
 }
 
@@ -270,105 +278,4 @@ impl Random {
     fn below(&mut self, count: usize) -> usize {
         self.next() as usize % count
     }
-}
-
-/// Which of `count` keys is asked for, a key the less often the higher its number.
-fn zipf(count: usize, seed: u64) -> Vec<usize> {
-    let mut sums = Vec::with_capacity(count);
-    let mut sum = 0.0;
-    for n in 0..count {
-        sum += 1.0 / (n + 1) as f64;
-        sums.push(sum);
-    }
-    let mut random = Random(seed);
-    let mut draw = || {
-        let at = random.next() as f64 / f64::from(1 << 31) * sum;
-        sums.partition_point(|sum| *sum < at).min(count - 1)
-    };
-    (0..1 << 16).map(|_| draw()).collect()
-}
-
-/// Two threads that ask at the same time, each with a service of its own over the same store.
-fn two_threads(title: &str, keys: usize) {
-    const CALLS: u32 = 20_000;
-    const ROUNDS: usize = 51;
-    let (uris, handler) = (uris(keys), Handler::new(KIB));
-    let floor = Floor::of(&handler, &uris);
-    let service = layer().layer(Handler::owning(KIB));
-    for uri in &uris {
-        call(&mut service.clone(), uri);
-    }
-    let orders = [1, 2].map(|seed| zipf(keys, seed));
-    let ask = |order: &[usize], mut call: Box<dyn FnMut(&Uri) -> usize>, barrier: &Barrier| {
-        barrier.wait();
-        let start = Instant::now();
-        for at in order.iter().cycle().take(CALLS as usize) {
-            black_box(call(&uris[*at]));
-        }
-        start.elapsed() / CALLS
-    };
-    let round = |is_floor: bool| {
-        let barrier = Barrier::new(orders.len());
-        let times = thread::scope(|scope| {
-            let threads = orders.each_ref().map(|order| {
-                let (mut floor, mut service) = (floor.clone(), service.clone());
-                let (barrier, ask) = (&barrier, &ask);
-                scope.spawn(move || match is_floor {
-                    true => ask(order, Box::new(move |uri| call(&mut floor, uri)), barrier),
-                    false => ask(order, Box::new(move |uri| call(&mut service, uri)), barrier),
-                })
-            });
-            threads.map(|thread| thread.join().expect("it counts"))
-        });
-        times.iter().sum::<Duration>() / times.len() as u32
-    };
-    let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
-        times[0].push(round(true));
-        times[1].push(round(false));
-    }
-    println!("\n{title}; {ROUNDS} rounds of {CALLS} calls each");
-    println!("{:<28} {:>8} {:>8} {:>8}", "", "ns", "fastest", "x first");
-    let [floor, larder] = times.map(Figures::of);
-    floor.print("floor", &floor);
-    println!();
-    larder.print("larder", &floor);
-    println!();
-}
-
-/// Sixty-four tasks on two threads ask for one key; the rounds alternate.
-fn beside_each_other() {
-    const TASKS: usize = 64;
-    const CALLS: u32 = 2_000;
-    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    let services = [true, false].map(|collapses| {
-        let policy = Policy::shared().collapse(collapses);
-        let layer = CacheLayer::new(MemoryManager::new(256 << 20)).policy(policy);
-        let mut service = layer.layer(Handler::new(KIB));
-        call(&mut service, &Uri::from_static(URI));
-        service
-    });
-    let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS / 10 {
-        for (service, times) in services.iter().zip(&mut times) {
-            let start = Instant::now();
-            let tasks: Vec<_> = (0..TASKS)
-                .map(|_| {
-                    let mut service = service.clone();
-                    threads.spawn(async move {
-                        for _ in 0..CALLS {
-                            black_box(call(&mut service, &Uri::from_static(URI)));
-                        }
-                    })
-                })
-                .collect();
-            tasks.into_iter().for_each(|task| threads.block_on(task).unwrap());
-            times.push(start.elapsed() / (CALLS * TASKS as u32));
-        }
-    }
-    let [on, off] = times.map(|times| Figures::of(times).median.as_nanos());
-    let ratio = on as f64 / off as f64;
-    println!(
-        "\n{TASKS} tasks, 2 threads, one key: {on} ns with collapsing, {off} without: {ratio:.3}"
-    );
 }

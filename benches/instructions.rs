@@ -1,8 +1,8 @@
 //! How many instructions a hit takes, by callgrind: figures that do not depend on what else the machine
 //! does.
 //!
-//! `cargo bench --bench instructions` counts, and compares with `benches/instructions.txt`;
-//! `cargo bench --bench instructions -- --record` writes that file. Where there is no valgrind it says so
+//! `cargo bench --bench instructions --features redis` counts, and compares with `benches/instructions.txt`;
+//! `cargo bench --bench instructions --features redis -- --record` writes that file. Where there is no valgrind it says so
 //! and does nothing. Another compiler or C library gives other figures, so that only a count that has grown
 //! by more than a quarter is an error, or an allocation more.
 
@@ -13,9 +13,11 @@ mod support;
 use std::{
     collections::BTreeMap,
     env, fs,
+    future::poll_fn,
     hint::black_box,
     iter,
     path::Path,
+    pin::Pin,
     process::{Command, ExitCode},
     sync::Arc,
     time::Instant,
@@ -23,19 +25,19 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header};
-use http_body::Body;
+use http_body::{Body, SizeHint};
 use http_body_util::Empty;
-use larder::{CacheLayer, MemoryManager, Policy};
+use larder::{CacheLayer, CacheManager, MemoryManager, Policy, policy::Begin};
 use tower::{Layer, Service};
 
-use self::subjects::{Floor, Handler, Insert, URI, call, call_with, no_store, post, request};
+use self::subjects::{Floor, Handler, Insert, URI, call, call_with, no_store, now, post, request};
 
 const CALLS: u32 = 500;
 /// Calls before, that store what is then asked for.
 const WARM: u32 = 10;
 /// So much more than was recorded is an error.
 const MARGIN: f64 = 1.25;
-const SUBJECTS: [&str; 17] = [
+const SUBJECTS: [&str; 19] = [
     "request alone",
     "floor",
     "hit",
@@ -53,7 +55,11 @@ const SUBJECTS: [&str; 17] = [
     "POST, without a cache",
     "miss",
     "miss, floor",
+    "get and read, memory",
+    TIERED,
 ];
+/// Needs the feature `redis`, and no server.
+const TIERED: &str = "get and read, tiered";
 
 const FLOOR: usize = 1;
 
@@ -140,8 +146,42 @@ fn subject(name: &str) -> Call {
         }
         "miss" => each_once(layer().layer(Handler::owning(SIZE))),
         "miss, floor" => each_once(Insert::new(Handler::owning(SIZE), 4 * CALLS as usize)),
+        "get and read, memory" => store_alone(MemoryManager::new(64 << 20)),
+        #[cfg(feature = "redis")]
+        TIERED => tiered(),
         _ => panic!("no such subject: {name}"),
     }
+}
+
+/// Memory before a Redis whose log of purges is trusted, and that is never asked.
+#[cfg(feature = "redis")]
+fn tiered() -> Call {
+    use larder::{
+        bus::WhenCutOff,
+        storage::{RedisOptions, Tiered},
+    };
+    let options = RedisOptions::new().when_cut_off(WhenCutOff::Serve);
+    let redis = options.open("redis://127.0.0.1:1/").expect("it is a URL");
+    store_alone(Tiered::new(MemoryManager::new(64 << 20), redis))
+}
+
+/// What a layer asks a store for, without the layer.
+fn store_alone<M: CacheManager>(store: M) -> Call {
+    let uri = Uri::from_static(URI);
+    let layer = CacheLayer::new(store.clone()).policy(Policy::shared());
+    call(&mut layer.layer(Handler::new(1 << 10)), &uri);
+    let (policy, (head, _)) = (Policy::shared(), request(&uri).into_parts());
+    Box::new(move || {
+        let begun = policy.begin(&head, &SizeHint::with_exact(0));
+        let Begin::Lookup(lookup) = begun else { panic!("it is looked up") };
+        let found = store.get_now(&lookup.wanted(&head.headers, store.secret()));
+        let found = found.expect("it is known").expect("nothing fails");
+        let entry = found.into_entry(0).expect("it is there");
+        let mut body = store.read(&entry, 0..entry.response().length());
+        let frame = now(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)));
+        black_box(frame)
+            .map_or(0, |frame| frame.expect("it is whole").into_data().map_or(0, |data| data.len()))
+    })
 }
 
 /// Enough of them for all calls.
@@ -217,7 +257,9 @@ fn main() -> ExitCode {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt");
     let text = fs::read_to_string(&path).unwrap_or_default();
     let recorded = read(&text);
-    let Some(counts) = SUBJECTS.map(Counts::of).into_iter().collect::<Option<Vec<_>>>() else {
+    let is_here = |name: &&&str| cfg!(feature = "redis") || **name != TIERED;
+    let subjects = || SUBJECTS.iter().filter(is_here);
+    let Some(counts) = subjects().map(|name| Counts::of(name)).collect::<Option<Vec<_>>>() else {
         println!("SKIPPED, no valgrind");
         return ExitCode::SUCCESS;
     };
@@ -227,7 +269,7 @@ fn main() -> ExitCode {
     );
     let floor = counts[FLOOR].instructions as f64;
     let mut is_good = true;
-    for (name, counts) in SUBJECTS.iter().zip(&counts) {
+    for (name, counts) in subjects().zip(&counts) {
         let ratio = counts.instructions as f64 / floor;
         let change = recorded.get(name).map(|before| {
             is_good &= counts.allocations <= before.allocations;
@@ -243,7 +285,7 @@ fn main() -> ExitCode {
         let line = |(name, counts): (&&str, &Counts)| {
             format!("{:>7} {:>3}  {name}\n", counts.instructions, counts.allocations)
         };
-        let lines: String = SUBJECTS.iter().zip(&counts).map(line).collect();
+        let lines: String = subjects().zip(&counts).map(line).collect();
         fs::write(&path, lines).expect("the file can be written");
     } else if !is_good {
         println!("more allocations than were recorded, or {MARGIN} times the instructions");

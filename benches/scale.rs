@@ -102,7 +102,7 @@ fn request(path: &str) -> Asked {
     request.header(header::ACCEPT, "*/*").body(Empty::new()).expect("it is a request")
 }
 
-/// Six fields, as values that own their bytes.
+/// Five fields, as values that own their bytes.
 fn response(body: impl FnOnce() -> Body, tags: usize, path: &str) -> Response<Body> {
     let mut headers = HeaderMap::new();
     let mut add = |name, text: &str| {

@@ -22,7 +22,7 @@ use crate::{
     nodes::eventually,
     page::{Ask, collect, next, noise},
     peer::{Manner, Peer, black_hole},
-    server::{namespace, options, own, shared},
+    server::{namespace, options, own, say, shared},
 };
 
 /// What does not come to an end in so long never does: no limit of a store's is a tenth of it.
@@ -201,6 +201,56 @@ async fn a_body_outlives_its_store() {
     writer.finish(None).await.unwrap();
     let store = options(&namespace).open(url).unwrap();
     assert!(Ask::new("/other").body(&store).await.unwrap().unwrap() == body);
+}
+
+/// The connections end with the last who uses a store, also if Redis is being told of a purge just then
+/// and somebody who has nothing but the log asks for another.
+#[tokio::test]
+async fn no_connection_outlives_its_store() {
+    let Some(server) = own(&[]) else { return };
+    let options = options("site").connect_timeout(Duration::from_secs(1));
+    let store = options.open(&server.url()).unwrap();
+    store.ready().await.unwrap();
+    let connections = || say(&server.url(), &[b"CLIENT", b"LIST"]).lines().count() - 1;
+    assert_eq!(connections(), 4);
+    let log = store.purge_log().clone();
+    server.pause();
+    log.append(Purge::host("b.example"));
+    let mut first = std::pin::pin!(log.sync());
+    let begun = poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx))).await;
+    assert!(begun.is_pending());
+    drop(store);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    log.append(Purge::host("c.example"));
+    let both = ends("both purges", async { tokio::join!(first, log.sync()) }).await;
+    assert!(both.0.is_err() && both.1.is_err(), "Redis could not be told");
+    server.go_on();
+    eventually(async || connections() == 0).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(connections(), 0, "nobody connects again");
+    assert!(log.sync().await.is_err(), "there is no store");
+}
+
+/// What was found in one runtime is read, changed and removed in another when that has ended: whoever needs
+/// the connections has them kept.
+#[test]
+fn an_entry_outlives_the_runtime_that_found_it() {
+    let Some(url) = shared() else { return };
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let (ask, body) = (Ask::new("/"), noise(5, 3 << 20));
+    let (store, found) = runtime().block_on(async {
+        let store = options(&namespace()).open(url).unwrap();
+        ask.put(&store, &[], body.clone()).await.unwrap();
+        let found = ask.find(&store).await.unwrap();
+        (store, found)
+    });
+    runtime().block_on(async {
+        assert!(collect(store.read(&found, 0..3 << 20)).await.unwrap() == body);
+    });
+    let head = found.response().head().clone();
+    assert!(runtime().block_on(store.update(&found, head)).unwrap());
+    let found = runtime().block_on(ask.find(&store)).unwrap();
+    assert!(runtime().block_on(store.remove(&found)).unwrap());
 }
 
 /// A purge that somebody has begun to wait for, and waits for no more, stands in the way of no other.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
@@ -14,11 +14,29 @@ use std::{
 };
 
 use larder::{RedisManager, policy::Secret, storage::RedisOptions};
+use tokio::net::TcpSocket;
+
+/// A port that is given to nobody else, also while no server listens at it: this process connects to it all
+/// the time, and asks the system for free ones.
+pub(crate) struct Port {
+    pub(crate) number: u16,
+    /// Bound, and listens to nothing. A server can be bound to the same.
+    _kept: TcpSocket,
+}
+
+impl Port {
+    pub(crate) fn free() -> Self {
+        let kept = TcpSocket::new_v4().expect("a socket");
+        kept.set_reuseaddr(true).expect("others can be bound there");
+        kept.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+        Self { number: kept.local_addr().expect("its address").port(), _kept: kept }
+    }
+}
 
 /// A server that ends with the process that started it.
 pub(crate) struct Server {
     child: Child,
-    port: u16,
+    port: Port,
     directory: PathBuf,
     settings: Vec<String>,
 }
@@ -31,18 +49,16 @@ impl Server {
         let directory =
             std::env::temp_dir().join(format!("larder-redis-{}-{number}", std::process::id()));
         fs::create_dir_all(&directory).expect("a directory for the server");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("its address").port();
-        drop(listener);
+        let port = Port::free();
         let settings =
             settings.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]);
         let settings: Vec<_> = settings.collect();
-        let child = spawn(port, &directory, &settings)?;
+        let child = spawn(port.number, &directory, &settings)?;
         Some(Self { child, port, directory, settings })
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        format!("redis://127.0.0.1:{}/", self.port.number)
     }
 
     /// Stops it where it is: connections stay, nothing is answered.
@@ -62,7 +78,8 @@ impl Server {
 
     /// Starts it again at the same port, empty.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(self.port, &self.directory, &self.settings).expect("it ran before");
+        self.child =
+            spawn(self.port.number, &self.directory, &self.settings).expect("it ran before");
     }
 
     fn signal(&self, signal: &str) {
@@ -81,8 +98,8 @@ impl Drop for Server {
 }
 
 fn spawn(port: u16, directory: &PathBuf, settings: &[String]) -> Option<Child> {
-    // It ends when this process does, however that ends.
-    const RUN: &str = r#"redis-server "$@" >log 2>&1 & echo $! >pid; cat >/dev/null; kill -CONT $! 2>/dev/null; kill -KILL $! 2>/dev/null"#;
+    // It ends when this process does, however that ends, and the shell not before it.
+    const RUN: &str = r#"redis-server "$@" >log 2>&1 & echo $! >pid; cat >/dev/null; kill -CONT $! 2>/dev/null; kill -KILL $! 2>/dev/null; wait"#;
     let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
     if !found.is_ok_and(|status| status.success()) {
         return None;
@@ -93,8 +110,10 @@ fn spawn(port: u16, directory: &PathBuf, settings: &[String]) -> Option<Child> {
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
     command.args(["--save", "", "--appendonly", "no"]).args(settings);
     let child = command.spawn().expect("a shell");
-    let began = Instant::now();
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+    let (began, address) = (Instant::now(), (Ipv4Addr::LOCALHOST, port).into());
+    let has_id = || fs::read_to_string(directory.join("pid")).is_ok_and(|id| id.ends_with('\n'));
+    let is_up = || TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok();
+    while !(has_id() && is_up()) {
         assert!(began.elapsed() < Duration::from_secs(20), "the server starts");
         thread::sleep(Duration::from_millis(10));
     }
@@ -183,4 +202,20 @@ pub(crate) fn keys(url: &str, namespace: &str, pattern: &str) -> Vec<String> {
     let pattern = format!("{namespace}:{pattern}");
     let found = say(url, &[b"KEYS", pattern.as_bytes()]);
     found.lines().map(str::to_owned).collect()
+}
+
+/// Nobody gets the port of a server that is away, so that it can be there again.
+#[test]
+fn the_port_of_a_server_is_kept() {
+    let Some(mut server) = own(&[]) else { return };
+    for _ in 0..2 {
+        server.kill();
+        let address = (Ipv4Addr::LOCALHOST, server.port.number).into();
+        let other = TcpSocket::new_v4().unwrap().bind(address).unwrap_err();
+        assert_eq!(other.kind(), std::io::ErrorKind::AddrInUse);
+        let refused = TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        server.restart();
+        assert_eq!(say(&server.url(), &[b"PING"]), "PONG");
+    }
 }

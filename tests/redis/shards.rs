@@ -1,28 +1,26 @@
 //! Redis Cluster: keys are laid out for it, one shard that has all of them is a server like others, and
 //! one of several is told.
 
-use std::net::{Ipv4Addr, TcpListener};
-
-use larder::{CacheManager, Purge};
+use larder::{CacheManager, Policy, Purge};
 
 use crate::{
     nodes::eventually,
     page::{Ask, noise},
-    server::{Server, keys, options, own, say},
+    server::{Port, Server, keys, options, own, say},
+    support::{cache_over, ok},
 };
 
 const SLOTS: u64 = 16_384;
 
 /// A server that is a part of a cluster, and the port at which the others reach it.
-fn shard() -> Option<(Server, String)> {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let port = free.local_addr().expect("its address").port().to_string();
-    drop(free);
-    Some((own(&[("cluster-enabled", "yes"), ("cluster-port", &port)])?, port))
+fn shard() -> Option<(Server, Port)> {
+    let port = Port::free();
+    let number = port.number.to_string();
+    Some((own(&[("cluster-enabled", "yes"), ("cluster-port", &number)])?, port))
 }
 
 /// So many, each with its part of the keys.
-async fn cluster(count: u64) -> Option<Vec<Server>> {
+async fn cluster(count: u64) -> Option<Vec<(Server, Port)>> {
     let mut shards = Vec::new();
     for n in 0..count {
         let (server, bus) = shard()?;
@@ -35,7 +33,7 @@ async fn cluster(count: u64) -> Option<Vec<Server>> {
     let port = |url: &str| url.trim_end_matches('/').rsplit(':').next().unwrap().to_owned();
     let first = shards[0].0.url();
     for (server, bus) in &shards[1..] {
-        let port = port(&server.url());
+        let (port, bus) = (port(&server.url()), bus.number.to_string());
         say(&first, &[b"CLUSTER", b"MEET", b"127.0.0.1", port.as_bytes(), bus.as_bytes()]);
     }
     for (server, _) in &shards {
@@ -46,7 +44,7 @@ async fn cluster(count: u64) -> Option<Vec<Server>> {
         })
         .await;
     }
-    Some(shards.into_iter().map(|(server, _)| server).collect())
+    Some(shards)
 }
 
 fn slot(url: &str, key: &str) -> u64 {
@@ -58,7 +56,7 @@ fn slot(url: &str, key: &str) -> u64 {
 #[tokio::test]
 async fn one_shard_with_all_keys_is_a_server_like_others() {
     let Some(shards) = cluster(1).await else { return };
-    let url = shards[0].url();
+    let url = shards[0].0.url();
     let (a, b) = (options("site").open(&url).unwrap(), options("site").open(&url).unwrap());
     a.ready().await.unwrap();
     for size in [8 << 10, 100 << 10, 700 << 10] {
@@ -98,15 +96,15 @@ async fn one_shard_with_all_keys_is_a_server_like_others() {
 #[tokio::test]
 async fn one_shard_of_several_is_told() {
     let Some(shards) = cluster(3).await else { return };
-    for shard in &shards {
+    for (shard, _) in &shards {
         let store = options("site").open(&shard.url()).unwrap();
         let error = store.ready().await.unwrap_err().to_string();
         assert!(error.contains("shard of a cluster"), "{error}");
         assert!(store.state().to_string().contains("shard of a cluster"), "{}", store.state());
         assert!(Ask::new("/").try_find(&store).await.is_err());
     }
-    let place = slot(&shards[0].url(), "site:{purge}");
-    let url = shards[usize::try_from(place * 3 / SLOTS).unwrap()].url();
+    let place = slot(&shards[0].0.url(), "site:{purge}");
+    let url = shards[usize::try_from(place * 3 / SLOTS).unwrap()].0.url();
     let rights: &[&[u8]] = &[
         b"ACL",
         b"SETUSER",
@@ -143,4 +141,18 @@ async fn one_shard_of_several_is_told() {
         }
     }
     assert!(here > 0 && elsewhere > 0, "{here} here, {elsewhere} elsewhere");
+    // To a client each is a page like others: a store that fails is a miss.
+    let cache = cache_over(store, Policy::shared());
+    cache.origin.on(|request| ok().cache_control("max-age=600").text(request.uri().path()));
+    let mut hits = 0;
+    for n in 0..30 {
+        let path = format!("/page/{n}");
+        for _ in 0..2 {
+            let answer = cache.get(&path).await;
+            assert_eq!(answer.text(), path);
+            cache.layer.handle().sync().await.unwrap();
+            hits += u32::from(answer.cache.is_hit());
+        }
+    }
+    assert!(0 < hits && hits < 30, "{hits} hits");
 }

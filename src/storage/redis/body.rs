@@ -55,6 +55,7 @@ impl RedisReader {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return Err(Error::other("a store in Redis needs a tokio runtime"));
         };
+        self.inner.keep();
         while self.asked.len() <= AHEAD && !self.range.is_empty() {
             let number = self.range.start / CHUNK as u64;
             let chunk = self.located.chunk(number);

@@ -46,10 +46,12 @@ impl CacheManager for RedisManager {
     }
 
     async fn update(&self, entry: &Entry<RedisHandle>, head: StoredHead) -> Result<bool, Error> {
+        self.inner.keep();
         self.inner.store.update(&entry.handle().0, head).await
     }
 
     async fn remove(&self, entry: &Entry<RedisHandle>) -> Result<bool, Error> {
+        self.inner.keep();
         self.inner.store.remove(&entry.handle().0).await
     }
 

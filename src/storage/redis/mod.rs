@@ -55,7 +55,9 @@ use std::{
 
 pub use self::{entry::RedisHandle, options::RedisOptions, writer::RedisWriter};
 use self::{
+    layout::random,
     link::{Link, State},
+    purges::Mirror,
     store::Store,
 };
 use super::Error;
@@ -170,7 +172,11 @@ impl RedisManager {
 
     fn with_link(link: Link, mut options: RedisOptions) -> Result<Self, Error> {
         let secret = options.secret.take().unwrap_or_else(Secret::random);
-        let inner = Arc::new(Inner { store: Store::new(link, options)?, secret });
+        let mirror = Mirror::new(random()?, options.max_purge_lag, options.cut_off);
+        let inner = Arc::new_cyclic(|users| Inner {
+            store: Store::new(link, options, mirror, users.clone()),
+            secret,
+        });
         inner.keep();
         Ok(Self { inner })
     }

@@ -10,7 +10,7 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 
 use super::{
-    RedisOptions,
+    Inner, RedisOptions,
     keeper::Kept,
     known::Known,
     layout::random,
@@ -46,34 +46,41 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn new(link: Link, options: RedisOptions) -> Result<Arc<Self>, Error> {
-        let mirror = Arc::new(Mirror::new(random()?, options.max_purge_lag, options.cut_off));
-        Ok(Arc::new_cyclic(|store| {
-            let keeper = Keeper { store: store.clone(), mirror: mirror.clone() };
-            Self {
-                purges: PurgeLog::restored(Default::default(), keeper),
-                link,
-                mirror,
-                known: Known::default(),
-                room: Arc::new(Semaphore::new(options.max_unwritten)),
-                options,
-                dropped: AtomicU64::new(0),
-                damaged: AtomicU64::new(0),
-                pending: Pending::default(),
-                telling: tokio::sync::Mutex::default(),
-                task: Mutex::default(),
-            }
-        }))
+    /// `users` are those whose purges Redis is told of.
+    pub(super) fn new(
+        link: Link,
+        options: RedisOptions,
+        mirror: Mirror,
+        users: Weak<Inner>,
+    ) -> Arc<Self> {
+        let mirror = Arc::new(mirror);
+        let keeper = Keeper { users, mirror: mirror.clone() };
+        Arc::new(Self {
+            purges: PurgeLog::restored(Default::default(), keeper),
+            link,
+            mirror,
+            known: Known::default(),
+            room: Arc::new(Semaphore::new(options.max_unwritten)),
+            options,
+            dropped: AtomicU64::new(0),
+            damaged: AtomicU64::new(0),
+            pending: Pending::default(),
+            telling: tokio::sync::Mutex::default(),
+            task: Mutex::default(),
+        })
     }
 
-    /// Has a task keep the connections, if there is a runtime.
+    /// Has a task keep the connections, if there is a runtime. They are kept until somebody
+    /// [leaves](Self::leave), who is the last one to need them.
     pub(super) fn keep(self: &Arc<Self>) {
         if !self.link.is_idle() {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        // Held until the task has its place: one that ends at once must not take that of the next.
+        let mut task = self.task();
         if self.link.begin() {
-            *self.task() = Some(runtime.spawn(Kept::new(self.clone()).run()));
+            *task = Some(runtime.spawn(Kept::new(self.clone()).run()));
         }
     }
 
@@ -227,25 +234,26 @@ pub(super) struct Line<'a> {
 
 /// Has Redis keep a log.
 struct Keeper {
-    store: Weak<Store>,
+    users: Weak<Inner>,
     mirror: Arc<Mirror>,
 }
 
 impl Persist for Keeper {
     fn persist(&self, _: &PurgeLog) -> BoxFuture<Result<(), Error>> {
-        let (store, mirror) = (self.store.clone(), self.mirror.clone());
+        let (users, mirror) = (self.users.clone(), self.mirror.clone());
         Box::pin(async move {
             if !mirror.has_untold() {
                 return Ok(());
             }
             let gone = || Error::other("the store of this log is gone");
-            let store = store.upgrade().ok_or_else(gone)?;
+            let inner = users.upgrade().ok_or_else(gone)?;
             let Ok(runtime) = tokio::runtime::Handle::try_current() else {
                 return Err(Error::other("a store in Redis needs a tokio runtime"));
             };
-            store.keep();
+            inner.keep();
             // A task of its own: whoever waits for it may stop at any point, and then holds up nobody.
             let telling = async move {
+                let store = &inner.store;
                 let telling = store.link.within(store.options.connect_timeout, async {
                     let lanes = store.link.lanes().await.map_err(Failure::Link)?;
                     store.tell(&lanes).await

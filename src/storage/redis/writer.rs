@@ -109,6 +109,7 @@ impl RedisWriter {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return Err(Error::other("a store in Redis needs a tokio runtime"));
         };
+        self.inner.keep();
         let empty = self.arrived().await?;
         let mut piece = std::mem::replace(&mut self.piece, empty);
         let number = self.chunks;
@@ -155,6 +156,7 @@ impl RedisWriter {
     async fn commit(self, trailers: Option<HeaderMap>) -> Result<(), Error> {
         let Self { inner, placement, head, resource, stamp, fence, index, piece, length, .. } =
             self;
+        inner.keep();
         let store = &inner.store;
         let body = match self.chunks {
             0 => Place::Inline(piece.into()),

@@ -19,7 +19,7 @@ impl<M: CacheManager, D: CacheManager> Inner<M, D> {
         &self,
         wanted: &Wanted<'_>,
     ) -> Option<Found<TieredHandle<M::Handle, D::Handle>>> {
-        if !self.hearing.is_current(self.slow.purge_log(), &*self.clock) {
+        if !self.hearing.is_current(self.slow.purge_log()) {
             return None;
         }
         self.look_fast(wanted)
@@ -38,12 +38,10 @@ impl<M: CacheManager, D: CacheManager> Inner<M, D> {
 
     #[inline]
     fn look_fast(&self, wanted: &Wanted<'_>) -> Option<Found<TieredHandle<M::Handle, D::Handle>>> {
-        let found = match self.fast.get_now(wanted) {
-            Some(found) => found,
-            None => now(self.fast.get(wanted))?,
-        };
-        let found = found.ok().filter(|found| !found.responses().is_empty())?;
-        Some(found.map(TieredHandle::fast))
+        match self.fast.get_now(wanted).or_else(|| now(self.fast.get(wanted))) {
+            Some(Ok(found)) if !found.responses().is_empty() => Some(found.map(TieredHandle::fast)),
+            _ => None,
+        }
     }
 
     /// An entry of this variant in the slow tier.

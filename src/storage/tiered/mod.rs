@@ -116,7 +116,7 @@ impl<M: CacheManager, D: CacheManager> Tiered<M, D> {
             slow,
             fences: Fences::new(),
             seen: Arc::default(),
-            hearing: Arc::new(Hearing::new(&SystemClock)),
+            hearing: Arc::new(Hearing::new()),
             clock: Arc::new(SystemClock),
             slow_timeout: Duration::from_millis(50),
         };
@@ -140,8 +140,8 @@ impl<M: CacheManager, D: CacheManager> Tiered<M, D> {
     /// [`SystemClock`].
     pub fn clock(self, clock: impl Clock) -> Self {
         self.set(|inner| {
-            inner.hearing = Arc::new(Hearing::new(&clock));
             inner.clock = Arc::new(clock);
+            inner.hearing = Arc::new(Hearing::by(inner.clock.clone()));
         })
     }
 
