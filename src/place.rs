@@ -35,13 +35,15 @@ impl<T: Clone> Place<T> {
     /// Keeps what `make` gives, if it is worth the place: what is there defends it for as long as it is
     /// asked for more often.
     pub(crate) fn keep(&self, rival: u64, make: impl FnOnce() -> Option<T>) -> Option<T> {
+        // Dropped when the lock has been given back, for which others may wait.
+        let _old;
         let mut held = try_lock(&self.0)?;
         if held.rival != rival {
             held.rival = rival;
         } else if held.defence > 0 {
             held.defence -= 1;
         } else if let Some(new) = make() {
-            held.kept = Some(new.clone());
+            _old = held.kept.replace(new.clone());
             return Some(new);
         }
         None
