@@ -37,7 +37,7 @@ const CALLS: u32 = 500;
 const WARM: u32 = 10;
 /// So much more than was recorded is an error.
 const MARGIN: f64 = 1.25;
-const SUBJECTS: [&str; 19] = [
+const SUBJECTS: [&str; 20] = [
     "request alone",
     "floor",
     "hit",
@@ -45,6 +45,7 @@ const SUBJECTS: [&str; 19] = [
     "hit, extension",
     "hit, 304",
     "hit, variant",
+    "hit, path and Host",
     "hit, first of an entry",
     "inner service alone",
     "bypass",
@@ -105,6 +106,17 @@ fn subject(name: &str) -> Call {
             Arc::make_mut(&mut varying.headers)
                 .insert(header::VARY, HeaderValue::from_static("accept-language"));
             with(header::ACCEPT_LANGUAGE, "en".to_owned(), varying)
+        }
+        // As HTTP/1 has it.
+        "hit, path and Host" => {
+            let (mut service, path) = (layer().layer(handler), uri.path_and_query().cloned());
+            let uri = Uri::from(path.expect("there is one"));
+            let host = HeaderValue::from_static("127.0.0.1:3000");
+            Box::new(move || {
+                let mut request = request(&uri);
+                request.headers_mut().insert(header::HOST, host.clone());
+                call_with(&mut service, request)
+            })
         }
         "hit, first of an entry" => {
             let mut service = layer().layer(handler.clone());

@@ -35,13 +35,15 @@ impl<T: Clone> Place<T> {
     /// Keeps what `make` gives, if it is worth the place: what is there defends it for as long as it is
     /// asked for more often.
     pub(crate) fn keep(&self, rival: u64, make: impl FnOnce() -> Option<T>) -> Option<T> {
+        // Dropped when the lock has been given back, for which others may wait.
+        let _old;
         let mut held = try_lock(&self.0)?;
         if held.rival != rival {
             held.rival = rival;
         } else if held.defence > 0 {
             held.defence -= 1;
         } else if let Some(new) = make() {
-            held.kept = Some(new.clone());
+            _old = held.kept.replace(new.clone());
             return Some(new);
         }
         None
@@ -73,5 +75,45 @@ impl Marks {
     pub(crate) fn leave(&self) -> impl Iterator<Item = usize> + use<> {
         let marks = self.0.fetch_or(GONE, Ordering::AcqRel) & !GONE;
         (0..GONE.ilog2() as usize).filter(move |stripe| marks >> stripe & 1 == 1)
+    }
+}
+
+#[cfg(all(test, not(larder_loom)))]
+mod tests {
+    use std::sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    };
+
+    use super::*;
+
+    /// Sees whether somebody holds the lock of its place when it goes.
+    struct Probe {
+        place: Weak<Place<Arc<Self>>>,
+        was_free: Arc<AtomicBool>,
+    }
+
+    impl Drop for Probe {
+        fn drop(&mut self) {
+            let place = self.place.upgrade();
+            let is_free = place.is_none_or(|place| place.find(|_| true).is_some());
+            self.was_free.store(is_free, Relaxed);
+        }
+    }
+
+    /// Who evicts waits for the lock, and holds that of a part of the store.
+    #[test]
+    fn what_loses_its_place_is_dropped_when_nobody_waits_for_that() {
+        let (place, was_free) = (Arc::new(Place::default()), Arc::new(AtomicBool::new(false)));
+        let probe = |was_free: &Arc<AtomicBool>| {
+            let (place, was_free) = (Arc::downgrade(&place), was_free.clone());
+            Some(Arc::new(Probe { place, was_free }))
+        };
+        assert!(place.keep(1, || probe(&was_free)).is_none());
+        assert!(place.keep(1, || probe(&was_free)).is_some());
+        assert!(place.keep(2, || probe(&Arc::default())).is_none());
+        assert!(!was_free.load(Relaxed));
+        assert!(place.keep(2, || probe(&Arc::default())).is_some());
+        assert!(was_free.load(Relaxed));
     }
 }

@@ -37,6 +37,13 @@ use tower::{Layer, Service, ServiceExt};
 
 use self::counting::{allocations, live, live_anywhere};
 
+fn block_on_now<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => unreachable!("nothing here waits"),
+    }
+}
+
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -171,6 +178,62 @@ fn a_thousand_layers_leave_nothing() {
     let grown = live() - base;
     assert!(grown.abs() < 1000, "{grown} bytes are left of a thousand layers");
     assert_eq!(runtime.metrics().num_alive_tasks(), 0);
+}
+
+/// Scenario 3.11: what threads keep of what they ask for again and again counts in the limit of the store,
+/// heads with much in them and those of a 304, too, and goes when it has to make room.
+#[test]
+fn what_threads_keep_is_within_the_limit() {
+    const CAPACITY: u64 = 16 << 20;
+    let _alone = alone();
+    let manager = MemoryManager::with_max_entry_bytes(CAPACITY, 64 << 10);
+    let inner = tower::service_fn(|request: Request<Full<Bytes>>| {
+        let (mut head, _) = answer(Kind::Text, request.uri().path()).into_parts();
+        for n in 0..8 {
+            let name = http::HeaderName::try_from(format!("x-large-{n}")).unwrap();
+            head.headers.insert(name, HeaderValue::try_from("y".repeat(200)).unwrap());
+        }
+        let body = Full::from(vec![b'x'; 16 << 10]);
+        ready(Ok::<_, Infallible>(Response::from_parts(head, body)))
+    });
+    let layer = CacheLayer::new(manager.clone());
+    let service = layer.layer(inner);
+    let before = live_anywhere();
+    let ask = &|thread: usize| {
+        let mut service = service.clone();
+        let (mut most, mut hits) = (0, 0);
+        for n in 0..3_000 {
+            let path = format!("/{}", n + 7 * thread);
+            for again in 0..4 {
+                let mut request = Request::get(format!("http://a.example{path}"));
+                if again == 3 {
+                    request = request.header("if-none-match", format!("\"{path}\""));
+                }
+                let request = request.body(Full::default()).unwrap();
+                let mut exchange = pin!(async {
+                    let body = service.call(request).await.unwrap().into_body();
+                    hits += usize::from(body.status().is_hit());
+                    body.collect().await.unwrap();
+                });
+                // One that somebody else is fetching is left alone.
+                let _ = exchange.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            }
+            most = most.max(live_anywhere() - before);
+        }
+        assert!(hits > 6_000, "{hits}");
+        most
+    };
+    let most = std::thread::scope(|scope| {
+        let threads = [0, 1, 2, 3].map(|thread| scope.spawn(move || ask(thread)));
+        threads.map(|thread| thread.join().unwrap()).into_iter().max().unwrap()
+    });
+    println!("{most} bytes at most, {CAPACITY} allowed, {} weighed", manager.weight());
+    // Beside it, what some requests hold, and the tables.
+    assert!(most as u64 <= CAPACITY + CAPACITY / 32, "{most}");
+    block_on_now(larder::CacheManager::clear(&manager)).unwrap();
+    let left = live_anywhere() - before;
+    println!("{left} bytes are left");
+    assert!(left < 1 << 20, "{left}");
 }
 
 /// Nothing that a request held stays when it is dropped: not in the table of those on their way, not

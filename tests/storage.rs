@@ -18,6 +18,8 @@ mod key_value;
 #[path = "storage/memory.rs"]
 mod memory_manager;
 mod support;
+#[path = "storage/threads.rs"]
+mod threads;
 #[path = "storage/weight.rs"]
 mod weight;
 

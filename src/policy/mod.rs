@@ -78,6 +78,7 @@ mod key;
 mod labels;
 mod length;
 mod lifetimes;
+mod lookup;
 mod mode;
 mod multipart;
 mod normal;
@@ -105,6 +106,7 @@ mod structured;
 mod tagging;
 mod targeted;
 mod unkept;
+mod usable;
 mod usual;
 mod validation;
 mod variants;
@@ -129,6 +131,7 @@ pub use self::{
     joint::Joint,
     key::CacheKey,
     lifetimes::age_curve,
+    lookup::Lookup,
     mode::{CacheMode, Cached, Private},
     multipart::Piece,
     options::{ClientMaxStale, ClientReload, Policy, Scope, SetCookie, VaryOnCredentials},
@@ -137,7 +140,7 @@ pub use self::{
     query::QueryKey,
     reason::{Forward, Reason},
     refresh::{Failure, Refresh},
-    request::{Begin, Lookup},
+    request::Begin,
     response::StoredResponse,
     reuse::{Decision, Serve, Stored},
     secret::Secret,

@@ -57,5 +57,6 @@ storage_suite!(tiered, async || {
 });
 storage_suite!(boxed_tiered, async || {
     let fast = BoxManager::new(MemoryManager::new(1 << 20));
-    BoxManager::new(Tiered::new(fast, BoxManager::new(small(Durability::Relaxed))))
+    let tiered = Tiered::new(fast, BoxManager::new(small(Durability::Relaxed)));
+    BoxManager::new(tiered.slow_timeout(std::time::Duration::from_secs(10)))
 });

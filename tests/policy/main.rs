@@ -20,6 +20,8 @@ mod rules;
 #[path = "../support/mod.rs"]
 mod support;
 mod tape;
+#[cfg(feature = "memory")]
+mod ways;
 mod wire;
 
 use std::cell::RefCell;

@@ -1,8 +1,9 @@
-use http::Request;
+use bytes::Bytes;
+use http::{Request, header, uri::Authority};
 use proptest::prelude::*;
 
 use super::*;
-use crate::Policy;
+use crate::{Policy, policy::Reason};
 
 fn key(policy: &Policy, uri: &str, hosts: &[&str]) -> Result<CacheKey, Reason> {
     let mut request = Request::get(uri);
@@ -87,21 +88,48 @@ fn long_keys_are_like_short_ones() {
     }
 }
 
+/// Servers give HTTP/1 requests as a path and a `Host`, and HTTP/2 requests as a whole URI.
+#[test]
+fn most_keys_are_written_the_short_way() {
+    let policy = Policy::shared();
+    let is_short = |uri: &str, host: Option<&str>| {
+        let (mut head, ()) = Request::get(uri).body(()).unwrap().into_parts();
+        head.headers.extend(host.map(|host| (header::HOST, host.parse().unwrap())));
+        let mut key = CacheKey::BLANK;
+        let is_short = key.write_usual(&policy.rules, &head, host.is_some());
+        assert!(!is_short || Ok(key) == CacheKey::of(&policy.rules, &head), "{uri} {host:?}");
+        is_short
+    };
+    for host in ["a.example", "127.0.0.1:3000", "localhost:8080", "a.example:65535", "a:1"] {
+        assert!(is_short("/x?q=1", Some(host)), "{host}");
+        let uri = format!("https://{host}/x");
+        assert!(is_short(&uri, None) && is_short(&uri, Some(host)), "{host}");
+    }
+    // A text that another one is equal to, and none at all.
+    for host in ["A", "a.", "a:80", "a:", "a:080", "a:0", "a:65536", "a:1a", "a@b", "[::1]", ":1"] {
+        assert!(!is_short("/x", Some(host)), "{host}");
+    }
+    assert!(is_short("https://a:80/", None) && !is_short("https://a:443/", None));
+    assert!(!is_short("http://a.example/", Some("b.example")) && !is_short("/", None));
+}
+
 proptest! {
     /// The short way to a key leads nowhere else.
     #[test]
     fn the_usual_key_is_the_one_by_all_rules(
         scheme in "(|http|https|HTTP|ftp)",
-        authority in "[a-c%.A:\\[\\]0-9-]{0,3}(\\.|)(:80|:443|:|)",
+        authority in "[a-c%.A:\\[\\]0-9-]{0,3}(\\.|)(:80|:443|:|:[0-9]{1,6}|:65535|:65536|)",
         path in "(|/|\\*|/[a/?]{0,4}|/[a]{60,80}|[a?]{1,2})",
-        host in proptest::option::of("[a-c%.A:0-9-]{0,3}(\\.|)(:80|:443|:|)"),
+        host in proptest::option::of("[a-c%.A:0-9-]{0,3}(\\.|)(:80|:443|:|:[0-9]{1,6}|:65535|)"),
+        default in "(http|https|ftp)",
     ) {
         let uri = match scheme.is_empty() {
             true => path,
             false => format!("{scheme}://{authority}{path}"),
         };
         let Ok(head) = Request::get(uri).body(()) else { return Ok(()) };
-        let (rules, (head, ())) = (&Policy::shared().rules, head.into_parts());
+        let policy = Policy::shared().default_scheme(default).default_authority("c.example");
+        let (rules, (head, ())) = (&policy.rules, head.into_parts());
         let named = head.uri.authority().map(Authority::to_string);
         for host in [None, host, named] {
             let mut head = head.clone();

@@ -1,7 +1,7 @@
 //! Leads a case through the policy and through the oracle, and says where they part.
 
 mod answers;
-mod origin;
+pub mod origin;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -45,7 +45,7 @@ pub fn run(case: &Case, tally: &mut Tally) -> Result<(), String> {
     Ok(())
 }
 
-fn policy(options: &Options) -> Policy {
+pub fn policy(options: &Options) -> Policy {
     let policy = if options.shared { Policy::shared() } else { Policy::private() };
     let policy = match options.default_ttl {
         Some(ttl) => policy.default_ttl(Duration::from_millis(ttl as u64)),
