@@ -41,9 +41,7 @@ where
     B::Error: Into<BoxError>,
 {
     let Some(length) = store.length().filter(|_| store.is_short()) else { return Err(None) };
-    // An empty one is over before it is asked for anything.
-    let may_be_there =
-        length > 0 && body.size_hint().exact() == Some(length) && !body.is_end_stream();
+    let may_be_there = body.size_hint().exact() == Some(length) && !body.is_end_stream();
     if !may_be_there || !core.manager.is_in_memory() || board.is_waited_for() {
         return Err(None);
     }
