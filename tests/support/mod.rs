@@ -1,6 +1,6 @@
 //! A scripted origin, a clock that is moved by hand, and a client: what the service tests share.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
 mod channel;
 pub mod fields;
