@@ -29,7 +29,8 @@ pin_project! {
     ///
     /// Storing does not hold a body back, but for two things: one that runs more than 4 MiB ahead of its
     /// store waits for it, a quarter of a second in all, and its last frame waits for the
-    /// [`store_timeout`](crate::CacheLayer::store_timeout) where no executor can finish the write.
+    /// [`store_timeout`](crate::CacheLayer::store_timeout) where no executor can finish the write (of a
+    /// short one that comes in one piece with its head, the head does).
     /// After its first frame one of which more than 64 KiB are to come is once pending, and wakes at
     /// once: a server writes what it has then, instead of gathering more.
     ///

@@ -41,8 +41,8 @@ pub(crate) struct Fill {
     means: Means,
 }
 
-/// What a body gave when it was asked for the first time.
-pub(crate) type First = Result<Frame<Bytes>, BoxError>;
+/// What a body gave when it was asked for the first time; `None`: its end.
+pub(crate) type First = Option<Result<Frame<Bytes>, BoxError>>;
 
 /// What a fill needs of its surroundings.
 #[derive(Clone)]
@@ -131,7 +131,7 @@ impl Fill {
                 pause().await;
             }
             let next = match self.first.take() {
-                Some(first) => Some(first),
+                Some(first) => first,
                 None => self.next(body.as_mut()).await,
             };
             let frame = match next {

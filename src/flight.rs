@@ -22,8 +22,8 @@ use crate::{
 /// What happens to a request to the origin, and to the response that is being stored, when the last
 /// client that waits for it has gone.
 ///
-/// In a store in memory, a short body that comes in one piece with its head is stored before anybody has
-/// the head.
+/// In a store [in memory](crate::CacheManager::is_in_memory), a short body that comes in one piece with its
+/// head is stored before anybody has the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Disconnect {

@@ -3,7 +3,7 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -21,7 +21,7 @@ use crate::{
     policy::{Placement, Reason, StoredHead, StoredResponse, Tagging, Timestamp, Wanted},
     splice::{Splice, append},
     storage::{CacheManager, EntryWriter},
-    witness::Witness,
+    witness::{Witness, reason_of},
 };
 
 /// Writes one response into the store behind the readers' backs: what comes is queued, and a single
@@ -131,19 +131,33 @@ impl Recorder {
     }
 }
 
-/// Stores a response whose `body` is there in one piece, in a store that does not make anybody wait. One
-/// that does is waited for as long as `patience` lasts.
-pub(crate) fn store<'a, M: CacheManager>(
-    manager: &'a M,
+/// What has come of a response whose body is there in one piece.
+pub(crate) enum Storing {
+    /// It is stored, or this is why it is not.
+    Over(Option<Reason>),
+    /// The store makes whoever writes wait.
+    Late(Recorder),
+}
+
+/// Stores a response whose `body` is there in one piece, as far as nobody has to wait for that.
+pub(crate) fn store<M: CacheManager>(
+    manager: &M,
     record: Record<M>,
     body: Bytes,
     witness: Witness,
-    (clock, patience): (&'a dyn Clock, Duration),
-) -> impl Future<Output = ()> + Send + 'a {
-    // Boxed, since it is as good as over, and whoever waits is small beside it.
-    let storing = Box::pin(record.store(manager, body));
-    let fate = Fate { witness, queue: None, is_told: false };
-    async move { fate.tell(within(clock, patience, storing).await, manager) }
+) -> Storing {
+    let mut fate = Fate { witness, queue: None, is_told: false };
+    let mut storing = Box::pin(record.store(manager.clone(), body));
+    // Whoever goes on with it polls it again.
+    if let Poll::Ready(written) = storing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        return Storing::Over(fate.tell(written, manager));
+    }
+    let (queue, manager) = (Arc::<Queue>::default(), manager.clone());
+    fate.queue = Some(queue.clone());
+    let pump = Box::pin(async move {
+        fate.tell(storing.await, &manager);
+    });
+    Storing::Late(Recorder { queue, pump, room: 0, waiting: None, waited: Duration::ZERO })
 }
 
 /// Whether `task` is over before the limit.
@@ -173,7 +187,7 @@ pub(crate) struct Record<M: CacheManager> {
 impl<M: CacheManager> Record<M> {
     /// What is to become of a response that is stored as it comes: of no others it is made, and nothing
     /// is to be added. How many bytes are stored then.
-    fn store(self, manager: &M, body: Bytes) -> impl Future<Output = Result<u64, Error>> + Send {
+    fn store(self, manager: M, body: Bytes) -> impl Future<Output = Result<u64, Error>> + Send {
         let Self { placement, head, fetching, .. } = self;
         let (own, length) = (head.clone(), body.len() as u64);
         let admission = Admission::new(fetching, manager.purge_log().clone());
@@ -280,12 +294,18 @@ struct Fate {
 }
 
 impl Fate {
-    fn tell(mut self, written: Result<u64, Error>, manager: &impl CacheManager) {
+    /// Why it is not stored, if it is not: that is all that there is to do about it.
+    fn tell(mut self, written: Result<u64, Error>, manager: &impl CacheManager) -> Option<Reason> {
         self.is_told = true;
         match written {
-            Ok(bytes) => self.witness.stored(bytes, manager),
-            // Nothing is stored, which is all that there is to do about it.
-            Err(error) => self.witness.not_stored(&error, manager),
+            Ok(bytes) => {
+                self.witness.stored(bytes, manager);
+                None
+            }
+            Err(error) => {
+                self.witness.not_stored(&error, manager);
+                Some(reason_of(&error))
+            }
         }
     }
 }

@@ -133,5 +133,7 @@ mod validation;
 mod variants;
 #[path = "service/versions.rs"]
 mod versions;
+#[path = "service/whole.rs"]
+mod whole;
 #[path = "service/whole_for_range.rs"]
 mod whole_for_range;

@@ -147,12 +147,10 @@ pub(super) async fn ask<S, M, ReqB, ResB>(
             let mut source = pin!(source);
             match origin.drive(|| whole::look(&core, &store, &report.board, source.as_mut())) {
                 Ok(body) => {
-                    let begun = whole::begin(&core, (head, body), store, pilot, report);
-                    let (storing, whole) = begun;
-                    if let Some(storing) = storing {
-                        origin.run(storing).await;
+                    let bring = || whole::bring(&core, (head, body), store, pilot, report);
+                    if let Some(late) = origin.drive(bring) {
+                        Box::pin(origin.run(late.run(&core))).await;
                     }
-                    whole.land();
                 }
                 Err(first) => {
                     let read = (first, splice);

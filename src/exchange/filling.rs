@@ -49,7 +49,7 @@ pub(super) fn unfit<M: CacheManager>(core: &Core<M>, store: &Store) -> Option<Re
 }
 
 /// How much of a body is kept for those who come later.
-fn keep<M: CacheManager>(core: &Core<M>) -> u64 {
+pub(super) fn keep<M: CacheManager>(core: &Core<M>) -> u64 {
     match core.manager.is_in_memory() {
         true => core.manager.max_entry_bytes(),
         false => core.waits.kept_bytes,

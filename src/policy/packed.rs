@@ -1,6 +1,6 @@
 //! Fields in one allocation, as they are stored.
 
-use std::{cell::Cell, ops::Range, sync::Arc};
+use std::{cell::Cell, iter, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -74,9 +74,10 @@ names! {
 /// Stands where the place of a usual name would, and the name follows behind its length.
 const WRITTEN: u8 = 0x7f;
 const SENSITIVE: u8 = 0x80;
-/// The bytes of a number of fields, of the length of a name (64 KiB at most, as `http` has it), and of
-/// that of a value.
+/// The bytes of a number of fields, for which there is to be room (more may follow), of the length of a
+/// name (64 KiB at most, as `http` has it), and of that of a value.
 const COUNT: usize = 2;
+const MAX_COUNT: usize = u16::MAX as usize;
 const NAME: usize = 2;
 const VALUE: usize = 4;
 
@@ -108,11 +109,11 @@ impl Packed {
         draft.clear();
         draft.extend_from_slice(&self.0);
         push(&mut draft, name, value);
-        Self::exact(draft, self.input().number(COUNT).unwrap_or(0) + 1)
+        Self::exact(draft, self.lines().0 + 1)
     }
 
     fn exact(mut draft: Vec<u8>, count: usize) -> Self {
-        draft[..COUNT].copy_from_slice(&count.to_le_bytes()[..COUNT]);
+        draft[..COUNT].copy_from_slice(&count.min(MAX_COUNT).to_le_bytes()[..COUNT]);
         let packed = Self(Arc::from(&*draft));
         if draft.capacity() <= MAX_DRAFT {
             let _ = DRAFT.try_with(|kept| kept.set(draft));
@@ -123,9 +124,8 @@ impl Packed {
     /// Whether there is a field of this name, which is a usual one.
     pub(super) fn contains(&self, name: &HeaderName) -> bool {
         let Some(place) = place(name) else { return self.unpack().contains_key(name) };
-        let mut input = self.input();
-        let count = input.number(COUNT).unwrap_or(0);
-        (0..count).map_while(|_| input.line()).any(|line| line.mark & !SENSITIVE == place)
+        let (_, mut input) = self.lines();
+        iter::from_fn(|| input.line()).any(|line| line.mark & !SENSITIVE == place)
     }
 
     /// A map of them, with the slot for `Age` before them. Its values share what is packed, and count
@@ -142,24 +142,23 @@ impl Packed {
     }
 
     fn room(&self, more: usize) -> HeaderMap {
-        let count = self.input().number(COUNT).unwrap_or(0);
-        HeaderMap::try_with_capacity(count + more).unwrap_or_default()
+        HeaderMap::try_with_capacity(self.lines().0 + more).unwrap_or_default()
     }
 
     fn unpack_into(&self, mut fields: HeaderMap) -> HeaderMap {
         let shared = Bytes::from_owner(self.0.clone());
-        let mut input = self.input();
-        let count = input.number(COUNT).unwrap_or(0);
-        for _ in 0..count {
-            // What was packed can be read, and fits as it did.
-            let Some((name, value)) = input.field(&shared) else { break };
+        let (_, mut input) = self.lines();
+        // What was packed can be read, and fits as it did.
+        while let Some((name, value)) = input.field(&shared) {
             let _ = fields.try_append(name, value);
         }
         fields
     }
 
-    fn input(&self) -> Input<'_> {
-        Input { bytes: &self.0, at: 0 }
+    /// For how many there is to be room, and all of them.
+    fn lines(&self) -> (usize, Input<'_>) {
+        let mut input = Input { bytes: &self.0, at: 0 };
+        (input.number(COUNT).unwrap_or(0), input)
     }
 
     #[cfg(feature = "memory")]
@@ -278,6 +277,22 @@ mod tests {
         fields.insert(header::CONTENT_LENGTH, length);
         assert_eq!(longer.unpack(), fields);
         assert!(Packed::of(&HeaderMap::new()).unpack().contains_key(header::AGE));
+    }
+
+    /// `http` bounds the names, and not the lines of each.
+    #[test]
+    fn no_line_is_lost_of_any_number() {
+        for lines in [65_534, 65_535, 65_536, 65_600] {
+            let mut fields = HeaderMap::new();
+            for _ in 0..lines {
+                fields.append(header::SET_COOKIE, HeaderValue::from_static("a"));
+            }
+            let packed = Packed::of(&fields);
+            assert_eq!(packed.unpack_all().len(), lines);
+            let longer = packed.with(&header::ETAG, &HeaderValue::from_static("\"1\""));
+            assert!(longer.contains(&header::ETAG), "{lines}");
+            assert_eq!(longer.unpack().len(), lines + 2);
+        }
     }
 
     #[test]

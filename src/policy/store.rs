@@ -208,12 +208,12 @@ impl Store {
     }
 
     /// Whether its body is short, and is stored as it comes and sent as it is stored: where all of it is
-    /// there at once, nothing else will be.
+    /// there at once, nothing else will be. An empty one is over before it is asked for anything.
     pub(crate) fn is_short(&self) -> bool {
         const SHORT: u64 = 64 << 10;
         let is_as_it_comes = self.due.is_none() && !self.wants_tag && !self.announces_trailers;
         let is_sent = self.wants_body && self.cut.is_none();
-        is_as_it_comes && is_sent && self.length.is_some_and(|length| length <= SHORT)
+        is_as_it_comes && is_sent && self.length.is_some_and(|length| (1..=SHORT).contains(&length))
     }
 
     /// How it came about.

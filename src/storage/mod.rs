@@ -108,8 +108,9 @@ pub trait CacheManager: Clone + Send + Sync + 'static {
     }
 
     /// Whether a writer holds in memory all that it is given before [`EntryWriter::finish`]. Such
-    /// bytes count towards [`CacheLayer::inflight_bytes`](crate::CacheLayer::inflight_bytes). Default:
-    /// `false`.
+    /// bytes count towards [`CacheLayer::inflight_bytes`](crate::CacheLayer::inflight_bytes). A short body
+    /// that is there in one piece is put here before its head goes on, unless that has to be waited for.
+    /// Default: `false`.
     fn is_in_memory(&self) -> bool {
         false
     }

@@ -137,7 +137,7 @@ impl Witness {
 }
 
 /// Why a response is not kept that the store has not taken.
-fn reason_of(error: &Error) -> Reason {
+pub(crate) fn reason_of(error: &Error) -> Reason {
     if error.is_timed_out() {
         Reason::StoreTimeout
     } else if error.is_too_large() {

@@ -188,7 +188,8 @@ async fn what_a_body_gives_first_is_not_lost() {
     };
     for pieces in [&["hello"][..], &["he", "llo"], &["", "hello"], &["h", "e", "llo"]] {
         let send = |sender: &BodySender| pieces.iter().for_each(|piece| sender.data(*piece));
-        let (cache, _sender, response) = open(&send).await;
+        let (cache, sender, response) = open(&send).await;
+        drop(sender);
         assert_eq!(read(response).await.unwrap(), "hello", "{pieces:?}");
         assert!(is_stored(&cache).await, "{pieces:?}");
         assert_eq!(cache.get("/").await.text(), "hello", "{pieces:?}");

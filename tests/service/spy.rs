@@ -25,6 +25,7 @@ pub struct Spy {
     shared: Arc<Shared>,
     answers_at_once: bool,
     is_slow: bool,
+    is_in_memory: bool,
 }
 
 #[derive(Default)]
@@ -84,7 +85,8 @@ impl Spy {
     /// A store that answers look-ups at once, as memory does.
     pub fn new() -> Self {
         let inner = MemoryManager::new(256 << 20);
-        Self { inner, shared: Arc::default(), answers_at_once: true, is_slow: false }
+        let (answers_at_once, is_slow, is_in_memory) = (true, false, false);
+        Self { inner, shared: Arc::default(), answers_at_once, is_slow, is_in_memory }
     }
 
     /// A store that has to be waited for.
@@ -95,6 +97,11 @@ impl Spy {
     /// A store that makes whoever asks wait before and after each call.
     pub fn slow() -> Self {
         Self { is_slow: true, ..Self::waiting() }
+    }
+
+    /// Says that what is being written is held in memory, slow or not.
+    pub fn in_memory(self) -> Self {
+        Self { is_in_memory: true, ..self }
     }
 
     async fn pause(&self) {
@@ -159,6 +166,10 @@ impl CacheManager for Spy {
 
     fn max_entry_bytes(&self) -> u64 {
         self.inner.max_entry_bytes()
+    }
+
+    fn is_in_memory(&self) -> bool {
+        self.is_in_memory
     }
 
     fn get_now(&self, wanted: &Wanted<'_>) -> Option<Result<Found<Handle>, Error>> {

@@ -23,10 +23,13 @@ pub(super) fn begin<T>(
     /// Most pages are smaller.
     const SIZE: usize = 16 << 10;
     thread_local!(static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SIZE].into()));
-    BUFFER.with_borrow_mut(|buffer| {
-        let read = read_at(file, buffer, 0)?;
+    // There is none where a thread ends.
+    let begun = BUFFER.try_with(|buffer| {
+        let mut buffer = buffer.borrow_mut();
+        let read = read_at(file, &mut buffer, 0)?;
         take(&buffer[..read], read < SIZE)
-    })
+    });
+    begun.map_err(io::Error::other)?
 }
 
 #[cfg(target_os = "linux")]
