@@ -237,7 +237,7 @@ impl Svg {
                     1.0 => {
                         self.write("", left + 4.0, y + 15.0, "the floor: a look-up and two clones")
                     }
-                    BOUND => self.write("bound", left + 4.0, y + 15.0, "the bound"),
+                    BOUND => self.write("bound", left + 4.0, y - 6.0, "the bound"),
                     _ => {}
                 }
             }
