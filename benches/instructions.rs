@@ -325,7 +325,7 @@ impl Counts {
             })
         };
         // The fewest of some calls: a table that grows is not in each of them.
-        let (allocations, _) = iter::repeat_with(allocations).take(9).min()?;
+        let (allocations, _) = iter::repeat_with(allocations).take(101).min()?;
         Some(Self { instructions: count(name)?, allocations })
     }
 }
