@@ -5,8 +5,10 @@
 //! HTTP/1.1 on loopback. The runs alternate; a figure is the median of the rounds. How often the
 //! origin is asked and that each client gets its own body is asserted; times and heap are printed.
 
+#[path = "support/held.rs"]
+mod held;
+
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     convert::Infallible,
     future::Future,
     io::{BufRead, BufReader, Write},
@@ -40,28 +42,6 @@ const CHUNK: usize = 64 << 10;
 const CHUNKS: usize = 16;
 const OBJECT: usize = CHUNK * CHUNKS;
 const PAUSE: Duration = Duration::from_millis(20);
-
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: hands every call to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(held, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 static PATTERN: LazyLock<Vec<u8>> =
     LazyLock::new(|| (0..CHUNK + PERIOD).map(|at| (at % PERIOD) as u8).collect());
@@ -262,12 +242,11 @@ fn run(kind: Kind, is_cached: bool) -> Run {
         .unwrap();
     let mut said = BufReader::new(clients.stdout.take().unwrap()).lines();
     assert_eq!(said.next().unwrap().unwrap(), "connected");
-    let before = HELD.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
+    let before = held::mark();
     clients.stdin.take().unwrap().write_all(b"go\n").unwrap();
     let times = said.next().expect("a body was not as it should be").unwrap();
     assert!(clients.wait().unwrap().success());
-    let heap = PEAK.load(Ordering::Relaxed) - before;
+    let heap = held::peak() - before;
     let mut times = times.split(' ').map(|micros| Duration::from_micros(micros.parse().unwrap()));
     let (first_byte, all) = (times.next().unwrap(), times.next().unwrap());
     Run { first_byte, all, calls: origin.calls.load(Ordering::Relaxed), heap }

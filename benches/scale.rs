@@ -3,8 +3,10 @@
 //!
 //! `cargo bench --bench scale`. Bytes are those that the allocator was asked for and has not got back.
 
+#[path = "support/held.rs"]
+mod held;
+
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     convert::Infallible,
     future::{Future, pending, ready},
     hint::black_box,
@@ -24,26 +26,6 @@ use larder::{
     bus::{BusEvent, LocalBus, LocalFollower, PurgeBus, PurgeFollower, PurgeMessage},
 };
 use tower::{Layer, Service, service_fn};
-
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: hands every call to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.fetch_add(layout.size(), Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const KIB: usize = 1 << 10;
 
@@ -87,9 +69,9 @@ fn row(what: &str, count: usize, held: usize) {
 
 /// What is held more while what `work` gives is alive.
 fn held<T>(work: impl FnOnce() -> T) -> usize {
-    let before = HELD.load(Ordering::Relaxed);
+    let before = held::now();
     let kept = work();
-    let held = HELD.load(Ordering::Relaxed).saturating_sub(before);
+    let held = held::now().saturating_sub(before);
     drop(kept);
     held
 }

@@ -36,6 +36,12 @@ fn own(headers: &HeaderMap, body: &Bytes) -> (HeaderMap, Bytes) {
     (headers, Bytes::copy_from_slice(body))
 }
 
+fn response(headers: HeaderMap, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.headers_mut() = headers;
+    response
+}
+
 impl Handler {
     pub fn new(size: usize) -> Self {
         let headers = crate::support::fields(size);
@@ -52,9 +58,7 @@ impl Handler {
             true => ((*self.headers).clone(), self.body.clone()),
             false => own(&self.headers, &self.body),
         };
-        let mut response = Response::new(Full::new(body));
-        *response.headers_mut() = headers;
-        response
+        response(headers, body)
     }
 }
 
@@ -102,9 +106,7 @@ impl Service<Request<Empty<Bytes>>> for Floor {
 
     fn call(&mut self, request: Request<Empty<Bytes>>) -> Self::Future {
         let (headers, body) = self.0.get(request.uri().path()).expect("it was put there");
-        let mut response = Response::new(Full::new(body));
-        *response.headers_mut() = headers;
-        ready(Ok(response))
+        ready(Ok(response(headers, body)))
     }
 }
 
