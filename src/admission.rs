@@ -1,10 +1,10 @@
 use std::{
-    collections::hash_map::RandomState,
     hash::BuildHasher,
     sync::{Mutex, PoisonError},
 };
 
 use crate::{
+    hashed::RandomState,
     inflight::Fetching,
     memo::Tally,
     policy::{CacheKey, StoredHead},
@@ -20,7 +20,7 @@ pub(crate) struct Uses {
 
 impl Uses {
     pub(crate) fn new(least: u32) -> Self {
-        Self { least, tally: Mutex::default(), hasher: RandomState::new() }
+        Self { least, tally: Mutex::default(), hasher: RandomState::default() }
     }
 
     /// Counts an answer of the origin for `key`. Whether it is worth keeping by now.
@@ -66,9 +66,19 @@ impl Admission {
         self.admits(head) && self.log.judge_since(self.key(), stored, head.began()) == Verdict::Good
     }
 
+    /// The fetch, where nothing has come of it.
+    pub(crate) fn into_fetching(self) -> Fetching {
+        self.fetching
+    }
+
+    /// The same where no deletion could come after it was admitted.
+    pub(crate) fn has_missed_predicate(&self) -> bool {
+        self.log.predicates() != self.predicates
+    }
+
     /// Whether something has come that takes out what it finds, and may not have found this.
     pub(crate) fn has_missed(&self) -> bool {
-        self.fetching.is_invalidated() || self.log.predicates() != self.predicates
+        self.fetching.is_invalidated() || self.has_missed_predicate()
     }
 
     /// The same of what has gone on under a head that began then: a purge may have selected it by tags

@@ -1,7 +1,6 @@
 //! One request on its way to the origin, and all who wait for what it brings.
 
 use std::{
-    future::poll_fn,
     panic::resume_unwind,
     pin::Pin,
     sync::Arc,
@@ -212,8 +211,12 @@ impl Passenger {
 
     /// Waits until `look` finds what the flight brings to the one who began it; panics if the
     /// flight did, whoever polled it then.
-    pub(crate) async fn wait<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
-        let mut look = || {
+    pub(crate) fn poll_own<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Poll<T> {
+        self.poll(cx, || {
             let found = look();
             if found.is_none()
                 && let Some(panic) = self.flight.task.take_panic()
@@ -221,8 +224,7 @@ impl Passenger {
                 resume_unwind(panic);
             }
             found
-        };
-        poll_fn(|cx| self.poll(cx, &mut look)).await
+        })
     }
 
     /// Sees the flight to its end, wanted or not.

@@ -14,7 +14,7 @@ use tower_service::Service;
 use crate::{
     CacheBody,
     emit::{Account, Emit},
-    exchange,
+    exchange::{self, Leading},
     policy::CacheStatus,
     witness::Asking,
 };
@@ -45,6 +45,7 @@ pin_project! {
         // A hit moves one of these, and what passes by is larger than what it needs.
         Readying { passing: Option<Box<Passing<S, ReqB>>> },
         Passing { #[pin] future: S::Future, passing: Option<Box<Passing<S, ReqB>>> },
+        Leading { leading: Leading<ResB, S::Error>, exit: Option<Exit> },
         Boxed { future: Boxed<ResB, S::Error>, exit: Option<Exit> },
     }
 }
@@ -96,6 +97,10 @@ where
         let wants_body = request.method() != http::Method::HEAD;
         let passing = Passing { inner: Some((inner, request)), wants_body, status, asking, exit };
         Self { state: State::Readying { passing: Some(Box::new(passing)) } }
+    }
+
+    pub(crate) fn leading(leading: Leading<ResB, S::Error>, exit: Exit) -> Self {
+        Self { state: State::Leading { leading, exit: Some(exit) } }
     }
 
     pub(crate) fn boxed(
@@ -151,6 +156,11 @@ where
                     let asking = &passing.as_ref().expect(ONCE).asking;
                     let answered = ready!(asking.drive(|| future.as_mut().poll(cx)));
                     return Poll::Ready(passing.take().expect(ONCE).finish(answered));
+                }
+                StateProjection::Leading { leading, exit } => {
+                    let mut answered = ready!(Pin::new(leading).poll(cx));
+                    exit.take().expect(ONCE).leave(&mut answered);
+                    return Poll::Ready(answered);
                 }
                 StateProjection::Boxed { future, exit } => {
                     let mut answered = ready!(future.as_mut().poll(cx));

@@ -5,6 +5,8 @@ use std::{
     hash::{BuildHasher, BuildHasherDefault, Hash, Hasher},
 };
 
+pub(crate) use foldhash::fast::RandomState;
+
 use crate::policy::CacheKey;
 
 /// A table of such keys.
@@ -32,8 +34,13 @@ impl Hashed {
 
     /// Which of so many parts it belongs to.
     pub(crate) fn part(&self, parts: usize) -> usize {
-        self.hash as usize % parts
+        part(self.hash, parts)
     }
+}
+
+/// Which of so many parts a key with this hash belongs to.
+pub(crate) fn part(hash: u64, parts: usize) -> usize {
+    hash as usize % parts
 }
 
 impl Hash for Hashed {

@@ -147,7 +147,12 @@ pub(crate) fn store<M: CacheManager>(
     witness: Witness,
 ) -> Storing {
     let mut fate = Fate { witness, queue: None, is_told: false };
-    let mut storing = Box::pin(record.store(manager.clone(), body));
+    let mut storing: Pin<Box<dyn Future<Output = Result<u64, Error>> + Send>> =
+        match record.store_now(manager, &body) {
+            Now::Over(written) => return Storing::Over(fate.tell(written, manager)),
+            Now::Missed(admission) => Box::pin(take_out(manager.clone(), admission)),
+            Now::No(record) => Box::pin(record.store(manager.clone(), body)),
+        };
     // Whoever goes on with it polls it again.
     if let Poll::Ready(written) = storing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         return Storing::Over(fate.tell(written, manager));
@@ -184,7 +189,42 @@ pub(crate) struct Record<M: CacheManager> {
     pub(crate) splice: Option<Splice<M::Handle>>,
 }
 
+/// What has come of storing a response without waiting.
+enum Now<M: CacheManager> {
+    /// How many bytes are stored.
+    Over(Result<u64, Error>),
+    /// It is there, and has to go.
+    Missed(Admission),
+    /// This store cannot.
+    No(Record<M>),
+}
+
+/// Takes out what was stored beside a purge that has not seen it.
+async fn take_out<M: CacheManager>(manager: M, admission: Admission) -> Result<u64, Error> {
+    manager.delete(admission.key()).await?;
+    Err(Error::refused())
+}
+
 impl<M: CacheManager> Record<M> {
+    /// Stores it if that is the work of a moment.
+    fn store_now(self, manager: &M, body: &Bytes) -> Now<M> {
+        let Self { placement, head, fetching, .. } = self;
+        let admission = Admission::new(fetching, manager.purge_log().clone());
+        let admits = || admission.admits(&head);
+        match manager.put_now(&placement, &head, body, &admits) {
+            None => Now::No(Self {
+                placement,
+                head,
+                fetching: admission.into_fetching(),
+                tagging: None,
+                due: None,
+                splice: None,
+            }),
+            Some(Ok(())) if admission.has_missed_predicate() => Now::Missed(admission),
+            Some(written) => Now::Over(written.map(|()| body.len() as u64)),
+        }
+    }
+
     /// What is to become of a response that is stored as it comes: of no others it is made, and nothing
     /// is to be added. How many bytes are stored then.
     fn store(self, manager: M, body: Bytes) -> impl Future<Output = Result<u64, Error>> + Send {
@@ -203,8 +243,7 @@ impl<M: CacheManager> Record<M> {
             if !admission.has_missed() {
                 return Ok(length);
             }
-            manager.delete(admission.key()).await?;
-            Err(Error::refused())
+            take_out(manager, admission).await
         }
     }
 

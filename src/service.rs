@@ -14,7 +14,7 @@ use crate::{
     body::size_of_body,
     bus::Trust,
     emit::Account,
-    exchange::{self, Answer, Ask, Exchange, Known, Refreshment, Since},
+    exchange::{self, Answer, Ask, Begun, Exchange, Known, Refreshment, Since},
     future::{Exit, ResponseFuture},
     policy::{Begin, CacheKey, CacheStatus, Reason, Timestamp},
     shared::Core,
@@ -179,8 +179,10 @@ impl<S, M: CacheManager> CacheService<S, M> {
         let exit = exit(account);
         let request = Request::from_parts(head, body);
         let (core, inner) = (core.clone(), self.inner.clone());
-        let exchange = Exchange { core, inner, request, known, since };
-        ResponseFuture::boxed(Box::new(exchange).run(), exit)
+        match (Exchange { core, inner, request, known, since }).begin() {
+            Begun::Leading(leading) => ResponseFuture::leading(leading, exit),
+            Begun::Waiting(waiting) => ResponseFuture::boxed(waiting.run(), exit),
+        }
     }
 
     #[cold]

@@ -1,10 +1,16 @@
 //! How an answer comes from a flight to the one who asked.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    task::{Context, Poll, ready},
+};
 
 use http::{Response, response};
 use http_body::SizeHint;
 
+use super::Answered;
 use crate::{
     CacheBody,
     body::Reader,
@@ -15,8 +21,10 @@ use crate::{
 };
 
 /// What a flight brings to the one who asked.
+// It is brought once, and then it is over.
+#[expect(clippy::large_enum_variant)]
 pub(super) enum Brought<ResB> {
-    Ready(Box<Response<CacheBody<ResB>>>),
+    Ready(Response<CacheBody<ResB>>),
     /// A response that is being stored; the reader is to be seated.
     Begun(Box<Begun>),
 }
@@ -28,12 +36,6 @@ pub(super) struct Begun {
     /// What the head may say of the length of a body that is not sent.
     pub(super) hint: SizeHint,
     pub(super) status: CacheStatus,
-}
-
-impl<ResB> Brought<ResB> {
-    pub(super) fn response(response: Response<CacheBody<ResB>>) -> Self {
-        Self::Ready(Box::new(response))
-    }
 }
 
 /// Where it is brought.
@@ -70,15 +72,12 @@ impl<T> Bringer<T> {
 }
 
 /// The answer of the one who asked, who reads along.
-pub(super) fn seat<ResB>(
-    brought: Brought<ResB>,
-    passenger: Passenger,
-) -> Response<CacheBody<ResB>> {
+fn seat<ResB>(brought: Brought<ResB>, passenger: Option<Passenger>) -> Response<CacheBody<ResB>> {
     match brought {
-        Brought::Ready(response) => *response,
+        Brought::Ready(response) => response,
         Brought::Begun(begun) => {
             let Begun { head, cursor, content, hint, status } = *begun;
-            let read = |cursor| CacheBody::filling(Reader::new(cursor, Some(passenger)), status);
+            let read = |cursor| CacheBody::filling(Reader::new(cursor, passenger), status);
             let body = match content {
                 Content::Part { start, end } => read(cursor.ranged(start..end)),
                 // Who leaves here has had all that was asked for.
@@ -87,6 +86,32 @@ pub(super) fn seat<ResB>(
             };
             Response::from_parts(head, body)
         }
+    }
+}
+
+/// A request that asks: what its flight brings to the one who began it. Panics if the flight did,
+/// whoever polled it then. Dropped, it leaves the flight to others.
+pub(crate) struct Leading<ResB, E> {
+    /// Until it is there.
+    passenger: Option<Passenger>,
+    slot: Slot<Result<Brought<ResB>, E>>,
+}
+
+impl<ResB, E> Leading<ResB, E> {
+    pub(super) fn new(passenger: Passenger, slot: Slot<Result<Brought<ResB>, E>>) -> Self {
+        Self { passenger: Some(passenger), slot }
+    }
+}
+
+impl<ResB, E> Future for Leading<ResB, E> {
+    type Output = Answered<ResB, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { passenger, slot } = &mut *self;
+        let leader = passenger.as_ref().expect("polled after it was ready");
+        let brought = ready!(leader.poll_own(cx, || slot.take()));
+        let passenger = passenger.take();
+        Poll::Ready(brought.map(|brought| seat(brought, passenger)))
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{
-    future::poll_fn,
-    task::{Context, Poll},
+    future::{Future, poll_fn},
+    task::Poll,
     time::Duration,
 };
 
@@ -13,14 +13,14 @@ use super::{
     Answer, Answered, Ask, Exchange, Known, Since, answer,
     answer::send_stored,
     ask::ask,
-    brought::{Report, Slot, seat},
+    brought::{Leading, Report, Slot},
     find,
     refresh::Refreshment,
+    timer::Timer,
 };
 use crate::{
     BoxError, CacheBody,
     body::Reader,
-    clock::{BoxFuture, Clock},
     flight::{Flight, Landing, Passenger, Sharing},
     inflight::{Asker, Entered, Fetching, Rechecks},
     observe::{Event, Wait},
@@ -38,6 +38,21 @@ enum Next<S, M: CacheManager, ReqB, ResB> {
     Again(Box<Exchange<S, M, ReqB>>),
 }
 
+/// How a request has set out.
+pub(crate) enum Begun<S, M: CacheManager, ReqB, ResB>
+where
+    S: Service<Request<ReqB>>,
+{
+    Leading(Leading<ResB, S::Error>),
+    Waiting(Waiting<S, M, ReqB>),
+}
+
+/// A request that waits for others, or for the store.
+pub(crate) struct Waiting<S, M: CacheManager, ReqB> {
+    exchange: Box<Exchange<S, M, ReqB>>,
+    entered: Option<Entered>,
+}
+
 /// What a request has seen of others so far.
 #[derive(Default)]
 struct Seen {
@@ -51,6 +66,22 @@ struct Seen {
     since: Option<Timestamp>,
 }
 
+impl<S, M, ReqB, ResB> Waiting<S, M, ReqB>
+where
+    S: Service<Request<ReqB>, Response = Response<ResB>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    ReqB: Body + Send + 'static,
+    ResB: Body<Data = Bytes> + Send + 'static,
+    ResB::Error: Into<BoxError>,
+    M: CacheManager,
+{
+    pub(crate) fn run(self) -> impl Future<Output = Answered<ResB, S::Error>> + Send + 'static {
+        let Self { exchange, entered } = self;
+        exchange.run(entered)
+    }
+}
+
 impl<S, M, ReqB, ResB> Exchange<S, M, ReqB>
 where
     S: Service<Request<ReqB>, Response = Response<ResB>> + Clone + Send + 'static,
@@ -61,22 +92,36 @@ where
     ResB::Error: Into<BoxError>,
     M: CacheManager,
 {
-    /// Answers with what another brings, if one is asking for the same, or asks.
-    ///
-    /// Boxed, since a thousand may wait, and what they wait with is moved from step to step.
-    pub(crate) async fn run(mut self: Box<Self>) -> Answered<ResB, S::Error> {
-        let mut seen = Seen::default();
+    /// Asks, if nobody else is asking for the same; or else waits.
+    pub(crate) fn begin(self) -> Begun<S, M, ReqB, ResB> {
         // Who cannot ask for others finds out first whether there is anything to ask.
         let extensions = self.request.extensions();
-        if matches!(&self.known, Known::Nothing(lookup) if lookup.role(extensions) == Role::Follow)
-        {
-            self = match Box::pin(self.look_up()).await {
-                Next::Answered(response) => return Ok(response),
-                Next::Again(exchange) => exchange,
-            };
+        let is_first_to_look = matches!(&self.known, Known::Nothing(lookup) if lookup.role(extensions) == Role::Follow);
+        match (!is_first_to_look).then(|| self.enter(&Seen::default())) {
+            Some(Entered::Asking(fetching, passenger)) => {
+                Begun::Leading(self.lead(fetching, passenger))
+            }
+            entered => Begun::Waiting(Waiting { exchange: Box::new(self), entered }),
         }
+    }
+
+    /// Answers with what another brings, or asks.
+    ///
+    /// Boxed, since a thousand may wait, and what they wait with is moved from step to step.
+    async fn run(mut self: Box<Self>, entered: Option<Entered>) -> Answered<ResB, S::Error> {
+        let mut seen = Seen::default();
+        let mut entered = match entered {
+            Some(entered) => entered,
+            None => {
+                self = match Box::pin(self.look_up()).await {
+                    Next::Answered(response) => return Ok(response),
+                    Next::Again(exchange) => exchange,
+                };
+                self.enter(&seen)
+            }
+        };
         loop {
-            let next = match self.enter(&seen) {
+            let next = match entered {
                 Entered::Asking(fetching, passenger) => {
                     let is_listed = fetching.is_listed();
                     let outcome = if is_listed { Wait::HandedOver } else { Wait::GivenUp };
@@ -104,6 +149,7 @@ where
                 Next::Answered(response) => return Ok(response),
                 Next::Again(exchange) => exchange,
             };
+            entered = self.enter(&seen);
         }
     }
 
@@ -152,17 +198,12 @@ where
     }
 
     /// Asks, for itself and for whoever waits.
-    async fn lead(
-        self: Box<Self>,
-        fetching: Fetching,
-        passenger: Passenger,
-    ) -> Answered<ResB, S::Error> {
+    fn lead(self, fetching: Fetching, passenger: Passenger) -> Leading<ResB, S::Error> {
         let slot = Slot::new();
         let flight = passenger.flight();
         let report = Report { fetching, board: flight.board().clone(), slot: slot.bringer() };
-        flight.begin(Box::pin(ask(self, report)));
-        let brought = passenger.wait(|| slot.take()).await?;
-        Ok(seat(brought, passenger))
+        flight.begin(ask(self, report));
+        Leading::new(passenger, slot)
     }
 
     /// Waits for the first of those it waits for.
@@ -336,22 +377,4 @@ enum Woken {
     By(usize, Landing),
     Impatience,
     SlowOrigin,
-}
-
-/// A limit to a wait.
-struct Timer {
-    after: Duration,
-    sleep: Option<Option<BoxFuture>>,
-}
-
-impl Timer {
-    fn new(after: Duration) -> Self {
-        Self { after, sleep: None }
-    }
-
-    fn is_over(&mut self, since: Timestamp, clock: &dyn Clock, cx: &mut Context<'_>) -> bool {
-        let sleep = self.sleep.get_or_insert_with(|| clock.sleep(self.after));
-        let rings = sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
-        rings || clock.now().since(since) >= self.after
-    }
 }

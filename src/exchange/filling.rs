@@ -68,7 +68,7 @@ pub(super) fn pass_unfit<M, ResB: Body, E>(
     core.tell(&Event::NotStored { reason });
     let status = store.status().detailed(reason);
     let response = pass_source(head, body, store.wants_body(), status);
-    report.slot.put(Ok(Brought::response(response)));
+    report.slot.put(Ok(Brought::Ready(response)));
 }
 
 impl<M: CacheManager, ResB, E> Filling<M, ResB, E> {

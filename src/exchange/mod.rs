@@ -9,6 +9,8 @@ mod change;
 mod collapse;
 mod filling;
 mod refresh;
+mod returned;
+mod timer;
 mod whole;
 mod write;
 
@@ -19,6 +21,8 @@ use http::{Request, Response, request};
 pub(crate) use self::{
     alone::ask_alone,
     answer::{Answer, answer, answer_at, hit, pass, send},
+    brought::Leading,
+    collapse::Begun,
     refresh::Refreshment,
     write::write_through,
 };

@@ -84,10 +84,10 @@ where
         let (core, limit) = (core.clone(), core.waits.refresh_timeout);
         let request = Request::from_parts(head, body);
         let known = Known::Miss(Ask { fetch, found });
-        let exchange = Box::new(Exchange { core: core.clone(), inner, request, known, since });
+        let exchange = Exchange { core: core.clone(), inner, request, known, since };
         let board = passenger.flight().board().clone();
         let report = Report { fetching, board, slot: Slot::new().bringer() };
-        passenger.flight().begin(Box::pin(ask::<_, _, _, ResB>(exchange, report)));
+        passenger.flight().begin(ask::<_, _, _, ResB>(exchange, report));
         let clock = core.clock.clone();
         let (witness, flight) = (core.emit.witness.clone(), passenger.flight().clone());
         // Now: a task that is dropped unpolled must not go on elsewhere.

@@ -68,7 +68,7 @@ struct Whole<ResB, E> {
     landing: Landing,
     pilot: Pilot,
     slot: Bringer<Result<Brought<ResB>, E>>,
-    response: Box<Response<CacheBody<ResB>>>,
+    response: Response<CacheBody<ResB>>,
 }
 
 /// Stores it, unless it has been asked for too seldom, and brings it. `Some`: it is still to be stored.
@@ -115,7 +115,7 @@ pub(super) fn bring<M: CacheManager, ResB, E>(
         }
     };
     let body = CacheBody::stored(StoredBody::from_bytes(body, None), status);
-    let response = Box::new(Response::from_parts(head, body));
+    let response = Response::from_parts(head, body);
     let whole = Whole { landing, pilot, slot, response };
     match late {
         Some(recorder) => Some(Late { recorder, whole }),

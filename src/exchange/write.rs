@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use super::{
     Answered,
-    brought::{Brought, Report, Slot, seat},
+    brought::{Brought, Leading, Report, Slot},
     filling::{Filling, pass_unfit, unfit},
     pass,
 };
@@ -123,8 +123,7 @@ where
     } else if let Some(filling) = Filling::begin(core, head, (None, None), store, pilot, report) {
         flight.begin(Box::pin(async { filling.run(pin!(body)).await }));
     }
-    let brought = passenger.wait(|| slot.take()).await?;
-    Ok(seat(brought, passenger))
+    Leading::new(passenger, slot).await
 }
 
 async fn delete_all<M: CacheManager>(

@@ -1,4 +1,4 @@
-use std::{hash::RandomState, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::Extensions;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     flight::Passenger,
-    hashed::{Hashed, Map},
+    hashed::{Hashed, Map, RandomState},
     memo::{Latest, Memo},
     policy::{CacheKey, Role},
     positions::Positions,
@@ -45,7 +45,7 @@ impl Default for Inflight {
     fn default() -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             ids: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             positions: Positions::default(),

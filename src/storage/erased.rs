@@ -58,6 +58,13 @@ trait Erased: Send + Sync {
     fn locate(&self, entry: &Entry<BoxHandle>) -> Option<(CacheKey, VariantKey)>;
     fn read(&self, entry: &Entry<BoxHandle>, range: Range<u64>) -> StoredBody;
     fn put(&self, placement: Placement, head: StoredHead) -> Pending<'_, BoxWriter>;
+    fn put_now(
+        &self,
+        placement: &Placement,
+        head: &StoredHead,
+        body: &Bytes,
+        admits: &dyn Fn() -> bool,
+    ) -> Option<Result<(), Error>>;
     fn update<'a>(&'a self, entry: &'a Entry<BoxHandle>, head: StoredHead) -> Pending<'a, bool>;
     fn remove<'a>(&'a self, entry: &'a Entry<BoxHandle>) -> Pending<'a, bool>;
     fn delete<'a>(&'a self, key: &'a CacheKey) -> Pending<'a, ()>;
@@ -120,6 +127,16 @@ impl<M: CacheManager> Erased for M {
         Box::pin(
             async move { Ok(BoxWriter(Box::new(CacheManager::put(self, placement, head).await?))) },
         )
+    }
+
+    fn put_now(
+        &self,
+        placement: &Placement,
+        head: &StoredHead,
+        body: &Bytes,
+        admits: &dyn Fn() -> bool,
+    ) -> Option<Result<(), Error>> {
+        CacheManager::put_now(self, placement, head, body, admits)
     }
 
     fn update<'a>(&'a self, entry: &'a Entry<BoxHandle>, head: StoredHead) -> Pending<'a, bool> {
@@ -241,6 +258,16 @@ impl CacheManager for BoxManager {
 
     async fn put(&self, placement: Placement, head: StoredHead) -> Result<BoxWriter, Error> {
         self.0.put(placement, head).await
+    }
+
+    fn put_now(
+        &self,
+        placement: &Placement,
+        head: &StoredHead,
+        body: &Bytes,
+        admits: &dyn Fn() -> bool,
+    ) -> Option<Result<(), Error>> {
+        self.0.put_now(placement, head, body, admits)
     }
 
     async fn update(&self, entry: &Entry<BoxHandle>, head: StoredHead) -> Result<bool, Error> {

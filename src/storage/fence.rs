@@ -1,12 +1,12 @@
 use std::{
     fmt,
-    hash::RandomState,
+    hash::BuildHasher,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::Error;
 use crate::{
-    hashed::{Hashed, Map},
+    hashed::{self, Hashed, Map, RandomState},
     policy::CacheKey,
 };
 
@@ -66,14 +66,14 @@ impl Fences {
     /// Nobody is writing yet.
     pub fn new() -> Self {
         let parts = std::array::from_fn(|_| Mutex::default());
-        Self { shared: Arc::new(Shared { parts, hasher: RandomState::new() }) }
+        Self { shared: Arc::new(Shared { parts, hasher: RandomState::default() }) }
     }
 
     /// A place among those who are writing the resource. Dropped, it is given back.
     #[must_use]
     pub fn enter(&self, key: &CacheKey) -> Ticket {
         let key = self.shared.hashed(key);
-        let mut part = self.shared.lock(&key);
+        let mut part = self.shared.lock(key.hash());
         let writing = part.entry(key.clone()).or_default();
         writing.writers += 1;
         let fence = writing.fence;
@@ -83,14 +83,14 @@ impl Fences {
 
     /// Does `change` while nothing else changes the resource.
     pub fn change<T>(&self, key: &CacheKey, change: impl FnOnce() -> T) -> T {
-        let _part = self.shared.lock(&self.shared.hashed(key));
+        let _part = self.shared.lock(self.shared.hasher.hash_one(key));
         change()
     }
 
     /// The same for `delete`, and refuses whoever is writing the resource.
     pub fn delete<T>(&self, key: &CacheKey, delete: impl FnOnce() -> T) -> T {
         let key = self.shared.hashed(key);
-        let mut part = self.shared.lock(&key);
+        let mut part = self.shared.lock(key.hash());
         if let Some(writing) = part.get_mut(&key) {
             writing.fence += 1;
         }
@@ -124,8 +124,8 @@ impl Shared {
         Hashed::new(&self.hasher, key)
     }
 
-    fn lock(&self, key: &Hashed) -> MutexGuard<'_, Part> {
-        lock(&self.parts[key.part(PARTS)])
+    fn lock(&self, hash: u64) -> MutexGuard<'_, Part> {
+        lock(&self.parts[hashed::part(hash, PARTS)])
     }
 }
 
@@ -148,7 +148,7 @@ impl Ticket {
     /// Those of `commit`. [`Error::is_refused`], without asking it, if the resource was deleted since
     /// this ticket was given out.
     pub fn commit<T>(&self, commit: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-        let part = self.fences.shared.lock(&self.key);
+        let part = self.fences.shared.lock(self.key.hash());
         if part.get(&self.key).is_none_or(|writing| writing.fence != self.fence) {
             return Err(Error::refused());
         }
@@ -162,7 +162,7 @@ impl Ticket {
         &mut self,
         commit: impl FnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut part = self.fences.shared.lock(&self.key);
+        let mut part = self.fences.shared.lock(self.key.hash());
         let Some(writing) = part.get_mut(&self.key).filter(|own| own.fence == self.fence) else {
             return Err(Error::refused());
         };
@@ -179,7 +179,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut part = self.fences.shared.lock(&self.key);
+        let mut part = self.fences.shared.lock(self.key.hash());
         if let Some(writing) = part.get_mut(&self.key) {
             writing.writers -= 1;
             if writing.writers == 0 {

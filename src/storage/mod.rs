@@ -155,6 +155,24 @@ pub trait CacheManager: Clone + Send + Sync + 'static {
         head: StoredHead,
     ) -> impl Future<Output = Result<Self::Writer, Error>> + Send;
 
+    /// Stores without waiting a response whose `body` is there in one piece, if this store can: then a
+    /// short response costs no future and no task switch. Default: `None`, it cannot, and is asked to
+    /// [`put`](Self::put) it.
+    ///
+    /// `admits` is asked once, when no [`delete`](Self::delete) of the resource can come between its
+    /// answer and the response. `false`: it is [refused](Error::is_refused). It must not be asked under a
+    /// lock that a look-up takes.
+    fn put_now(
+        &self,
+        placement: &Placement,
+        head: &StoredHead,
+        body: &Bytes,
+        admits: &dyn Fn() -> bool,
+    ) -> Option<Result<(), Error>> {
+        let _ = (placement, head, body, admits);
+        None
+    }
+
     /// Gives an entry another head; its body stays. `false`: it is no longer the entry that was
     /// found, and nothing has changed.
     ///

@@ -146,6 +146,24 @@ impl CacheManager for MemoryManager {
         Ok(MemoryWriter { store, ticket, placement, head, first, more, taken })
     }
 
+    fn put_now(
+        &self,
+        placement: &Placement,
+        head: &StoredHead,
+        body: &Bytes,
+        admits: &dyn Fn() -> bool,
+    ) -> Option<Result<(), Error>> {
+        if body.len() as u64 > self.store.limits().body {
+            return Some(Err(Error::too_large()));
+        }
+        // The only copy of the body, into memory of exact size.
+        let body = Bytes::copy_from_slice(body);
+        Some(self.store.fences().change(placement.key(), || match admits() {
+            true => self.store.commit(placement, head.clone(), body, None),
+            false => Err(Error::refused()),
+        }))
+    }
+
     async fn update(&self, entry: &Entry<MemoryHandle>, head: StoredHead) -> Result<bool, Error> {
         let old = entry.handle().body();
         self.store.replace(old, || {
