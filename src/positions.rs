@@ -1,21 +1,37 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use crate::sync::{Mutex, lock};
 
 /// At which positions of the purge log those began that are still at work.
+///
+/// In order, and how many began at each: most of them at one of the last.
 #[derive(Clone, Default)]
-pub(crate) struct Positions(Arc<Mutex<BTreeMap<u64, usize>>>);
+pub(crate) struct Positions(Arc<Mutex<Vec<(u64, usize)>>>);
 
 impl Positions {
     /// Enters somebody who began there, until the place is dropped.
     pub(crate) fn enter(&self, began: u64) -> Place {
-        *lock(&self.0).entry(began).or_default() += 1;
+        let mut positions = lock(&self.0);
+        match find(&positions, began) {
+            Ok(at) => positions[at].1 += 1,
+            Err(at) => positions.insert(at, (began, 1)),
+        }
+        drop(positions);
         Place { positions: self.clone(), began }
     }
 
     /// Where the oldest of them began.
     pub(crate) fn oldest(&self) -> Option<u64> {
-        lock(&self.0).keys().next().copied()
+        lock(&self.0).first().map(|(began, _)| *began)
+    }
+}
+
+/// Where it is, or belongs.
+fn find(positions: &[(u64, usize)], began: u64) -> Result<usize, usize> {
+    match positions.last() {
+        Some((last, _)) if *last == began => Ok(positions.len() - 1),
+        Some((last, _)) if *last < began => Err(positions.len()),
+        _ => positions.binary_search_by_key(&began, |(began, _)| *began),
     }
 }
 
@@ -28,10 +44,10 @@ pub(crate) struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut positions = lock(&self.positions.0);
-        if let Some(count) = positions.get_mut(&self.began) {
-            *count -= 1;
-            if *count == 0 {
-                positions.remove(&self.began);
+        if let Ok(at) = find(&positions, self.began) {
+            positions[at].1 -= 1;
+            if positions[at].1 == 0 {
+                positions.remove(at);
             }
         }
     }

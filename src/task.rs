@@ -11,6 +11,8 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
+use smallvec::SmallVec;
+
 use crate::{
     clock::BoxFuture,
     sync::{AtomicU8, Mutex, Ordering, lock},
@@ -61,7 +63,7 @@ impl Polling {
 
 #[derive(Default)]
 struct Seats {
-    wakers: Vec<Option<Waker>>,
+    wakers: SmallVec<[Option<Waker>; 1]>,
     free: Vec<usize>,
     taken: usize,
     rung: u64,
@@ -78,7 +80,8 @@ impl Bell {
         // Woken outside of the lock: a waker may do anything.
         let mut seats = lock(&self.seats);
         seats.rung += 1;
-        let woken: Vec<Waker> = seats.wakers.iter_mut().filter_map(Option::take).collect();
+        let woken: SmallVec<[Waker; 1]> =
+            seats.wakers.iter_mut().filter_map(Option::take).collect();
         drop(seats);
         woken.into_iter().for_each(Waker::wake);
     }

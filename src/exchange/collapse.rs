@@ -97,7 +97,11 @@ where
         // Who cannot ask for others finds out first whether there is anything to ask.
         let extensions = self.request.extensions();
         let is_first_to_look = matches!(&self.known, Known::Nothing(lookup) if lookup.role(extensions) == Role::Follow);
-        match (!is_first_to_look).then(|| self.enter(&Seen::default())) {
+        let now = match &self.known {
+            Known::Nothing(_) => self.core.clock.now(),
+            Known::Miss(Ask { fetch, .. }) => fetch.requested(),
+        };
+        match (!is_first_to_look).then(|| self.enter(&Seen::default(), now)) {
             Some(Entered::Asking(fetching, passenger)) => {
                 Begun::Leading(self.lead(fetching, passenger))
             }
@@ -117,7 +121,7 @@ where
                     Next::Answered(response) => return Ok(response),
                     Next::Again(exchange) => exchange,
                 };
-                self.enter(&seen)
+                self.enter(&seen, self.core.clock.now())
             }
         };
         loop {
@@ -149,13 +153,12 @@ where
                 Next::Answered(response) => return Ok(response),
                 Next::Again(exchange) => exchange,
             };
-            entered = self.enter(&seen);
+            entered = self.enter(&seen, self.core.clock.now());
         }
     }
 
-    fn enter(&self, seen: &Seen) -> Entered {
+    fn enter(&self, seen: &Seen, now: Timestamp) -> Entered {
         let core = &*self.core;
-        let now = core.clock.now();
         let secret = core.manager.secret();
         let extensions = self.request.extensions();
         let (lookup, names, role) = match &self.known {

@@ -1,6 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::hash_map::Entry, sync::Arc, time::Duration};
 
 use http::Extensions;
+use smallvec::SmallVec;
 
 use super::table::{Inflight, Shard};
 use crate::{
@@ -63,7 +64,7 @@ impl Fetching {
                 group.invalidations += 1;
                 std::mem::take(&mut group.flights)
             }
-            None => Vec::new(),
+            None => SmallVec::new(),
         };
         drop(unlisted);
     }
@@ -131,16 +132,18 @@ impl Drop for Fetching {
         let mut shard = self.inflight.shard(&self.key);
         shard.ended.note(self.key.hash(), ended);
         let mut unlisted = None;
-        if let Some(group) = shard.groups.get_mut(&self.key) {
+        let mut empty = None;
+        if let Entry::Occupied(mut entry) = shard.groups.entry(self.key.clone()) {
+            let group = entry.get_mut();
             group.fetches -= 1;
             if let Some(at) = group.flights.iter().position(|listed| listed.id == self.id) {
                 unlisted = Some(group.flights.swap_remove(at));
             }
             if group.fetches == 0 {
-                shard.groups.remove(&self.key);
+                empty = Some(entry.remove());
             }
         }
         drop(shard);
-        drop(unlisted);
+        drop((unlisted, empty));
     }
 }

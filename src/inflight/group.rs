@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::{Asker, fetching::Kind};
 use crate::{
     flight::{Flight, Landing, Passenger, Sharing},
@@ -14,7 +16,7 @@ pub(super) struct Group {
     pub(super) fetches: usize,
     pub(super) invalidations: u64,
     /// Those that others may wait for.
-    pub(super) flights: Vec<Listed>,
+    pub(super) flights: SmallVec<[Listed; 1]>,
     /// What `Vary` named in the newest answer.
     pub(super) names: Option<NameSet>,
 }

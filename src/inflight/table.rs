@@ -1,6 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::Extensions;
+use smallvec::SmallVec;
 
 use super::{
     Asker, Entered, Fetching,
@@ -175,7 +176,7 @@ impl Inflight {
                 group.invalidations += 1;
                 std::mem::take(&mut group.flights)
             }
-            None => Vec::new(),
+            None => SmallVec::new(),
         };
         // Not under the lock: the last of a flight takes its fetch with it, which wants the lock.
         drop(unlisted);

@@ -261,6 +261,13 @@ impl Placement {
         &self.variant
     }
 
+    /// Whether it is all that there is of its resource, as far as it knows, and counts nowhere.
+    #[cfg(feature = "memory")]
+    pub(crate) fn is_alone(&self) -> bool {
+        let is_counted = matches!(self.bound, VariantBound::Quota(_));
+        self.names.is_empty() && self.variant.is_plain() && !is_counted
+    }
+
     /// How many variants of the resource may be kept.
     pub fn bound(&self) -> VariantBound {
         self.bound

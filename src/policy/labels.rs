@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 
-use super::{Reason, options::StoringRules, structured};
+use super::{Reason, names::Names, options::StoringRules, structured};
 
 /// `Cache-Groups` (RFC 9875 §2).
 const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
@@ -38,6 +38,7 @@ impl Labels {
     pub(super) fn of(
         rules: &StoringRules,
         headers: &HeaderMap,
+        has: Names,
         own: Option<&Texts>,
     ) -> Result<Self, Reason> {
         let mut labels = Self { own: own.cloned().unwrap_or_default(), ..Self::default() };
@@ -45,7 +46,8 @@ impl Labels {
         for tag in labels.own.iter() {
             bounds.admit(tag)?;
         }
-        for name in rules.tag_fields.iter() {
+        let has_tags = has.may_have(Names::all(rules.tag_fields.iter()));
+        for name in rules.tag_fields.iter().filter(|_| has_tags) {
             let lines = headers.get_all(name).iter();
             // A tag that is no text cannot be named by a purge.
             for line in lines.filter_map(|line| std::str::from_utf8(line.as_bytes()).ok()) {
@@ -56,7 +58,9 @@ impl Labels {
                 }
             }
         }
-        for group in structured::strings(headers, &CACHE_GROUPS).unwrap_or_default() {
+        let groups =
+            has.may_have(Names::CACHE_GROUPS).then(|| structured::strings(headers, &CACHE_GROUPS));
+        for group in groups.flatten().unwrap_or_default() {
             bounds.admit(&group)?;
             labels.groups.push(&group);
         }
@@ -169,7 +173,7 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        let labels = Labels::of(&policy.rules.storing, &headers, None)?;
+        let labels = Labels::of(&policy.rules.storing, &headers, Names::of(&headers), None)?;
         let texts = |texts: &Texts| texts.iter().map(str::to_owned).collect();
         Ok([texts(&labels.tags), texts(&labels.groups)])
     }

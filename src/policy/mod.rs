@@ -81,6 +81,7 @@ mod lifetimes;
 mod lookup;
 mod mode;
 mod multipart;
+mod names;
 mod normal;
 mod options;
 mod others;

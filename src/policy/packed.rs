@@ -1,11 +1,14 @@
 //! Fields in one allocation, as they are stored.
 
-use std::{cell::Cell, iter, ops::Range, sync::Arc};
+use std::{cell::Cell, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::usual;
+use super::{
+    names::{self, Names, place},
+    usual,
+};
 
 /// Fields, those of a stored head but for the slot for `Age`: a line behind the other, each with what it
 /// needs to become a field again. A map of them is more than four times as large.
@@ -14,69 +17,14 @@ use super::usual;
 #[derive(Clone, Debug)]
 pub(super) struct Packed(Arc<[u8]>);
 
-/// The usual names, and the place of each.
-macro_rules! names {
-    ($($name:ident $text:literal $place:literal)*) => {
-        static NAMES: &[HeaderName] = &[$(header::$name),*];
-
-        fn place(name: &HeaderName) -> Option<u8> {
-            match name.as_str() {
-                $($text => Some($place),)*
-                _ => None,
-            }
-        }
-    };
-}
-
-// Their order is of no meaning outside of a process.
-names! {
-    CONTENT_TYPE "content-type" 0
-    CACHE_CONTROL "cache-control" 1
-    ETAG "etag" 2
-    DATE "date" 3
-    CONTENT_LENGTH "content-length" 4
-    LAST_MODIFIED "last-modified" 5
-    SERVER "server" 6
-    VARY "vary" 7
-    CONTENT_ENCODING "content-encoding" 8
-    EXPIRES "expires" 9
-    ACCEPT_RANGES "accept-ranges" 10
-    ACCESS_CONTROL_ALLOW_ORIGIN "access-control-allow-origin" 11
-    STRICT_TRANSPORT_SECURITY "strict-transport-security" 12
-    X_CONTENT_TYPE_OPTIONS "x-content-type-options" 13
-    X_FRAME_OPTIONS "x-frame-options" 14
-    CONTENT_SECURITY_POLICY "content-security-policy" 15
-    REFERRER_POLICY "referrer-policy" 16
-    SET_COOKIE "set-cookie" 17
-    LINK "link" 18
-    VIA "via" 19
-    LOCATION "location" 20
-    ALT_SVC "alt-svc" 21
-    CONTENT_DISPOSITION "content-disposition" 22
-    CONTENT_LANGUAGE "content-language" 23
-    CONTENT_LOCATION "content-location" 24
-    CONTENT_RANGE "content-range" 25
-    ACCESS_CONTROL_ALLOW_CREDENTIALS "access-control-allow-credentials" 26
-    ACCESS_CONTROL_ALLOW_HEADERS "access-control-allow-headers" 27
-    ACCESS_CONTROL_ALLOW_METHODS "access-control-allow-methods" 28
-    ACCESS_CONTROL_EXPOSE_HEADERS "access-control-expose-headers" 29
-    ACCESS_CONTROL_MAX_AGE "access-control-max-age" 30
-    ALLOW "allow" 31
-    PRAGMA "pragma" 32
-    RETRY_AFTER "retry-after" 33
-    TRAILER "trailer" 34
-    UPGRADE_INSECURE_REQUESTS "upgrade-insecure-requests" 35
-    WARNING "warning" 36
-    WWW_AUTHENTICATE "www-authenticate" 37
-    X_DNS_PREFETCH_CONTROL "x-dns-prefetch-control" 38
-    X_XSS_PROTECTION "x-xss-protection" 39
-}
 /// Stands where the place of a usual name would, and the name follows behind its length.
 const WRITTEN: u8 = 0x7f;
 const SENSITIVE: u8 = 0x80;
-/// The bytes of a number of fields, for which there is to be room (more may follow), of the length of a
-/// name (64 KiB at most, as `http` has it), and of that of a value.
+/// The bytes of the names that are there, of a number of fields, for which there is to be room (more may
+/// follow), of the length of a name (64 KiB at most, as `http` has it), and of that of a value.
+const NAMES: usize = 8;
 const COUNT: usize = 2;
+const HEAD: usize = NAMES + COUNT;
 const MAX_COUNT: usize = u16::MAX as usize;
 const NAME: usize = 2;
 const VALUE: usize = 4;
@@ -94,13 +42,13 @@ impl Packed {
     ) -> Self {
         let mut draft = DRAFT.try_with(Cell::take).unwrap_or_default();
         draft.clear();
-        write(&mut draft, 0, COUNT);
-        let mut count = 0;
+        draft.extend_from_slice(&[0; HEAD]);
+        let (mut names, mut count) = (Names::NONE, 0);
         for (name, value) in fields {
-            push(&mut draft, name, value);
+            names = names | push(&mut draft, name, value);
             count += 1;
         }
-        Self::exact(draft, count)
+        Self::exact(draft, names, count)
     }
 
     /// The same fields and one more.
@@ -108,12 +56,13 @@ impl Packed {
         let mut draft = DRAFT.try_with(Cell::take).unwrap_or_default();
         draft.clear();
         draft.extend_from_slice(&self.0);
-        push(&mut draft, name, value);
-        Self::exact(draft, self.lines().0 + 1)
+        let names = self.names() | push(&mut draft, name, value);
+        Self::exact(draft, names, self.lines().0 + 1)
     }
 
-    fn exact(mut draft: Vec<u8>, count: usize) -> Self {
-        draft[..COUNT].copy_from_slice(&count.min(MAX_COUNT).to_le_bytes()[..COUNT]);
+    fn exact(mut draft: Vec<u8>, names: Names, count: usize) -> Self {
+        draft[..NAMES].copy_from_slice(&names.to_bytes());
+        draft[NAMES..HEAD].copy_from_slice(&count.min(MAX_COUNT).to_le_bytes()[..COUNT]);
         let packed = Self(Arc::from(&*draft));
         if draft.capacity() <= MAX_DRAFT {
             let _ = DRAFT.try_with(|kept| kept.set(draft));
@@ -121,11 +70,15 @@ impl Packed {
         packed
     }
 
-    /// Whether there is a field of this name, which is a usual one.
+    /// Whether there is a field of this name.
     pub(super) fn contains(&self, name: &HeaderName) -> bool {
-        let Some(place) = place(name) else { return self.unpack().contains_key(name) };
-        let (_, mut input) = self.lines();
-        iter::from_fn(|| input.line()).any(|line| line.mark & !SENSITIVE == place)
+        let place = place(name);
+        let may_be = self.names().may_have(Names::one(place));
+        may_be && (place.is_some() || self.unpack_all().contains_key(name))
+    }
+
+    fn names(&self) -> Names {
+        self.0.first_chunk().map_or(Names::NONE, |names| Names::from_bytes(*names))
     }
 
     /// A map of them, with the slot for `Age` before them. Its values share what is packed, and count
@@ -157,7 +110,7 @@ impl Packed {
 
     /// For how many there is to be room, and all of them.
     fn lines(&self) -> (usize, Input<'_>) {
-        let mut input = Input { bytes: &self.0, at: 0 };
+        let mut input = Input { bytes: &self.0, at: NAMES };
         (input.number(COUNT).unwrap_or(0), input)
     }
 
@@ -167,22 +120,24 @@ impl Packed {
     }
 }
 
-fn push(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+fn push(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) -> Names {
     let mark = if value.is_sensitive() { SENSITIVE } else { 0 };
-    match place(name) {
-        Some(place) => out.push(place | mark),
+    let place = place(name);
+    let names = Names::one(place);
+    // A value has less than 4 GiB, and a name less than 64 KiB.
+    let [a, b, c, d, ..] = value.len().to_le_bytes();
+    match place {
+        Some(place) => out.extend_from_slice(&[place | mark, a, b, c, d]),
         None => {
-            out.push(WRITTEN | mark);
-            write(out, name.as_str().len(), NAME);
-            out.extend_from_slice(name.as_str().as_bytes());
+            let name = name.as_str().as_bytes();
+            let [first, second, ..] = name.len().to_le_bytes();
+            out.extend_from_slice(&[WRITTEN | mark, first, second]);
+            out.extend_from_slice(name);
+            out.extend_from_slice(&[a, b, c, d]);
         }
     }
-    write(out, value.len(), VALUE);
     out.extend_from_slice(value.as_bytes());
-}
-
-fn write(out: &mut Vec<u8>, number: usize, width: usize) {
-    out.extend_from_slice(&number.to_le_bytes()[..width]);
+    names
 }
 
 /// A field as it is packed.
@@ -219,7 +174,7 @@ impl<'a> Input<'a> {
         let Line { mark, name, value } = self.line()?;
         let name = match name {
             Some(name) => HeaderName::from_bytes(name).ok()?,
-            None => NAMES.get(usize::from(mark & !SENSITIVE))?.clone(),
+            None => names::at(mark & !SENSITIVE)?.clone(),
         };
         let mut value = match usual::value(self.bytes.get(value.clone())?) {
             Some(value) => value,
@@ -292,14 +247,6 @@ mod tests {
             let longer = packed.with(&header::ETAG, &HeaderValue::from_static("\"1\""));
             assert!(longer.contains(&header::ETAG), "{lines}");
             assert_eq!(longer.unpack().len(), lines + 2);
-        }
-    }
-
-    #[test]
-    fn the_place_of_a_name_is_one_byte_and_each_has_its_own() {
-        assert!(NAMES.len() < usize::from(WRITTEN));
-        for (at, name) in NAMES.iter().enumerate() {
-            assert_eq!(place(name).map(usize::from), Some(at), "{name}");
         }
     }
 }

@@ -12,6 +12,7 @@ use super::{
     kept::storable_fields,
     labels::{Labels, Texts},
     mode::Cached,
+    names::Names,
     options::{Rules, Scope, SetCookie, StoringRules, VaryOnCredentials},
     stale::Windows,
     structured,
@@ -25,6 +26,7 @@ pub(super) struct Storable {
     pub(super) names: NameSet,
     /// Its `Date`, where that is not the one that it came with.
     pub(super) date: Option<HeaderValue>,
+    pub(super) announces_trailers: bool,
 }
 
 /// A response, as the origin sent it, as a 304 freshened it, or as it is stored.
@@ -67,14 +69,19 @@ fn judge(
 ) -> Result<Storable, Reason> {
     let Received { asked, status, headers, cached, part, .. } = *received;
     let storing = &rules.storing;
+    let has = Names::of(headers);
     let said = Said::of(&storing.targets, headers, cached);
     let directives = &said.directives;
-    may_store(rules, received, &said)?;
+    may_store(rules, received, has, &said)?;
     let check = Check { trail: &rules.trail, headers };
-    let is_for_hop = nominates_rules(headers) || nominates(headers, &storing.targets);
+    let is_for_hop = has.may_have(Names::CONNECTION)
+        && (nominates_rules(headers) || nominates(headers, &storing.targets));
     check.refuse(Rule::Connection, is_for_hop, Reason::ConnectionOption, &[header::CONNECTION])?;
     check.refuse(Rule::Fields, headers.len() > MAX_FIELDS, Reason::TooLarge, &[])?;
-    let names = NameSet::of(headers, &storing.unvaried);
+    let names = match has.may_have(Names::VARY) {
+        true => NameSet::of(headers, &storing.unvaried),
+        false => Ok(NameSet::none()),
+    };
     let is_bypassed = |names: &NameSet| {
         storing.vary_on_credentials == VaryOnCredentials::Bypass && names.names_credentials()
     };
@@ -92,16 +99,15 @@ fn judge(
     let names = names?;
 
     let given = handler.map(Cached::own_tags).filter(|tags| !tags.is_empty());
-    let labels = Labels::of(storing, headers, given.or(received.tags));
+    let labels = Labels::of(storing, headers, has, given.or(received.tags));
     check.refuse(Rule::Groups, labels.is_err(), Reason::TooManyTags, &storing.tag_fields)?;
     let labels = labels?;
-    let facts = received.facts(rules, &said);
+    let facts = received.facts(rules, has, &said);
     let meta = received.meta_of(&facts);
     let lifetime = storing.lifetimes.adjust(&meta, cached.is_some());
     received.explain_lifetime(rules, &said, lifetime);
     let facts = Facts { lifetime: lifetime?, ..facts };
-    let has_validator =
-        headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED);
+    let has_validator = has.may_have(Names::ETAG | Names::LAST_MODIFIED);
     let is_useful = has_validator
         || (!facts.lifetime.is_zero() && facts.revalidate != Revalidate::Always)
         || facts.windows.are_open();
@@ -113,17 +119,16 @@ fn judge(
         _ => &[],
     };
     let (strip, received) = (storing.set_cookie == SetCookie::Strip, asked.received.wall());
-    let date = match date::field(headers, &header::DATE, received) {
-        Some(_) => None,
-        None => Some(date::format(received)),
-    };
+    let is_dated =
+        has.may_have(Names::DATE) && date::field(headers, &header::DATE, received).is_some();
+    let date = (!is_dated).then(|| date::format(received));
     let fields = storable_fields(headers, private).filter(|(name, _)| {
         !(strip && **name == header::SET_COOKIE || date.is_some() && **name == header::DATE)
     });
     let fields = fields.chain(date.as_ref().map(|date| (&header::DATE, date)));
     let cached = handler.map(Cached::untagged);
     let head = StoredHead::new(status, fields, asked, facts, cached, labels, part);
-    Ok(Storable { head, names, date })
+    Ok(Storable { head, names, date, announces_trailers: has.may_have(Names::TRAILER) })
 }
 
 /// Whether `Connection` takes away a field that caching goes by (RFC 9110 §7.6.1): without it the
@@ -152,13 +157,14 @@ const MAX_FIELDS: usize = 256;
 
 impl<'a> Received<'a> {
     /// What the rules read in it.
-    fn facts(&self, rules: &Rules, said: &Said<'_>) -> Facts {
+    fn facts(&self, rules: &Rules, has: Names, said: &Said<'_>) -> Facts {
         let Self { asked, headers, .. } = *self;
         let directives = &said.directives;
         let freshness = self.freshness(&rules.storing, said);
         let initial_age = || {
             let (requested, received) = (asked.requested, asked.received);
-            age::initial_age(freshness.date, fields::age(headers), requested, received)
+            let age = has.may_have(Names::AGE).then(|| fields::age(headers)).flatten();
+            age::initial_age(freshness.date, age, requested, received)
         };
         Facts {
             date: freshness.date,
@@ -211,7 +217,7 @@ impl<'a> Received<'a> {
 
     fn meta(&self, rules: &Rules) -> ResponseMeta<'a> {
         let said = Said::of(&rules.storing.targets, self.headers, self.cached);
-        self.meta_of(&self.facts(rules, &said))
+        self.meta_of(&self.facts(rules, Names::of(self.headers), &said))
     }
 
     fn meta_of(&self, facts: &Facts) -> ResponseMeta<'a> {
@@ -250,7 +256,12 @@ pub(super) fn evaluate_again(
     Ok(again.head.facts().clone())
 }
 
-fn may_store(rules: &Rules, received: &Received<'_>, said: &Said<'_>) -> Result<(), Reason> {
+fn may_store(
+    rules: &Rules,
+    received: &Received<'_>,
+    has: Names,
+    said: &Said<'_>,
+) -> Result<(), Reason> {
     let Received { asked, status, headers, part, .. } = *received;
     let check = Check { trail: &rules.trail, headers };
     let rules = &rules.storing;
@@ -267,7 +278,7 @@ fn may_store(rules: &Rules, received: &Received<'_>, said: &Said<'_>) -> Result<
     check.refuse(Rule::Status, unfit.is_some(), unfit.unwrap_or(Reason::Status), &[])?;
     check.refuse(Rule::RequestNoStore, asked.no_store, Reason::RequestNoStore, &[])?;
     let content_type = [header::CONTENT_TYPE];
-    check.refuse(Rule::Streaming, is_stream(headers), Reason::Streaming, &content_type)?;
+    check.refuse(Rule::Streaming, is_stream(headers, has), Reason::Streaming, &content_type)?;
     // Who understands the status code stores in spite of no-store, who does not must not.
     let is_foreign = directives.must_understand && rules.understood.binary_search(&status).is_err();
     check.refuse(Rule::MustUnderstand, is_foreign, Reason::Status, spoken)?;
@@ -277,14 +288,14 @@ fn may_store(rules: &Rules, received: &Received<'_>, said: &Said<'_>) -> Result<
     check.refuse(Rule::Private, private, Reason::Private, spoken)?;
     let is_alone = shared && asked.authorization && !is_for_everybody(headers, said);
     check.refuse(Rule::Authorization, is_alone, Reason::Authorization, spoken)?;
-    let cookie = rules.set_cookie == SetCookie::Bypass && headers.contains_key(header::SET_COOKIE);
+    let cookie = rules.set_cookie == SetCookie::Bypass && has.may_have(Names::SET_COOKIE);
     check.refuse(Rule::SetCookie, cookie, Reason::SetCookie, &[])?;
     let is_allowed = directives.public
         || (!shared && directives.private.is_some())
         || said.cached().is_some()
         || directives.max_age.is_some()
         || (shared && directives.s_maxage.is_some())
-        || (said.hears_expires() && headers.contains_key(header::EXPIRES))
+        || (said.hears_expires() && has.may_have(Names::EXPIRES))
         || is_heuristically_cacheable(rules, status)
         || rules.lifetimes.of_status(status).is_some();
     check.refuse(Rule::Permission, !is_allowed, Reason::Status, spoken)
@@ -338,10 +349,10 @@ fn revalidate(rules: &StoringRules, directives: &ResponseDirectives) -> Revalida
 /// Says that its parts are to be sent on as they come (draft-ietf-httpbis-incremental).
 const INCREMENTAL: HeaderName = HeaderName::from_static("incremental");
 
-fn is_stream(headers: &HeaderMap) -> bool {
+fn is_stream(headers: &HeaderMap, has: Names) -> bool {
     const STREAMS: [&str; 3] =
         ["text/event-stream", "application/grpc", "multipart/x-mixed-replace"];
-    if structured::is_true(headers, &INCREMENTAL) {
+    if has.may_have(Names::INCREMENTAL) && structured::is_true(headers, &INCREMENTAL) {
         return true;
     }
     let Some(content_type) = headers.get(header::CONTENT_TYPE) else { return false };

@@ -128,6 +128,11 @@ impl Fetch {
         ask_about(request, about);
     }
 
+    /// When it was decided.
+    pub(crate) fn requested(&self) -> Timestamp {
+        self.0.requested
+    }
+
     /// Why the request is forwarded.
     pub fn reason(&self) -> Reason {
         self.0.reason
@@ -238,7 +243,7 @@ impl Asking {
                     head.headers.insert(header::DATE, date);
                 }
                 let status = CacheStatus::forwarded(self.reason);
-                let trailers = head.headers.contains_key(header::TRAILER);
+                let trailers = storable.announces_trailers;
                 let wants_tag =
                     self.policy().make_etag && Tagging::suits(head.status, &head.headers);
                 self.placed(storable, secret).of_whole(length, trailers, wants_tag, status)

@@ -40,7 +40,6 @@ impl NameSet {
     }
 
     /// That of a response without `Vary`.
-    #[cfg(feature = "memory")]
     pub(super) fn none() -> Self {
         Self(Arc::default())
     }

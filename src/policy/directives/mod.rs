@@ -208,7 +208,12 @@ fn scan(
             return false;
         };
         left = rest;
-        for member in fields::members(line.as_bytes()) {
+        let mut line = line.as_bytes();
+        while let Some((name, argument, rest)) = usual(line) {
+            each(lower(name, &mut buffer), argument);
+            line = rest;
+        }
+        for member in fields::members(line) {
             let (name, rest) = split_name(member);
             let argument = Argument::parse(rest);
             each(lower(name, &mut buffer), argument);
@@ -219,6 +224,30 @@ fn scan(
         }
     }
     true
+}
+
+/// The first member of a line, if it is a name with or without a token, as nearly all are, and what
+/// follows its comma.
+fn usual(line: &[u8]) -> Option<(&[u8], Argument<'_>, &[u8])> {
+    let (name, rest) = split_name(skip(line, |byte| b" \t,".contains(&byte)));
+    if name.is_empty() {
+        return None;
+    }
+    let (argument, rest) = match rest {
+        [b'=', rest @ ..] => {
+            let (token, rest) = split_name(rest);
+            if token.is_empty() {
+                return None;
+            }
+            (Argument::Token(token), rest)
+        }
+        _ => (Argument::Absent, rest),
+    };
+    match skip(rest, |byte| b" \t".contains(&byte)) {
+        [] => Some((name, argument, &[])),
+        [b',', rest @ ..] => Some((name, argument, rest)),
+        _ => None,
+    }
 }
 
 /// The names that a malformed member may hide behind its own: an open or misplaced quote, or a

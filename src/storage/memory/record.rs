@@ -137,6 +137,11 @@ impl RecordKey {
         Self::of(generation, key.as_bytes(), variant.as_bytes())
     }
 
+    /// That of a response without `Vary`.
+    pub(super) fn plain(generation: u64, key: &CacheKey) -> Self {
+        Self::of(generation, key.as_bytes(), &[])
+    }
+
     fn of(generation: u64, resource: &[u8], variant: &[u8]) -> Self {
         // The length of what came as a request's head.
         let length = u32::try_from(resource.len()).unwrap_or(u32::MAX).to_le_bytes();

@@ -194,9 +194,13 @@ impl Store {
         trailers: Option<HeaderMap>,
     ) -> Result<(), Error> {
         let key = placement.key();
-        let (mut siblings, plain) = match self.resource(&RecordRef::resource(key)) {
+        let before = self.cache.peek(&RecordRef::resource(key));
+        if placement.is_alone() && !matches!(before, Some(Record::Resource(_))) {
+            return self.commit_alone(key, before, head, body, trailers);
+        }
+        let (mut siblings, plain) = match before.and_then(Record::into_resource) {
             Some(resource) => (resource.siblings.clone(), resource.plain.clone()),
-            None => (Siblings::new(self.generations.fetch_add(1, Ordering::Relaxed)), None),
+            None => (Siblings::new(self.next_generation()), None),
         };
         let generation = siblings.index().generation();
         let record = RecordKey::variant(generation, key, placement.variant());
@@ -224,6 +228,33 @@ impl Store {
             self.insert(key, record);
         }
         Ok(())
+    }
+
+    /// The same of one that is all that there is of its resource, as most are.
+    fn commit_alone(
+        &self,
+        key: &CacheKey,
+        before: Option<Record>,
+        head: StoredHead,
+        body: Bytes,
+        trailers: Option<HeaderMap>,
+    ) -> Result<(), Error> {
+        let generation = match before {
+            Some(Record::Plain(body)) => body.record.generation,
+            _ => self.next_generation(),
+        };
+        let record = RecordKey::plain(generation, key);
+        let response = StoredResponse::new(head, body.len() as u64);
+        let (packed, trailers) = (PackedHead::of(response.head()), trailers.map(Box::new));
+        let own = record.of_resource();
+        let record = Record::Plain(Arc::new(Body::new(record, packed, body, trailers, None)));
+        self.allow_weight(&own, &record)?;
+        self.insert(own, record);
+        Ok(())
+    }
+
+    fn next_generation(&self) -> u64 {
+        self.generations.fetch_add(1, Ordering::Relaxed)
     }
 
     fn insert(&self, key: RecordKey, record: Record) {
