@@ -22,7 +22,7 @@ use crate::{
     BoxError,
     clock::BoxFuture,
     flight::{Landing, Pilot},
-    policy::{Fetch, Lookup, Timestamp},
+    policy::{Lookup, Timestamp},
     shared::Core,
     storage::CacheManager,
     witness::Asking,
@@ -46,8 +46,7 @@ where
     let pilot = Pilot::new(report.board.clone());
     let lookup = match known {
         Known::Miss(Ask { fetch, found }) => {
-            let origin = origin(&core, &fetch, &report);
-            let returned = Returned { core, fetch, found, since, origin, pilot, report };
+            let returned = Returned { core, fetch, found, since, pilot, report };
             return Box::pin(Trip::new(inner, request, returned));
         }
         Known::Nothing(lookup) => lookup,
@@ -56,8 +55,7 @@ where
         let (request, since, answer) = look(&core, request, since, lookup).await;
         match answer {
             Answer::Ask(Ask { fetch, found }) => {
-                let origin = origin(&core, &fetch, &report);
-                let returned = Returned { core, fetch, found, since, origin, pilot, report };
+                let returned = Returned { core, fetch, found, since, pilot, report };
                 Trip::new(inner, request, returned).await;
             }
             Answer::Ready(response) => {
@@ -75,15 +73,6 @@ where
             }
         }
     })
-}
-
-fn origin<M: CacheManager, ResB, E>(
-    core: &Core<M>,
-    fetch: &Fetch,
-    report: &Report<ResB, E>,
-) -> Asking {
-    let (witness, is_refresh) = (&core.emit.witness, report.fetching.is_refresh());
-    Asking::begin(witness, &core.clock, Some(fetch.key()), fetch.reason(), is_refresh)
 }
 
 /// Asks a store that has to be waited for.
@@ -110,6 +99,8 @@ pin_project! {
     {
         #[pin]
         step: Step<S, ReqB, S::Future>,
+        // Since it is on its way.
+        origin: Option<Asking>,
         returned: Option<Returned<M, ResB, S::Error>>,
         patience: Option<(Timestamp, Timer)>,
     }
@@ -118,7 +109,7 @@ pin_project! {
 pin_project! {
     #[project = StepProjection]
     enum Step<S, ReqB, F> {
-        Readying { called: Option<(S, Request<ReqB>)> },
+        Readying { inner: S, request: Option<Request<ReqB>> },
         Asking { #[pin] asking: F },
         // What is left to do when the origin has answered.
         Returned { rest: BoxFuture },
@@ -138,8 +129,8 @@ where
         }
         report.fetching.mark(request.extensions_mut());
         let patience = fetch.patience().map(|after| (core.clock.now(), Timer::new(after)));
-        let step = Step::Readying { called: Some((inner, request)) };
-        Self { step, returned: Some(returned), patience }
+        let step = Step::Readying { inner, request: Some(request) };
+        Self { step, origin: None, returned: Some(returned), patience }
     }
 }
 
@@ -154,27 +145,29 @@ where
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        const ONCE: &str = "polled after it was ready";
         let mut this = self.project();
         loop {
-            let asked = match this.step.as_mut().project() {
-                StepProjection::Over => unreachable!("{ONCE}"),
-                StepProjection::Returned { rest } => return rest.as_mut().poll(cx),
-                StepProjection::Readying { called } => {
-                    let origin = &this.returned.as_ref().expect(ONCE).origin;
-                    let (inner, _) = called.as_mut().expect(ONCE);
-                    let ready = origin.drive(|| inner.poll_ready(cx));
-                    if let Poll::Ready(Ok(())) = ready {
-                        let (mut inner, request) = called.take().expect(ONCE);
-                        let asking = origin.drive(|| inner.call(request));
-                        this.step.set(Step::Asking { asking });
-                        continue;
+            let asked = match (this.step.as_mut().project(), &*this.returned) {
+                (StepProjection::Returned { rest }, _) => return rest.as_mut().poll(cx),
+                (StepProjection::Readying { inner, request }, Some(returned)) => {
+                    let origin = this.origin.get_or_insert_with(|| returned.set_out());
+                    match origin.drive(|| inner.poll_ready(cx)) {
+                        Poll::Ready(Ok(())) => {
+                            let Some(request) = request.take() else { return Poll::Ready(()) };
+                            let asking = origin.drive(|| inner.call(request));
+                            this.step.set(Step::Asking { asking });
+                            continue;
+                        }
+                        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                        Poll::Pending => Poll::Pending,
                     }
-                    ready.map_ok(|()| unreachable!("it is asked then"))
                 }
-                StepProjection::Asking { asking } => {
-                    let origin = &this.returned.as_ref().expect(ONCE).origin;
-                    origin.drive(|| asking.poll(cx))
+                (StepProjection::Asking { asking }, _) => match this.origin {
+                    Some(origin) => origin.drive(|| asking.poll(cx)),
+                    None => asking.poll(cx),
+                },
+                (StepProjection::Readying { .. } | StepProjection::Over, _) => {
+                    return Poll::Ready(());
                 }
             };
             let Poll::Ready(asked) = asked else {
@@ -190,7 +183,10 @@ where
             // Nothing of it is held on to: it may have a permit that others wait for.
             this.step.set(Step::Over);
             *this.patience = None;
-            match this.returned.take().expect(ONCE).take(asked) {
+            let (Some(returned), Some(origin)) = (this.returned.take(), this.origin.take()) else {
+                return Poll::Ready(());
+            };
+            match returned.take(origin, asked) {
                 Some(rest) => this.step.set(Step::Returned { rest }),
                 None => return Poll::Ready(()),
             }

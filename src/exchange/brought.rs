@@ -108,7 +108,8 @@ impl<ResB, E> Future for Leading<ResB, E> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { passenger, slot } = &mut *self;
-        let leader = passenger.as_ref().expect("polled after it was ready");
+        // There is nothing more for who polls it again.
+        let Some(leader) = passenger.as_ref() else { return Poll::Pending };
         let brought = ready!(leader.poll_own(cx, || slot.take()));
         let passenger = passenger.take();
         Poll::Ready(brought.map(|brought| seat(brought, passenger)))

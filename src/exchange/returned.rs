@@ -32,7 +32,6 @@ pub(super) struct Returned<M: CacheManager, ResB, E> {
     pub(super) fetch: Fetch,
     pub(super) found: Found<M::Handle>,
     pub(super) since: Since,
-    pub(super) origin: Asking,
     pub(super) pilot: Pilot,
     pub(super) report: Report<ResB, E>,
 }
@@ -44,10 +43,21 @@ where
     ResB::Error: Into<BoxError>,
     E: Send + 'static,
 {
+    /// It goes out now.
+    pub(super) fn set_out(&self) -> Asking {
+        let Self { core, fetch, report, .. } = self;
+        let (witness, is_refresh) = (&core.emit.witness, report.fetching.is_refresh());
+        Asking::begin(witness, &core.clock, Some(fetch.key()), fetch.reason(), is_refresh)
+    }
+
     /// Does what the policy says; what has to be waited for is left to be done.
-    pub(super) fn take(self, asked: Result<Response<ResB>, E>) -> Option<BoxFuture> {
+    pub(super) fn take(
+        self,
+        origin: Asking,
+        asked: Result<Response<ResB>, E>,
+    ) -> Option<BoxFuture> {
         let now = self.core.clock.now();
-        self.origin.answered(asked.as_ref().ok().map(Response::status));
+        origin.answered(asked.as_ref().ok().map(Response::status));
         let (head, body) = match asked {
             Ok(response) => response.into_parts(),
             Err(error) => {
@@ -56,11 +66,11 @@ where
             }
         };
         if !self.fetch.clears_origin(&head) {
-            return self.settle(head, body, now);
+            return self.settle(origin, head, body, now);
         }
         Some(Box::pin(async move {
             clear_origin(&self.core, self.fetch.key()).await;
-            if let Some(rest) = self.settle(head, body, now) {
+            if let Some(rest) = self.settle(origin, head, body, now) {
                 rest.await;
             }
         }))
@@ -86,8 +96,14 @@ where
         });
     }
 
-    fn settle(self, mut head: response::Parts, body: ResB, now: Timestamp) -> Option<BoxFuture> {
-        let Self { core, fetch, found, since, origin, pilot, report } = self;
+    fn settle(
+        self,
+        origin: Asking,
+        mut head: response::Parts,
+        body: ResB,
+        now: Timestamp,
+    ) -> Option<BoxFuture> {
+        let Self { core, fetch, found, since, pilot, report } = self;
         let (answered, wants_body) = (head.status, fetch.wants_body());
         let (size, secret) = (size_of_body(&body), core.manager.secret());
         let store = match fetch.on_response(&mut head, &size, now, since.purges, secret) {
