@@ -3,7 +3,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use http::{Request, Response};
@@ -13,9 +13,11 @@ use tower_service::Service;
 
 use crate::{
     CacheBody,
+    body::size_of_body,
+    clock::Clock,
     emit::{Account, Emit},
     exchange::{self, Leading},
-    policy::CacheStatus,
+    policy::{CacheStatus, Unkept},
     witness::Asking,
 };
 
@@ -42,21 +44,23 @@ pin_project! {
         S: Service<Request<ReqB>>,
     {
         Ready { response: Option<Response<CacheBody<ResB>>> },
-        // A hit moves one of these, and what passes by is larger than what it needs.
-        Readying { passing: Option<Box<Passing<S, ReqB>>> },
-        Passing { #[pin] future: S::Future, passing: Option<Box<Passing<S, ReqB>>> },
+        // A hit moves one of these, and a request is larger than what it needs.
+        Readying { waiting: Option<Box<(S, Request<ReqB>)>>, passing: Option<Passing> },
+        Passing { #[pin] future: S::Future, passing: Option<Passing> },
+        Failed { error: Option<S::Error>, passing: Option<Passing> },
         Leading { leading: Leading<ResB, S::Error>, exit: Option<Exit> },
         Boxed { future: Boxed<ResB, S::Error>, exit: Option<Exit> },
     }
 }
 
-struct Passing<S, ReqB> {
-    /// Until it is called.
-    inner: Option<(S, Request<ReqB>)>,
-    wants_body: bool,
-    status: CacheStatus,
-    asking: Asking,
-    exit: Exit,
+/// What a response needs to pass by.
+pub(crate) struct Passing {
+    pub(crate) wants_body: bool,
+    pub(crate) status: CacheStatus,
+    pub(crate) asking: Asking,
+    pub(crate) exit: Exit,
+    /// Where it was looked up before.
+    pub(crate) unkept: Option<Box<(Unkept, Arc<dyn Clock>)>>,
 }
 
 /// Where an answer is told.
@@ -87,16 +91,25 @@ where
         Self { state: State::Ready { response: Some(response) } }
     }
 
-    pub(crate) fn pass(
-        inner: S,
-        request: Request<ReqB>,
-        status: CacheStatus,
-        asking: Asking,
-        exit: Exit,
-    ) -> Self {
-        let wants_body = request.method() != http::Method::HEAD;
-        let passing = Passing { inner: Some((inner, request)), wants_body, status, asking, exit };
-        Self { state: State::Readying { passing: Some(Box::new(passing)) } }
+    /// Calls the inner service at once if it is ready, as most are: a request is moved no more often than
+    /// it has to be.
+    #[inline]
+    pub(crate) fn pass(mut inner: S, request: Request<ReqB>, passing: Passing) -> Self {
+        let asking = &passing.asking;
+        let mut nobody = Context::from_waker(Waker::noop());
+        let state = match asking.drive(|| inner.poll_ready(&mut nobody)) {
+            Poll::Ready(Ok(())) => {
+                let future = asking.drive(|| inner.call(request));
+                State::Passing { future, passing: Some(passing) }
+            }
+            Poll::Ready(Err(error)) => State::Failed { error: Some(error), passing: Some(passing) },
+            // Whoever polls it asks again.
+            Poll::Pending => {
+                let waiting = Some(Box::new((inner, request)));
+                State::Readying { waiting, passing: Some(passing) }
+            }
+        };
+        Self { state }
     }
 
     pub(crate) fn leading(leading: Leading<ResB, S::Error>, exit: Exit) -> Self {
@@ -141,16 +154,20 @@ where
                     let response = response.take().expect(ONCE);
                     return Poll::Ready(Ok(response));
                 }
-                StateProjection::Readying { passing: slot } => {
-                    let Passing { inner, asking, .. } = &mut **slot.as_mut().expect(ONCE);
-                    let (service, _) = inner.as_mut().expect(ONCE);
-                    if let Err(error) = ready!(asking.drive(|| service.poll_ready(cx))) {
-                        return Poll::Ready(slot.take().expect(ONCE).finish(Err(error)));
+                StateProjection::Readying { waiting, passing } => {
+                    let asking = &passing.as_ref().expect(ONCE).asking;
+                    let (inner, _) = &mut **waiting.as_mut().expect(ONCE);
+                    if let Err(error) = ready!(asking.drive(|| inner.poll_ready(cx))) {
+                        return Poll::Ready(passing.take().expect(ONCE).finish(Err(error)));
                     }
-                    let (mut service, request) = inner.take().expect(ONCE);
-                    let future = asking.drive(|| service.call(request));
-                    let passing = slot.take();
+                    let (mut inner, request) = *waiting.take().expect(ONCE);
+                    let future = asking.drive(|| inner.call(request));
+                    let passing = passing.take();
                     state.set(State::Passing { future, passing });
+                }
+                StateProjection::Failed { error, passing } => {
+                    let error = error.take().expect(ONCE);
+                    return Poll::Ready(passing.take().expect(ONCE).finish(Err(error)));
                 }
                 StateProjection::Passing { mut future, passing } => {
                     let asking = &passing.as_ref().expect(ONCE).asking;
@@ -174,16 +191,20 @@ where
 
 const ONCE: &str = "polled after it was ready";
 
-impl<S, ReqB> Passing<S, ReqB> {
-    #[expect(clippy::boxed_local, reason = "the room for the request is not moved")]
-    fn finish<ResB: Body, E>(
-        self: Box<Self>,
-        answered: Result<Response<ResB>, E>,
-    ) -> Answered<ResB, E> {
-        let Self { wants_body, status, asking, exit, .. } = *self;
+impl Passing {
+    fn finish<ResB: Body, E>(self, answered: Result<Response<ResB>, E>) -> Answered<ResB, E> {
+        let Self { wants_body, mut status, asking, exit, unkept } = self;
         asking.answered(answered.as_ref().ok().map(Response::status));
         drop(asking);
-        let mut answered = answered.map(|response| exchange::pass(response, wants_body, status));
+        let mut answered = answered.map(|mut response| {
+            if let Some((unkept, clock)) = unkept.map(|unkept| *unkept) {
+                let (mut head, body) = response.into_parts();
+                status = unkept.on_response(&mut head, &size_of_body(&body), clock.now());
+                exit.emit.witness.is_not_stored(status);
+                response = Response::from_parts(head, body);
+            }
+            exchange::pass(response, wants_body, status)
+        });
         exit.leave(&mut answered);
         answered
     }

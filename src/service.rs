@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, request};
+use http::{Method, Request, Response, request};
 use http_body::Body;
 use tower_service::Service;
 
@@ -15,8 +15,8 @@ use crate::{
     bus::Trust,
     emit::Account,
     exchange::{self, Answer, Ask, Begun, Exchange, Known, Refreshment, Since},
-    future::{Exit, ResponseFuture},
-    policy::{Begin, CacheKey, CacheStatus, Reason, Timestamp},
+    future::{Exit, Passing, ResponseFuture},
+    policy::{Begin, CacheKey, CacheStatus, Reason, Timestamp, Unkept},
     shared::Core,
     storage::{CacheManager, Found},
     witness::Asking,
@@ -142,6 +142,16 @@ impl<S, M: CacheManager> CacheService<S, M> {
             }
         };
         let Asked { mut head, body, account } = asked;
+        if let Some((Ok(found), _)) = &looked
+            && found.is_nothing()
+            && !core.purges.inflight().is_asked(lookup.key())
+            && let Some(unkept) = lookup.unkept(&mut head)
+        {
+            let (key, reason) = (Some(lookup.key()), Reason::UriMiss);
+            let passing = self.passing(&head, account, key, reason, Some(unkept));
+            let request = Request::from_parts(head, body);
+            return ResponseFuture::pass(self.inner.clone(), request, passing);
+        }
         let known = match looked {
             None => Known::Nothing(lookup.detach()),
             Some((found, now)) => match exchange::answer_at(core, lookup, &mut head, found, now) {
@@ -190,15 +200,30 @@ impl<S, M: CacheManager> CacheService<S, M> {
     where
         S: Service<Request<ReqB>> + Clone,
     {
-        let Core { emit, clock, .. } = &*self.core;
         let Asked { head, body, account } = asked;
-        let status = CacheStatus::forwarded(reason);
-        let asking = Asking::begin(&emit.witness, clock, None, reason, false);
-        let exit = Exit::new(emit.clone(), account);
-        let request = Request::from_parts(head, body);
-        ResponseFuture::pass(self.inner.clone(), request, status, asking, exit)
+        let passing = self.passing(&head, account, None, reason, None);
+        ResponseFuture::pass(self.inner.clone(), Request::from_parts(head, body), passing)
+    }
+
+    fn passing(
+        &self,
+        head: &request::Parts,
+        account: Option<Account>,
+        key: Option<&CacheKey>,
+        reason: Reason,
+        unkept: Option<Unkept>,
+    ) -> Passing {
+        let Core { emit, clock, .. } = &*self.core;
+        Passing {
+            wants_body: head.method != Method::HEAD,
+            status: CacheStatus::forwarded(reason),
+            asking: Asking::begin(&emit.witness, clock, key, reason, false),
+            exit: Exit::new(emit.clone(), account),
+            unkept: unkept.map(|unkept| Box::new((unkept, clock.clone()))),
+        }
     }
 }
+
 impl<S: Clone, M> Clone for CacheService<S, M> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), core: self.core.clone() }

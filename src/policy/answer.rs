@@ -10,6 +10,7 @@ use super::{
     content_range::Extent,
     downstream, explain,
     multipart::{self, Piece},
+    options::Rules,
     precondition,
     range::{self, Part},
     usual,
@@ -117,10 +118,15 @@ impl Lookup<'_> {
 
     /// What the client sees of a response that was not kept.
     pub(super) fn rewrite_unkept(&self, headers: &mut HeaderMap) {
-        let rules = &*self.policy.rules;
-        rules.downstream.rewrite_unkept(headers);
-        if self.is_partitioned() {
-            downstream::make_private(headers, &rules.storing.targets);
+        self.policy.rules.rewrite_unkept(self.is_partitioned(), headers);
+    }
+}
+
+impl Rules {
+    pub(super) fn rewrite_unkept(&self, is_partitioned: bool, headers: &mut HeaderMap) {
+        self.downstream.rewrite_unkept(headers);
+        if is_partitioned {
+            downstream::make_private(headers, &self.storing.targets);
         }
     }
 }

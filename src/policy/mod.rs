@@ -156,6 +156,7 @@ pub(crate) use self::{
     answer::Usual,
     chosen::Fit,
     kept::{own, owned_fields},
+    unkept::Unkept,
 };
 #[cfg(feature = "codec")]
 pub(crate) use self::{

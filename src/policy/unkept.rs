@@ -1,12 +1,68 @@
 //! Responses of which nothing is kept: what is left of the third question.
 
-use http::{StatusCode, response};
+use http::{StatusCode, request, response};
 use http_body::SizeHint;
 
 use super::{
-    CacheStatus, Cached, Fetch, Outcome, Reason, about::About, age::Timestamp, date,
-    length::length_of, mode::RedirectedInside, secret::Secret, validation::Asking,
+    CacheMode, CacheStatus, Cached, Fetch, Lookup, Outcome, Policy, Reason, about::About,
+    age::Timestamp, date, length::length_of, mode::RedirectedInside, normal::mend_codings,
+    options::Rules, secret::Secret, validation::Asking,
 };
+
+/// A request whose client forbids to keep anything of it (RFC 9111 §5.2.1.5), where nothing is stored that
+/// it could be answered with or compared to: it goes to the origin as it is.
+#[derive(Debug)]
+pub(crate) struct Unkept {
+    policy: Policy,
+    is_partitioned: bool,
+}
+
+impl Lookup<'_> {
+    /// Whether it is one, and nothing else has to be known of it: what it asks for is then what was keyed.
+    pub(crate) fn unkept(&self, request: &mut request::Parts) -> Option<Unkept> {
+        let (rules, directives) = (&*self.policy.rules, &self.directives);
+        let is_plain = directives.no_store
+            && !directives.only_if_cached
+            && self.mode != CacheMode::OnlyIfCached
+            && !self.is_head
+            && !rules.clear_site_data
+            && !rules.trail.is_kept();
+        is_plain.then(|| {
+            rules.rewrite(&mut request.uri);
+            mend_codings(&mut request.headers);
+            Unkept { policy: Policy::clone(&self.policy), is_partitioned: self.is_partitioned() }
+        })
+    }
+}
+
+impl Unkept {
+    /// The third question: how the response came about.
+    pub(crate) fn on_response(
+        self,
+        head: &mut response::Parts,
+        size: &SizeHint,
+        now: Timestamp,
+    ) -> CacheStatus {
+        let reason = refused(head, size);
+        hand_on(&self.policy.rules, self.is_partitioned, head, now);
+        CacheStatus::forwarded(Reason::UriMiss).detailed(reason)
+    }
+}
+
+/// Why a response is not stored whose client forbids it, where nothing has to be read in it to say so.
+fn refused(head: &response::Parts, size: &SizeHint) -> Reason {
+    if head.extensions.get::<RedirectedInside>().is_some() {
+        return Reason::RedirectedInside;
+    }
+    length_of(&head.headers, size).err().unwrap_or(Reason::RequestNoStore)
+}
+
+/// What any response is given that is not stored.
+fn hand_on(rules: &Rules, is_partitioned: bool, head: &mut response::Parts, now: Timestamp) {
+    head.extensions.remove::<Cached>();
+    date::append(&mut head.headers, now.wall());
+    rules.rewrite_unkept(is_partitioned, &mut head.headers);
+}
 
 impl Fetch {
     /// Whether its response is neither stored nor compared with what is.
@@ -30,10 +86,10 @@ impl Fetch {
         secret: &Secret,
     ) -> CacheStatus {
         let forwarded = CacheStatus::forwarded(self.reason());
-        if let Some(reason) = self.0.is_refused_at_once(head, size) {
-            head.extensions.remove::<Cached>();
-            date::append(&mut head.headers, now.wall());
-            self.0.lookup.rewrite_unkept(&mut head.headers);
+        if self.0.is_refused_at_once(head) {
+            let reason = refused(head, size);
+            let lookup = &self.0.lookup;
+            hand_on(&lookup.policy.rules, lookup.is_partitioned(), head, now);
             return forwarded.detailed(reason);
         }
         match self.on_response(head, size, now, began, secret) {
@@ -45,14 +101,9 @@ impl Fetch {
 }
 
 impl Asking {
-    /// Why the response is not stored, where nothing has to be read in it to say so: its client
-    /// forbids it (RFC 9111 §5.2.1.5), and nobody has asked for the steps.
-    fn is_refused_at_once(&self, head: &response::Parts, size: &SizeHint) -> Option<Reason> {
-        let is_plain = self.lookup.directives.no_store
-            && !self.is_head
-            && !self.policy().trail.is_kept()
-            && head.status == StatusCode::OK
-            && head.extensions.get::<RedirectedInside>().is_none();
-        is_plain.then(|| length_of(&head.headers, size).err().unwrap_or(Reason::RequestNoStore))
+    /// Whether its client forbids to store it (RFC 9111 §5.2.1.5), and nobody has asked for the steps.
+    fn is_refused_at_once(&self, head: &response::Parts) -> bool {
+        let is_plain = !self.is_head && !self.policy().trail.is_kept();
+        is_plain && self.lookup.directives.no_store && head.status == StatusCode::OK
     }
 }

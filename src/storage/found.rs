@@ -106,6 +106,11 @@ impl<H> Found<H> {
         }
     }
 
+    /// Whether nothing is known of the resource.
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!((&self.entries, &self.instead), (Entries::None, Instead::Nothing))
+    }
+
     /// The only entry, if the request selects it.
     #[inline]
     pub(crate) fn only(&self) -> Option<&Entry<H>> {
