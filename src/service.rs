@@ -142,13 +142,13 @@ impl<S, M: CacheManager> CacheService<S, M> {
             }
         };
         let Asked { mut head, body, account } = asked;
-        if let Some((Ok(found), _)) = &looked
-            && found.is_nothing()
+        if lookup.is_unkept()
+            && matches!(&looked, Some((Ok(found), _)) if found.is_nothing())
             && !core.purges.inflight().is_asked(lookup.key())
-            && let Some(unkept) = lookup.unkept(&mut head)
         {
+            let unkept = Some(lookup.unkept(&mut head));
             let (key, reason) = (Some(lookup.key()), Reason::UriMiss);
-            let passing = self.passing(&head, account, key, reason, Some(unkept));
+            let passing = self.passing(&head, account, key, reason, unkept);
             let request = Request::from_parts(head, body);
             return ResponseFuture::pass(self.inner.clone(), request, passing);
         }

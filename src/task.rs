@@ -80,6 +80,9 @@ impl Bell {
         // Woken outside of the lock: a waker may do anything.
         let mut seats = lock(&self.seats);
         seats.rung += 1;
+        if seats.wakers.iter().all(Option::is_none) {
+            return;
+        }
         let woken: SmallVec<[Waker; 1]> =
             seats.wakers.iter_mut().filter_map(Option::take).collect();
         drop(seats);

@@ -5,7 +5,7 @@ use std::{ops::Deref, sync::OnceLock};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 
-use super::packed::Packed;
+use super::{fields, names::Names, packed::Packed};
 
 /// Fields that belong to one connection or one hop and are never stored (RFC 9111 §3.1).
 pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
@@ -27,11 +27,15 @@ pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// that it nominates, not those that are `private` to others than this cache.
 pub(super) fn storable_fields<'a>(
     headers: &'a HeaderMap,
+    has: Names,
     private: &'a [HeaderName],
 ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
-    let nominated: Vec<HeaderName> = super::fields::list(headers, &header::CONNECTION)
-        .filter_map(|name| HeaderName::from_bytes(name).ok())
-        .collect();
+    let nominated: Vec<HeaderName> = match has.may_have(Names::CONNECTION) {
+        true => fields::list(headers, &header::CONNECTION)
+            .filter_map(|name| HeaderName::from_bytes(name).ok())
+            .collect(),
+        false => Vec::new(),
+    };
     headers.iter().filter(move |(name, _)| {
         !is_hop_by_hop(name)
             && !nominated.contains(name)

@@ -122,7 +122,7 @@ fn judge(
     let is_dated =
         has.may_have(Names::DATE) && date::field(headers, &header::DATE, received).is_some();
     let date = (!is_dated).then(|| date::format(received));
-    let fields = storable_fields(headers, private).filter(|(name, _)| {
+    let fields = storable_fields(headers, has, private).filter(|(name, _)| {
         !(strip && **name == header::SET_COOKIE || date.is_some() && **name == header::DATE)
     });
     let fields = fields.chain(date.as_ref().map(|date| (&header::DATE, date)));
@@ -160,7 +160,7 @@ impl<'a> Received<'a> {
     fn facts(&self, rules: &Rules, has: Names, said: &Said<'_>) -> Facts {
         let Self { asked, headers, .. } = *self;
         let directives = &said.directives;
-        let freshness = self.freshness(&rules.storing, said);
+        let freshness = self.freshness(&rules.storing, has, said);
         let initial_age = || {
             let (requested, received) = (asked.requested, asked.received);
             let age = has.may_have(Names::AGE).then(|| fields::age(headers)).flatten();
@@ -181,25 +181,34 @@ impl<'a> Received<'a> {
         }
     }
 
-    fn freshness<'f>(&self, rules: &'f StoringRules, said: &'f Said<'f>) -> Freshness<'f>
+    fn freshness<'f>(
+        &self,
+        rules: &'f StoringRules,
+        has: Names,
+        said: &'f Said<'f>,
+    ) -> Freshness<'f>
     where
         'a: 'f,
     {
         let Self { key, status, headers, .. } = *self;
         let received = self.asked.received.wall();
-        let date = date::field(headers, &header::DATE, received).unwrap_or(received);
+        let date = match has.may_have(Names::DATE) {
+            true => date::field(headers, &header::DATE, received).unwrap_or(received),
+            false => received,
+        };
         Freshness { rules, key, status, headers, said, date, received }
     }
 
     /// Whether it says by itself how long it is fresh (RFC 9111 §4.2.1).
     pub(super) fn says_how_long(&self, rules: &Rules) -> bool {
         let said = Said::of(&rules.storing.targets, self.headers, self.cached);
-        let explicit = self.freshness(&rules.storing, &said).explicit();
+        let explicit = self.freshness(&rules.storing, Names::of(self.headers), &said).explicit();
         explicit.is_some_and(|(lifetime, _)| !lifetime.is_zero())
     }
 
     fn explain_lifetime(&self, rules: &Rules, said: &Said<'_>, adjusted: Result<Duration, Reason>) {
-        let lifetime = || self.freshness(&rules.storing, said).lifetime();
+        let freshness = || self.freshness(&rules.storing, Names::of(self.headers), said);
+        let lifetime = || freshness().lifetime();
         rules.trail.note(Rule::Lifetime, || {
             const FIELDS: [HeaderName; 3] = [header::DATE, header::EXPIRES, header::LAST_MODIFIED];
             let (length, source) = lifetime();
@@ -367,7 +376,7 @@ fn is_stream(headers: &HeaderMap, has: Names) -> bool {
 /// The fields of a freshened response that is served once and not stored again.
 pub(super) fn sendable(headers: &HeaderMap) -> HeaderMap {
     let mut sendable = HeaderMap::try_with_capacity(headers.keys_len()).unwrap_or_default();
-    for (name, value) in storable_fields(headers, &[]) {
+    for (name, value) in storable_fields(headers, Names::of(headers), &[]) {
         sendable.append(name.clone(), value.clone());
     }
     sendable

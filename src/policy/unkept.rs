@@ -18,20 +18,24 @@ pub(crate) struct Unkept {
 }
 
 impl Lookup<'_> {
-    /// Whether it is one, and nothing else has to be known of it: what it asks for is then what was keyed.
-    pub(crate) fn unkept(&self, request: &mut request::Parts) -> Option<Unkept> {
+    /// Whether it is one where nothing is stored, and nothing else has to be known of it.
+    #[inline]
+    pub(crate) fn is_unkept(&self) -> bool {
         let (rules, directives) = (&*self.policy.rules, &self.directives);
-        let is_plain = directives.no_store
+        directives.no_store
             && !directives.only_if_cached
             && self.mode != CacheMode::OnlyIfCached
             && !self.is_head
             && !rules.clear_site_data
-            && !rules.trail.is_kept();
-        is_plain.then(|| {
-            rules.rewrite(&mut request.uri);
-            mend_codings(&mut request.headers);
-            Unkept { policy: Policy::clone(&self.policy), is_partitioned: self.is_partitioned() }
-        })
+            && !rules.trail.is_kept()
+    }
+
+    /// What is left to do for it: what is asked for is what was keyed.
+    pub(crate) fn unkept(&self, request: &mut request::Parts) -> Unkept {
+        self.policy.rules.rewrite(&mut request.uri);
+        mend_codings(&mut request.headers);
+        let policy = Policy::clone(&self.policy);
+        Unkept { policy, is_partitioned: self.is_partitioned() }
     }
 }
 
