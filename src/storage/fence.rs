@@ -18,7 +18,7 @@ use crate::{
 /// |---|---|
 /// | [`put`](super::CacheManager::put) | [`enter`](Self::enter); its writer keeps the [`Ticket`] |
 /// | [`finish`](super::EntryWriter::finish) | [`Ticket::commit`] |
-/// | [`update`](super::CacheManager::update), [`remove`](super::CacheManager::remove) | [`change`](Self::change) |
+/// | [`put_now`](super::CacheManager::put_now), [`update`](super::CacheManager::update), [`remove`](super::CacheManager::remove) | [`change`](Self::change) |
 /// | [`delete`](super::CacheManager::delete) | [`delete`](Self::delete) |
 /// | [`clear`](super::CacheManager::clear) | [`clear`](Self::clear) |
 ///

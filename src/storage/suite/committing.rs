@@ -1,6 +1,8 @@
+use std::cell::Cell;
+
 use bytes::Bytes;
 
-use super::fixture::{Page, Visitor};
+use super::fixture::{Page, Visitor, kept_fields, read};
 use crate::storage::{CacheManager, EntryWriter};
 
 /// A response is not found before its writer has finished.
@@ -65,7 +67,7 @@ pub async fn two_writers_never_mix<M: CacheManager>(make: impl AsyncFn() -> M) {
     let entry = visitor.entry(&store).await.expect("one of both is found");
     let name = entry.response().head().headers()["x-name"].clone();
     let page = &pages[usize::from(name == "b")];
-    let (bytes, trailers) = super::fixture::read(&store, &entry).await;
+    let (bytes, trailers) = read(&store, &entry).await;
     assert_eq!((bytes, trailers.as_ref()), (page.bytes(), page.trailers()));
 }
 
@@ -95,7 +97,7 @@ pub async fn a_head_may_come_with_the_end<M: CacheManager>(make: impl AsyncFn() 
     let headers = entry.response().head().headers();
     assert_eq!(headers["x-name"], "a");
     assert!(headers.get("etag").is_none_or(|tag| tag == "\"0123456789abcdef\""), "{headers:?}");
-    let (bytes, trailers) = super::fixture::read(&store, &entry).await;
+    let (bytes, trailers) = read(&store, &entry).await;
     assert_eq!((bytes, trailers.as_ref()), (page.bytes(), page.trailers()));
 }
 
@@ -117,4 +119,39 @@ pub async fn what_is_too_large_leaves_what_was_there<M: CacheManager>(make: impl
     let error = visitor.try_put(&store, &large).await.expect_err("it is too large");
     assert!(error.is_too_large(), "{error}");
     assert_eq!(visitor.body(&store).await, Some(small.bytes()));
+}
+
+/// What is stored without waiting, by a store that can, is whole, takes the place of what was there, and is
+/// not stored if it is not admitted. Whether it is, is asked once.
+pub async fn what_is_stored_at_once_is_whole<M: CacheManager>(make: impl AsyncFn() -> M) {
+    let (store, visitor) = (make().await, Visitor::of("/").with("accept-language", "en"));
+    for (round, page) in [
+        Page::new("hello").with("x-name", b"a"),
+        Page::new("").with("x-name", b"b"),
+        Page::new("hallo").with("x-name", b"c").vary("accept-language"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let (placement, head) = visitor.place(store.secret(), page);
+        let asked = Cell::new(0);
+        let put = |is_admitted| {
+            let admits = || {
+                asked.set(asked.get() + 1);
+                is_admitted
+            };
+            store.put_now(&placement, &head, &page.bytes(), &admits)
+        };
+        let before = visitor.body(&store).await;
+        let Some(refused) = put(false) else { return };
+        assert!(refused.is_err_and(|error| error.is_refused()));
+        assert_eq!(visitor.body(&store).await, before, "{round}");
+        put(true).expect("it can").expect("it is stored");
+        assert_eq!(asked.get(), 2);
+        let entry = visitor.entry(&store).await.expect("it is found");
+        assert_eq!(kept_fields(entry.response().head()), kept_fields(&head));
+        assert_eq!(read(&store, &entry).await, (page.bytes(), None));
+    }
+    store.delete(visitor.lookup().key()).await.expect("delete");
+    assert_eq!(visitor.body(&store).await, None);
 }

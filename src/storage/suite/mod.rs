@@ -66,6 +66,7 @@ macro_rules! storage_suite {
                 two_writers_never_mix
                 the_last_to_finish_wins
                 a_head_may_come_with_the_end
+                what_is_stored_at_once_is_whole
                 what_is_too_large_leaves_what_was_there
                 resources_are_kept_apart
                 an_empty_store_has_nothing
@@ -102,6 +103,7 @@ macro_rules! storage_suite {
                 a_cancelled_change_is_all_or_nothing
                 threads_see_whole_responses
                 threads_never_see_what_was_deleted
+                threads_never_see_what_was_not_admitted
                 a_walk_shows_what_is_there
                 what_a_walk_shows_can_be_removed
             }

@@ -132,6 +132,40 @@ pub async fn threads_never_see_what_was_deleted<M: CacheManager>(make: impl Asyn
     assert_eq!(read(&store, &entry).await.0, page.bytes());
 }
 
+/// The same of what is stored without waiting: nothing comes between the answer that it is admitted and
+/// the response.
+pub async fn threads_never_see_what_was_not_admitted<M: CacheManager>(make: impl AsyncFn() -> M) {
+    let (store, visitor) = (make().await, Visitor::of("/"));
+    let (begun, floor) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let writer = || {
+        let (store, visitor) = (store.clone(), visitor.clone());
+        let (begun, floor) = (begun.clone(), floor.clone());
+        spawn(async move {
+            for _ in 0..10 * ROUNDS {
+                let number = begun.fetch_add(1, Ordering::SeqCst);
+                let page = Page::new(&number.to_string());
+                let (placement, head) = visitor.place(store.secret(), &page);
+                let admits = || number >= floor.load(Ordering::SeqCst);
+                let stored = store.put_now(&placement, &head, &page.bytes(), &admits);
+                assert!(stored.as_ref().is_none_or(is_ok_or_refused), "{stored:?}");
+            }
+        })
+    };
+    let writers = [writer(), writer()];
+    for _ in 0..ROUNDS {
+        let oldest = begun.load(Ordering::SeqCst);
+        floor.store(oldest, Ordering::SeqCst);
+        store.delete(visitor.lookup().key()).await.expect("delete");
+        let Some(bytes) = visitor.body(&store).await else { continue };
+        let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
+        let number: u64 = number.expect("a number");
+        assert!(number >= oldest, "{number} was begun before {oldest}");
+    }
+    for writer in writers {
+        writer.await;
+    }
+}
+
 fn is_ok_or_refused(stored: &Result<(), Error>) -> bool {
     stored.as_ref().map_or_else(Error::is_refused, |()| true)
 }
