@@ -103,7 +103,7 @@ macro_rules! storage_suite {
                 a_cancelled_change_is_all_or_nothing
                 threads_see_whole_responses
                 threads_never_see_what_was_deleted
-                threads_never_see_what_was_not_admitted
+                a_delete_takes_what_is_being_stored_at_once
                 a_walk_shows_what_is_there
                 what_a_walk_shows_can_be_removed
             }
