@@ -30,14 +30,17 @@ use http_body_util::Empty;
 use larder::{CacheLayer, CacheManager, MemoryManager, Policy, policy::Begin};
 use tower::{Layer, Service};
 
-use self::subjects::{Floor, Handler, Insert, URI, call, call_with, no_store, now, post, request};
+use self::subjects::{
+    Floor, Handler, Insert, Streaming, URI, call, call_with, first_frame, no_store, now, post,
+    request,
+};
 
 const CALLS: u32 = 500;
 /// Calls before, that store what is then asked for.
 const WARM: u32 = 10;
 /// So much more than was recorded is an error.
 const MARGIN: f64 = 1.25;
-const SUBJECTS: [&str; 20] = [
+const SUBJECTS: [&str; 22] = [
     "request alone",
     "floor",
     "hit",
@@ -56,6 +59,8 @@ const SUBJECTS: [&str; 20] = [
     "POST, without a cache",
     "miss",
     "miss, floor",
+    "first frame of 10 MiB",
+    "first frame, alone",
     "get and read, memory",
     TIERED,
 ];
@@ -158,6 +163,17 @@ fn subject(name: &str) -> Call {
         }
         "miss" => each_once(layer().layer(Handler::owning(SIZE))),
         "miss, floor" => each_once(Insert::new(Handler::owning(SIZE), 4 * CALLS as usize)),
+        "first frame of 10 MiB" => {
+            // With room for it.
+            let store = MemoryManager::new(128 << 20);
+            let mut service = CacheLayer::new(store).layer(Streaming::new());
+            let mut uris = uris().into_iter();
+            Box::new(move || first_frame(&mut service, &uris.next().expect("there are enough")))
+        }
+        "first frame, alone" => {
+            let mut service = Streaming::new();
+            Box::new(move || first_frame(&mut service, &uri))
+        }
         "get and read, memory" => store_alone(MemoryManager::new(64 << 20)),
         #[cfg(feature = "redis")]
         TIERED => tiered(),

@@ -196,7 +196,7 @@ enum Now<M: CacheManager> {
     /// It is there, and has to go.
     Missed(Admission),
     /// This store cannot.
-    No(Record<M>),
+    No(Box<Record<M>>),
 }
 
 /// Takes out what was stored beside a purge that has not seen it.
@@ -212,14 +212,14 @@ impl<M: CacheManager> Record<M> {
         let admission = Admission::new(fetching, manager.purge_log().clone());
         let admits = || admission.admits(&head);
         match manager.put_now(&placement, &head, body, &admits) {
-            None => Now::No(Self {
+            None => Now::No(Box::new(Self {
                 placement,
                 head,
                 fetching: admission.into_fetching(),
                 tagging: None,
                 due: None,
                 splice: None,
-            }),
+            })),
             Some(Ok(())) if admission.has_missed_predicate() => Now::Missed(admission),
             Some(written) => Now::Over(written.map(|()| body.len() as u64)),
         }

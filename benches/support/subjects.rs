@@ -8,13 +8,14 @@ use std::{
     convert::Infallible,
     future::{Future, Ready, ready},
     hint::black_box,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full};
 use larder::CacheMode;
 use tower::Service;
@@ -73,6 +74,55 @@ impl Service<Request<Empty<Bytes>>> for Handler {
 
     fn call(&mut self, _: Request<Empty<Bytes>>) -> Self::Future {
         ready(Ok(self.response()))
+    }
+}
+
+/// An inner service that gives 10 MiB in frames of 64 KiB.
+#[derive(Clone)]
+pub struct Streaming(Bytes);
+
+/// Its body.
+pub struct Frames {
+    frame: Bytes,
+    left: usize,
+}
+
+impl Streaming {
+    pub const FRAME: usize = 64 << 10;
+    pub const FRAMES: usize = 160;
+
+    pub fn new() -> Self {
+        Self(Bytes::from(vec![b'x'; Self::FRAME]))
+    }
+}
+
+impl<B> Service<Request<B>> for Streaming {
+    type Response = Response<Frames>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        let mut response = Response::new(Frames { frame: self.0.clone(), left: Self::FRAMES });
+        *response.headers_mut() = crate::support::fields(Self::FRAME * Self::FRAMES);
+        ready(Ok(response))
+    }
+}
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(left) = self.left.checked_sub(1) else { return Poll::Ready(None) };
+        self.left = left;
+        Poll::Ready(Some(Ok(Frame::data(self.frame.clone()))))
     }
 }
 
@@ -179,6 +229,20 @@ pub fn now<T>(future: impl Future<Output = T>) -> T {
         Poll::Ready(value) => value,
         Poll::Pending => unreachable!("nothing here waits"),
     }
+}
+
+/// Asks, and waits for the first frame.
+pub fn first_frame<S, B>(service: &mut S, uri: &Uri) -> usize
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>>,
+    S::Error: std::fmt::Debug,
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
+    let response = now(service.call(black_box(request(uri)))).unwrap();
+    let mut body = pin!(response.into_body());
+    let frame = now(std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)));
+    black_box(frame).map_or(0, |frame| frame.unwrap().into_data().map_or(0, |data| data.len()))
 }
 
 pub fn call<S, B>(service: &mut S, uri: &Uri) -> usize
