@@ -4,7 +4,8 @@ use http_body::SizeHint;
 
 use super::{
     CacheKey, Cached, Lookup, Policy, Reason, Rule, Store, Timestamp, about::About, clearing, date,
-    explain, kept::Kept, labels, path::without_dot_segments, secret::Secret, validation::Asking,
+    explain, kept::Kept, labels, names::Names, path::without_dot_segments, secret::Secret,
+    validation::Asking,
 };
 
 /// A request with an unsafe method, on its way to the origin.
@@ -59,6 +60,10 @@ impl Unsafe {
     ) -> Option<Store> {
         date::append(&mut head.headers, times.1.wall());
         let post = self.post.take()?;
+        let has = Names::of(&head.headers);
+        if !self.policy.rules.trail.is_kept() && !has.may_have(Names::CONTENT_LOCATION) {
+            return None;
+        }
         let is_content =
             matches!(head.status, StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION);
         let mut lines = head.headers.get_all(header::CONTENT_LOCATION).iter();
@@ -98,9 +103,10 @@ impl Unsafe {
     /// The cache groups that `Cache-Group-Invalidation` lists go in either case, as they are named
     /// one by one (RFC 9875 §3). Their members' other groups do not: nothing cascades (§2.2.1).
     pub fn on_response(self, head: &response::Parts) -> Invalidated {
+        let has = Names::of(&head.headers);
         let invalidated = Invalidated {
-            keys: self.invalidated(head),
-            groups: labels::invalidated_groups(&head.headers),
+            keys: self.invalidated(head, has),
+            groups: labels::invalidated_groups(&head.headers, has),
             clears_origin: clearing::clears(&self.policy.rules, &self.key, &head.headers),
             target: self.key,
         };
@@ -111,13 +117,15 @@ impl Unsafe {
         invalidated
     }
 
-    fn invalidated(&self, head: &response::Parts) -> Vec<CacheKey> {
+    fn invalidated(&self, head: &response::Parts, has: Names) -> Vec<CacheKey> {
         if !head.status.is_success() && !head.status.is_redirection() {
             return Vec::new();
         }
         let mut keys = Vec::new();
-        for name in [header::LOCATION, header::CONTENT_LOCATION] {
-            keys.extend(self.named_by(&head.headers, &name));
+        if has.may_have(Names::LOCATION | Names::CONTENT_LOCATION) {
+            for name in [header::LOCATION, header::CONTENT_LOCATION] {
+                keys.extend(self.named_by(&head.headers, &name));
+            }
         }
         keys.retain(|key| *key != self.key);
         keys.dedup();

@@ -75,7 +75,10 @@ impl Labels {
 
 /// The groups that a response to an unsafe request invalidates (RFC 9875 §3); none if the field is
 /// not a list of strings.
-pub(super) fn invalidated_groups(headers: &HeaderMap) -> Vec<String> {
+pub(super) fn invalidated_groups(headers: &HeaderMap, has: Names) -> Vec<String> {
+    if !has.may_have(Names::CACHE_GROUP_INVALIDATION) {
+        return Vec::new();
+    }
     let mut groups = structured::strings(headers, &CACHE_GROUP_INVALIDATION).unwrap_or_default();
     groups.truncate(MAX_LABELS);
     groups

@@ -73,6 +73,7 @@ names! {
     INCREMENTAL "incremental" 44
     SURROGATE_KEY "surrogate-key" 45
     X_REQUEST_ID "x-request-id" 46
+    CACHE_GROUP_INVALIDATION "cache-group-invalidation" 47
 }
 
 /// The name that stands there.

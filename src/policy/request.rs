@@ -201,7 +201,10 @@ impl Policy {
             authorization: fields.has(Field::Authorization),
             is_conditional: false,
             ranges: None,
-            directives: RequestDirectives::parse(&head.headers),
+            directives: match fields.has(Field::Directives) {
+                true => RequestDirectives::parse(&head.headers),
+                false => RequestDirectives::default(),
+            },
         };
         Ok(Post { lookup, request: Kept::of(&head.headers) })
     }
