@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::SystemTime,
@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     events::{PurgeEvent, PurgeRecord},
-    log::{Log, Persist, PurgeLog},
+    log::{Apart, Log, Persist, PurgeLog},
     selector::Purge,
     table::Table,
 };
@@ -36,7 +36,7 @@ impl PurgeLog {
             table.append(*seq, purge, SystemTime::UNIX_EPOCH);
         }
         let (newest, keeper) = (AtomicU64::new(kept.position), Some(Box::new(keeper) as _));
-        Self(Arc::new(Log { newest, table: RwLock::new(table), keeper, ..Log::default() }))
+        Self(Arc::new(Log { newest, table: Apart(RwLock::new(table)), keeper, ..Log::default() }))
     }
 
     /// Enters a record of another process.
@@ -53,7 +53,7 @@ impl PurgeLog {
 impl PurgeLog {
     /// Enters a record at the position that it was given.
     pub(crate) fn hear(&self, seq: u64, purge: Purge, heard: Heard) {
-        let table = &mut *self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        let table = &mut *self.table_mut();
         match heard {
             Heard::News => self.learn(table, seq, purge),
             Heard::Known => table.append(seq, &purge, SystemClock.now().wall()),
@@ -63,7 +63,7 @@ impl PurgeLog {
 
     /// What began before `seq` is gone.
     pub(crate) fn forget_before(&self, seq: u64) {
-        let table = &mut *self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        let table = &mut *self.table_mut();
         table.raise_floor(seq);
         self.0.newest.fetch_max(seq, Ordering::AcqRel);
     }
@@ -90,7 +90,7 @@ impl PurgeLog {
     /// Positions that were given in two processes are given again, behind all others: what began
     /// after the one record may have begun before the other.
     pub(crate) fn merge(&self, kept: &Records, known: u64) -> bool {
-        let table = &mut *self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        let table = &mut *self.table_mut();
         let position = self.position();
         let is_exchanged = kept.position < known;
         let is_new = |seq: u64| seq > known || is_exchanged;

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard,
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -36,7 +36,7 @@ pub struct PurgeLog(pub(super) Arc<Log>);
 pub(super) struct Log {
     pub(super) newest: AtomicU64,
     pub(super) inflight: Arc<Inflight>,
-    pub(super) table: RwLock<Table>,
+    pub(super) table: Apart,
     pub(super) ring: Arc<Ring>,
     pub(super) sweeps: Arc<Sweeps>,
     /// How many records were predicates.
@@ -45,6 +45,12 @@ pub(super) struct Log {
     pub(super) forgets: bool,
     pub(super) keeper: Option<Box<dyn Persist>>,
 }
+
+/// The table and its lock, in no line of the processor's caches that a hit reads: a walk takes the lock
+/// for each entry, and so does the first hit of an entry after a purge.
+#[derive(Default)]
+#[repr(align(128))]
+pub(super) struct Apart(pub(super) RwLock<Table>);
 
 /// Keeps a log's records where they outlive the process.
 pub(crate) trait Persist: Send + Sync {
@@ -112,7 +118,7 @@ impl PurgeLog {
     }
 
     fn enter_record(&self, purge: Purge, at: SystemTime) -> PurgeRecord {
-        let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table_mut();
         let seq = self.position() + 1;
         table.append(seq, &purge, at);
         self.0.predicates.fetch_add(u64::from(purge.is_closure()), Ordering::AcqRel);
@@ -270,7 +276,7 @@ impl PurgeLog {
             self.0.ring.push(PurgeEvent::Swept { record, count, took });
         }
         if self.0.forgets {
-            self.0.table.write().unwrap_or_else(PoisonError::into_inner).retire(seq);
+            self.table_mut().retire(seq);
         }
         self.0.ring.tell();
     }
@@ -287,7 +293,11 @@ impl PurgeLog {
     }
 
     pub(super) fn table(&self) -> RwLockReadGuard<'_, Table> {
-        self.0.table.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.table.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn table_mut(&self) -> RwLockWriteGuard<'_, Table> {
+        self.0.table.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
