@@ -126,8 +126,7 @@ impl Hot {
         if let Some(kept) = place.keep(hash, make) {
             return kept.entry();
         }
-        let response = StoredResponse::restored(body.head.unpack(), body.length());
-        Entry::new(response, MemoryHandle(Holder::Itself(body)))
+        MemoryHandle::entry(body)
     }
 
     /// Takes a record out of all tables, for good. Gives what was there, to be dropped when no lock is

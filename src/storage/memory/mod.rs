@@ -217,6 +217,13 @@ enum Holder {
 }
 
 impl MemoryHandle {
+    /// An entry that no thread keeps by itself.
+    #[inline]
+    fn entry(body: Arc<Body>) -> Entry<Self> {
+        let response = StoredResponse::restored(body.head.unpack(), body.length());
+        Entry::new(response, Self(Holder::Itself(body)))
+    }
+
     fn body(&self) -> &Arc<Body> {
         match &self.0 {
             Holder::Kept(kept) => kept.body(),

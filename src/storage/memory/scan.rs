@@ -1,14 +1,11 @@
 use std::{future::poll_fn, ops::ControlFlow, sync::Arc, task::Poll};
 
 use super::{
-    Holder, MemoryHandle,
+    MemoryHandle,
     record::{Body, Record},
     store::Store,
 };
-use crate::{
-    policy::StoredResponse,
-    storage::{Entry, Scanned, Visitor},
-};
+use crate::storage::{Scanned, Visitor};
 
 /// So many records are looked at before others go on.
 const AT_ONCE: usize = 128;
@@ -38,8 +35,7 @@ impl Store {
             Record::Variant(body) => self.is_current(&body).then_some(body)?,
         };
         let (key, variant) = (body.record.cache_key(), body.record.variant_key());
-        let response = StoredResponse::restored(body.head.unpack(), body.length());
-        Some(Scanned::new(key, variant, Entry::new(response, MemoryHandle(Holder::Itself(body)))))
+        Some(Scanned::new(key, variant, MemoryHandle::entry(body)))
     }
 
     /// Whether an index leads to it: a variant outlives its resource until the cache evicts it.

@@ -163,10 +163,9 @@ impl Store {
     fn select(&self, wanted: &Wanted<'_>, record: Record) -> Found<MemoryHandle> {
         let Some(resource) = record.into_resource() else { return Found::nothing() };
         let index = resource.siblings.index();
-        let found = |body| self.hot.entry(body, false);
         let find = |variant: VariantKey| {
             if variant.is_plain() {
-                return resource.plain.clone().map(found);
+                return resource.plain.clone();
             }
             let key = RecordRef {
                 generation: index.generation(),
@@ -174,15 +173,18 @@ impl Store {
                 variant: variant.as_bytes(),
             };
             match self.cache.get(&key) {
-                Some(Record::Variant(stored)) => Some(found(stored)),
+                Some(Record::Variant(stored)) => Some(stored),
                 _ => None,
             }
         };
-        let selected = Found::entries(wanted.select(index).filter_map(find));
+        let kept = |body| self.hot.entry(body, false);
+        let selected = Found::entries(wanted.select(index).filter_map(find).map(kept));
         if !selected.responses().is_empty() {
             return selected;
         }
-        Found::others(wanted.others(index).filter_map(find))
+        // The origin is asked whether they are good: that is no use of them, for which a thread
+        // would keep their fields as maps.
+        Found::others(wanted.others(index).filter_map(find).map(MemoryHandle::entry))
     }
 
     /// Makes a response visible. The caller holds the lock of its resource.
