@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, StatusCode, header, request};
 
 use super::{
     CacheKey, Reason, date,
+    inline::InlineBytes,
     normal::{self, Forms},
 };
 
@@ -228,9 +229,11 @@ impl Apart {
     fn value(&self, head: &request::Parts) -> Result<Option<Vec<u8>>, Bypass> {
         match self {
             Self::Field(name) => Ok(head.headers.contains_key(name).then(|| {
-                let mut value = Vec::new();
-                normal::write(&head.headers, name, Forms::default(), &mut value);
-                value
+                let mut value = InlineBytes::EMPTY;
+                value.write(0, |out| {
+                    normal::write(&head.headers, name, Forms::default(), out);
+                });
+                value.to_vec()
             })),
             Self::Cookie(name) => Ok(cookies(&head.headers, name)),
             Self::Hook(hook) => Ok(hook(head)?.map(String::into_bytes)),

@@ -1,7 +1,10 @@
+use std::ops::Deref;
+
 use http::HeaderMap;
 
 use super::{
     CacheKey, Lookup, StoredHead,
+    inline::InlineBytes,
     secret::Secret,
     variants::{NameSet, Selecting, VariantId, VariantKey},
 };
@@ -168,13 +171,21 @@ impl<'a> Wanted<'a> {
 
     /// At most one variant for each name set of `index`, in its order.
     pub fn select<'i>(&self, index: &'i Index) -> impl Iterator<Item = VariantKey> + use<'i, 'a> {
+        self.encoded(index).map(|variant| VariantKey::of(&variant))
+    }
+
+    /// The same, for a look-up that needs no more than the encodings: most take no allocation.
+    pub(crate) fn encoded<'i>(
+        &self,
+        index: &'i Index,
+    ) -> impl Iterator<Item = impl Deref<Target = [u8]> + use<>> + use<'i, 'a> {
         let selecting = self.selecting();
         let variant = match self.by {
             By::Request { .. } => None,
-            By::Variant(variant) => Some(variant.clone()),
+            By::Variant(variant) => Some(InlineBytes::of(variant.as_bytes())),
         };
-        let selected = move |names: &NameSet| selecting.map(|selecting| names.select(&selecting));
-        index.sets.iter().filter_map(selected).chain(variant)
+        let encoded = move |names: &NameSet| selecting.map(|selecting| names.encode(&selecting));
+        index.sets.iter().filter_map(encoded).chain(variant)
     }
 
     /// Where the request selects nothing: those of the variants stored last, at most four, that

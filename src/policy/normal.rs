@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::fields;
+use super::{fields, inline::Draft};
 
 /// How `Accept-Language` is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) struct Forms {
 
 /// Appends the value of a field that the request has, in its normal form. For any field, lines are
 /// joined and white space round commas is dropped.
-pub(super) fn write(request: &HeaderMap, name: &HeaderName, forms: Forms, out: &mut Vec<u8>) {
+pub(super) fn write(request: &HeaderMap, name: &HeaderName, forms: Forms, out: &mut Draft<'_>) {
     let start = out.len();
     if *name == header::ACCEPT_ENCODING {
         return write_codings(request, out);
@@ -34,38 +34,32 @@ pub(super) fn write(request: &HeaderMap, name: &HeaderName, forms: Forms, out: &
         if by_weight && write_weighted(request, name, Order::Weight, is_range, out) {
             return;
         }
-        out.truncate(start);
         write_list(request, name, out);
         // Language ranges are case-insensitive (RFC 9110 §12.5.4).
-        return out[start..].make_ascii_lowercase();
+        return out.since(start).make_ascii_lowercase();
     }
-    if *name == header::ACCEPT && forms.accept {
-        if write_weighted(request, name, Order::Weight, is_media_range, out) {
-            return;
-        }
-        out.truncate(start);
+    let by_weight = *name == header::ACCEPT && forms.accept;
+    if !by_weight || !write_weighted(request, name, Order::Weight, is_media_range, out) {
+        write_list(request, name, out);
     }
-    write_list(request, name, out);
 }
 
-fn write_list(request: &HeaderMap, name: &HeaderName, out: &mut Vec<u8>) {
+fn write_list(request: &HeaderMap, name: &HeaderName, out: &mut Draft<'_>) {
     let start = out.len();
     for member in fields::list(request, name) {
         if out.len() > start {
             out.push(b',');
         }
-        out.extend_from_slice(member);
+        out.put(member);
     }
 }
 
 /// RFC 9110 §12.5.3: a set of codings. One that cannot be read counts as `identity`, which the
 /// origin is asked for then.
-fn write_codings(request: &HeaderMap, out: &mut Vec<u8>) {
-    let start = out.len();
+fn write_codings(request: &HeaderMap, out: &mut Draft<'_>) {
     let name = header::ACCEPT_ENCODING;
     if !write_weighted(request, &name, Order::Name, fields::is_token, out) {
-        out.truncate(start);
-        out.extend_from_slice(IDENTITY);
+        out.put(IDENTITY);
     }
 }
 
@@ -89,19 +83,32 @@ enum Order {
     Weight,
 }
 
-/// Appends the members with their weights in one order, each once. `false`: one cannot be read.
+/// So many members take no allocation.
+const FEW: usize = 8;
+
+/// Appends the members with their weights in one order, each once. `false`: one cannot be read, and
+/// nothing was appended.
 fn write_weighted(
     request: &HeaderMap,
     name: &HeaderName,
     order: Order,
     is_name: fn(&[u8]) -> bool,
-    out: &mut Vec<u8>,
+    out: &mut Draft<'_>,
 ) -> bool {
-    let mut members = Vec::with_capacity(8);
+    let (mut few, mut many, mut count) = ([Weighted::NONE; FEW], Vec::new(), 0);
     for member in fields::list(request, name) {
         let Some(member) = Weighted::parse(member, is_name) else { return false };
-        members.push(member);
+        if let Some(place) = few.get_mut(count) {
+            *place = member;
+        } else {
+            if count == FEW {
+                many.extend(few);
+            }
+            many.push(member);
+        }
+        count += 1;
     }
+    let members = few.get_mut(..count).unwrap_or(&mut many);
     members.sort_unstable_by(|a, b| {
         let by_weight = b.weight.cmp(&a.weight);
         let by_name = a.lower().cmp(b.lower());
@@ -110,21 +117,35 @@ fn write_weighted(
             Order::Weight => by_weight.then(by_name),
         }
     });
-    members.dedup_by(|a, b| a.weight == b.weight && a.name.eq_ignore_ascii_case(b.name));
-    for (index, member) in members.iter().enumerate() {
-        if index > 0 {
+    let mut last: Option<&Weighted<'_>> = None;
+    for member in &*members {
+        if let Some(last) = last {
+            if last.weight == member.weight && last.name.eq_ignore_ascii_case(member.name) {
+                continue;
+            }
             out.push(b',');
         }
-        out.extend(member.lower());
+        last = Some(member);
+        let start = out.len();
+        out.put(member.name);
+        out.since(start).make_ascii_lowercase();
         if member.weight != Weighted::FULL {
             out.push(b';');
-            out.extend_from_slice(member.weight.to_string().as_bytes());
+            put_number(member.weight, out);
         }
     }
     true
 }
 
+/// Appends one below 1000.
+fn put_number(number: u16, out: &mut Draft<'_>) {
+    let digits = [100, 10, 1].map(|place| b'0' + (number / place % 10) as u8);
+    let zeros = digits.iter().take(2).take_while(|digit| **digit == b'0').count();
+    out.put(&digits[zeros..]);
+}
+
 /// A member with a weight (RFC 9110 §12.4.2).
+#[derive(Clone, Copy)]
 struct Weighted<'a> {
     name: &'a [u8],
     /// In thousandths.
@@ -133,6 +154,7 @@ struct Weighted<'a> {
 
 impl<'a> Weighted<'a> {
     const FULL: u16 = 1000;
+    const NONE: Self = Self { name: b"", weight: 0 };
 
     fn parse(member: &'a [u8], is_name: impl Fn(&[u8]) -> bool) -> Option<Self> {
         let mut parts = member.splitn(2, |byte| *byte == b';').map(fields::trim);
@@ -228,6 +250,7 @@ pub(super) fn accepts_coding(request: &HeaderMap, coding: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::inline::InlineBytes;
 
     fn request(name: HeaderName, lines: &[&str]) -> HeaderMap {
         let value = |line: &&str| HeaderValue::from_bytes(line.as_bytes()).unwrap();
@@ -235,16 +258,18 @@ mod tests {
     }
 
     fn normal(name: HeaderName, languages: Languages, lines: &[&str]) -> String {
-        let mut out = b"before".to_vec();
-        let forms = Forms { languages, accept: true };
-        write(&request(name.clone(), lines), &name, forms, &mut out);
-        String::from_utf8(out).unwrap().split_off(6)
+        let (mut out, forms) = (InlineBytes::EMPTY, Forms { languages, accept: true });
+        out.write(0, |out| {
+            out.put(b"before");
+            write(&request(name.clone(), lines), &name, forms, out);
+        });
+        String::from_utf8(out.to_vec()).unwrap().split_off(6)
     }
 
     /// Behaviour 22; RFC 9110 §12.5.3; security.md, CVE-2024-35296.
     #[test]
     fn codings_are_a_set_and_what_cannot_be_read_is_identity() {
-        let table: [(&[&str], &str); 22] = [
+        let table: [(&[&str], &str); 24] = [
             (&["gzip, br"], "br,gzip"),
             (&["br,gzip"], "br,gzip"),
             (&["BR", "x-GZIP"], "br,gzip"),
@@ -253,6 +278,8 @@ mod tests {
             (&["gzip;q=0.5, br"], "br,gzip;500"),
             (&["gzip;q=0.50, br"], "br,gzip;500"),
             (&["gzip;q=0, *;q=0.001"], "*;1,gzip;0"),
+            (&["h,g,f,e,d,c,b,a"], "a,b,c,d,e,f,g,h"),
+            (&["j,i;q=0.09,h,g,f", "e,d,c,b,a,j"], "a,b,c,d,e,f,g,h,i;90,j"),
             (&[""], ""),
             (&["identity"], "identity"),
             (&["zstd-like"], "zstd-like"),

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::{
     Reason, Secret, fields,
+    inline::{Draft, InlineBytes},
     normal::{self, Forms, Languages},
 };
 
@@ -68,35 +69,42 @@ impl NameSet {
     /// The normalised values that the request has for these names (RFC 9111 §4.1), and what tells it
     /// apart beside them.
     pub(super) fn select(&self, selecting: &Selecting<'_>) -> VariantKey {
-        if self.is_empty() && selecting.apart.is_none() {
-            return VariantKey(Bytes::new());
-        }
+        VariantKey::of(&self.encode(selecting))
+    }
+
+    /// What the key of that variant encodes.
+    pub(super) fn encode(&self, selecting: &Selecting<'_>) -> InlineBytes {
+        let mut key = InlineBytes::EMPTY;
+        key.write(0, |out| self.write(selecting, out));
+        key
+    }
+
+    fn write(&self, selecting: &Selecting<'_>, out: &mut Draft<'_>) {
         let Selecting { request, secret, .. } = *selecting;
-        let mut out = Vec::with_capacity(64);
         if let Some(apart) = selecting.apart {
-            out.extend_from_slice(&Value::APART);
-            out.extend_from_slice(&secret.digest(apart));
+            out.put(&Value::APART);
+            out.put(&secret.digest(apart));
         }
         for name in self.iter() {
-            push(&mut out, name.as_str().as_bytes());
+            push(out, name.as_str().as_bytes());
             if !request.contains_key(name) {
                 out.push(Value::ABSENT);
             } else if is_credential(name) {
                 // To the byte: who may be told apart is not ours to say.
-                let mut value = Vec::new();
-                request.get_all(name).iter().for_each(|line| push(&mut value, line.as_bytes()));
+                let (mut value, lines) = (InlineBytes::EMPTY, request.get_all(name).iter());
+                value.write(0, |out| lines.for_each(|line| push(out, line.as_bytes())));
                 out.push(Value::DIGEST);
-                out.extend_from_slice(&secret.digest(&value));
+                out.put(&secret.digest(&value));
             } else {
                 out.push(Value::PLAIN);
                 let at = out.len();
-                out.extend_from_slice(&[0; 4]);
-                normal::write(request, name, selecting.forms, &mut out);
-                let length = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX);
-                out[at..at + 4].copy_from_slice(&length.to_le_bytes());
+                out.put(&[0; 4]);
+                normal::write(request, name, selecting.forms, out);
+                if let Some((length, value)) = out.since(at).split_first_chunk_mut() {
+                    *length = length_of(value);
+                }
             }
         }
-        VariantKey(out.into())
     }
 }
 
@@ -142,9 +150,13 @@ fn is_credential(name: &HeaderName) -> bool {
     [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE].contains(name)
 }
 
-fn push(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
-    out.extend_from_slice(bytes);
+fn push(out: &mut Draft<'_>, bytes: &[u8]) {
+    out.put(&length_of(bytes));
+    out.put(bytes);
+}
+
+fn length_of(bytes: &[u8]) -> [u8; 4] {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes()
 }
 
 /// What tells one variant of a resource from another: the names that `Vary` gave and the request's
@@ -173,6 +185,11 @@ impl VariantKey {
     #[cfg(any(feature = "codec", feature = "memory"))]
     pub(crate) fn restored(bytes: Vec<u8>) -> Self {
         Self(bytes.into())
+    }
+
+    /// In memory of exact size.
+    pub(super) fn of(encoding: &[u8]) -> Self {
+        Self(Bytes::copy_from_slice(encoding))
     }
 
     /// The encoding, to be compared in full.
@@ -368,7 +385,6 @@ mod tests {
         let name = header::ACCEPT_LANGUAGE;
         let vary = "accept-language, a, authorization";
         let one = [("accept-language", "de"), ("a", "1"), ("authorization", "x")];
-        type Lines = &'static [(&'static str, &'static str)];
         let table: [(Lines, bool); 6] = [
             (&[("accept-language", "de"), ("a", "1"), ("authorization", "x")], true),
             (&[("accept-language", "en, fr"), ("a", "1"), ("authorization", "x")], true),

@@ -17,8 +17,7 @@ use super::{
 use crate::{
     Error,
     policy::{
-        CacheKey, PackedHead, Placement, Secret, StoredHead, StoredResponse, VariantBound,
-        VariantKey, Wanted,
+        CacheKey, PackedHead, Placement, Secret, StoredHead, StoredResponse, VariantBound, Wanted,
     },
     purge::PurgeLog,
     storage::{Fences, Found},
@@ -163,28 +162,25 @@ impl Store {
     fn select(&self, wanted: &Wanted<'_>, record: Record) -> Found<MemoryHandle> {
         let Some(resource) = record.into_resource() else { return Found::nothing() };
         let index = resource.siblings.index();
-        let find = |variant: VariantKey| {
-            if variant.is_plain() {
+        let find = |variant: &[u8]| {
+            if variant.is_empty() {
                 return resource.plain.clone();
             }
-            let key = RecordRef {
-                generation: index.generation(),
-                resource: wanted.key().as_bytes(),
-                variant: variant.as_bytes(),
-            };
-            match self.cache.get(&key) {
+            let (generation, resource) = (index.generation(), wanted.key().as_bytes());
+            match self.cache.get(&RecordRef { generation, resource, variant }) {
                 Some(Record::Variant(stored)) => Some(stored),
                 _ => None,
             }
         };
-        let kept = |body| self.hot.entry(body, false);
-        let selected = Found::entries(wanted.select(index).filter_map(find).map(kept));
+        let selected = wanted.encoded(index).filter_map(|variant| find(&variant));
+        let selected = Found::entries(selected.map(|body| self.hot.entry(body, false)));
         if !selected.responses().is_empty() {
             return selected;
         }
         // The origin is asked whether they are good: that is no use of them, for which a thread
         // would keep their fields as maps.
-        Found::others(wanted.others(index).filter_map(find).map(MemoryHandle::entry))
+        let others = wanted.others(index).filter_map(|variant| find(variant.as_bytes()));
+        Found::others(others.map(MemoryHandle::entry))
     }
 
     /// Makes a response visible. The caller holds the lock of its resource.
