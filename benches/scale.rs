@@ -38,7 +38,11 @@ fn main() {
         row(&format!("entry of 1 KiB with {tags} tags"), 10_000, entries(10_000, tags));
     }
     for count in [100, 1_000, 10_000] {
-        row("variant of one URL, 1 KiB", count, variants(count));
+        row("variant of one URL, 1 KiB", count, variants(count, |_| "/".to_owned()));
+    }
+    for count in [1_000, 10_000] {
+        let path = |n| format!("/some/path/{n:07}");
+        row("only variant of a URL, 1 KiB", count, variants(count, path));
     }
     for count in [1_000, 10_000] {
         row("request that waits for another's", count, waiting(count, |_| "/".to_owned()));
@@ -143,7 +147,7 @@ fn entries(count: usize, tags: usize) -> usize {
     })
 }
 
-fn variants(count: usize) -> usize {
+fn variants(count: usize, path: impl Fn(usize) -> String) -> usize {
     let policy = Policy::shared().max_variants(count);
     let mut service = layer(policy).layer(service_fn(async |_: Asked| {
         let mut response = response(kilobyte, 0, "");
@@ -152,7 +156,7 @@ fn variants(count: usize) -> usize {
     }));
     held(move || {
         for n in 0..count {
-            let mut request = request("/");
+            let mut request = request(&path(n));
             let value = HeaderValue::from_str(&format!("x-{n:05}")).expect("it is a value");
             request.headers_mut().insert(header::ACCEPT_LANGUAGE, value);
             get(&mut service, request);

@@ -130,6 +130,7 @@ impl Index {
         self.ring.retain(|old| *old != id);
         let surplus = (self.ring.len() + 1).saturating_sub(bound.max(1));
         let evicted = self.ring.drain(..surplus).collect();
+        self.ring.reserve_exact(1);
         self.ring.push(id);
         evicted
     }
@@ -140,6 +141,7 @@ impl Index {
         self.recent.retain(|recent| recent.variant != *variant && sets.contains(&recent.names));
         if !variant.is_plain() && variant.as_bytes().len() <= MAX_RECENT_KEY {
             self.recent.truncate(MAX_RECENT - 1);
+            self.recent.reserve_exact(1);
             self.recent.insert(0, Recent { names: names.clone(), variant: variant.clone() });
         }
     }

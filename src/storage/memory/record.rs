@@ -166,11 +166,6 @@ impl RecordKey {
         }
     }
 
-    /// The key of another variant of the same resource.
-    pub(super) fn sibling(&self, variant: &VariantKey) -> Self {
-        Self::of(self.generation, self.as_ref().resource, variant.as_bytes())
-    }
-
     pub(super) fn cache_key(&self) -> CacheKey {
         CacheKey::kept(self.as_ref().resource)
     }
@@ -179,7 +174,8 @@ impl RecordKey {
         VariantKey::restored(self.as_ref().variant.to_vec())
     }
 
-    fn weight(&self) -> usize {
+    /// Of the text, with its counts.
+    pub(super) fn weight(&self) -> usize {
         self.text.len() + COUNTS
     }
 

@@ -4,7 +4,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use crate::policy::{Index, Placement, VariantBound, VariantId, VariantKey};
+use super::record::RecordKey;
+use crate::policy::{Index, Placement, VariantBound, VariantId};
 
 /// What the variants of a resource have in common.
 #[derive(Clone)]
@@ -13,8 +14,9 @@ pub(super) struct Siblings {
     /// Made when the first response counts there. When the last of these goes, so does what leads to
     /// the variants.
     life: Option<Arc<Life>>,
-    /// The variants that the index counts.
-    counted: Vec<(VariantId, VariantKey)>,
+    /// The variants that the index counts. Their keys have one text with the records, of which there
+    /// are as many.
+    counted: Vec<(VariantId, RecordKey)>,
 }
 
 impl Siblings {
@@ -50,11 +52,12 @@ impl Siblings {
         Some(budget.clone())
     }
 
-    /// Enters the response that is being stored, and names the variants that have to go for it.
-    pub(super) fn admit(&mut self, placement: &Placement) -> Vec<VariantKey> {
+    /// Enters the response that is being stored as `record`, and names the variants that have to go
+    /// for it.
+    pub(super) fn admit(&mut self, placement: &Placement, record: &RecordKey) -> Vec<RecordKey> {
         let evicted = self.index.admit(placement);
         let evicted = evicted.into_iter().filter_map(|id| self.forget(id)).collect();
-        self.remember(placement);
+        self.remember(placement, record);
         evicted
     }
 
@@ -67,23 +70,23 @@ impl Siblings {
         let counted: usize = self
             .counted
             .iter()
-            .map(|(_, key)| size_of::<(VariantId, VariantKey)>() + key.as_bytes().len())
+            .map(|(_, record)| size_of::<(VariantId, RecordKey)>() + record.weight())
             .sum();
         let budget = self.life.as_ref().map_or(0, |_| Budget::WEIGHT);
         // What the index says of itself contains its own size, as whoever owns this has counted it.
         self.index.weight() - size_of::<Index>() + budget + counted
     }
 
-    fn remember(&mut self, placement: &Placement) {
+    fn remember(&mut self, placement: &Placement, record: &RecordKey) {
         if matches!(placement.bound(), VariantBound::Count(_)) && !placement.variant().is_plain() {
             let id = placement.variant().id();
-            if !self.counted.iter().any(|(other, _)| *other == id) {
-                self.counted.push((id, placement.variant().clone()));
-            }
+            self.forget(id);
+            self.counted.reserve_exact(1);
+            self.counted.push((id, record.clone()));
         }
     }
 
-    fn forget(&mut self, id: VariantId) -> Option<VariantKey> {
+    fn forget(&mut self, id: VariantId) -> Option<RecordKey> {
         let at = self.counted.iter().position(|(other, _)| *other == id)?;
         Some(self.counted.swap_remove(at).1)
     }

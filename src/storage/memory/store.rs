@@ -208,8 +208,7 @@ impl Store {
         let stored = Arc::new(Body::new(record.clone(), packed, body, trailers, budget));
         self.allow_share(&stored, plain.as_deref(), placement.bound())?;
 
-        let evicted = siblings.admit(placement);
-        let evicted = evicted.iter().map(|variant| record.sibling(variant)).collect::<Vec<_>>();
+        let evicted = siblings.admit(placement, &record);
         let is_plain = stored.is_plain();
         let kept = || plain.filter(|_| siblings.has_plain()).map(|plain| Arc::new(plain.again()));
         let plain = if is_plain { Some(stored.clone()) } else { kept() };
