@@ -1,6 +1,10 @@
 //! Selectors as text: what a table looks them up by, and what a file keeps.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt::Write,
+    slice,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     prefix::Prefix,
@@ -51,9 +55,7 @@ pub(super) fn texts_of(
         }
     };
     let namespace = key.namespace();
-    let origin = |text: &mut String| {
-        text.extend([key.scheme(), "://", key.authority()]);
-    };
+    let origin = [key.scheme(), "://", key.authority()];
     let authority = key.authority();
     look(Kind::Host, &|text| text.push_str(authority));
     let port = authority.rsplit_once(':').map(|(_, port)| port);
@@ -63,7 +65,7 @@ pub(super) fn texts_of(
         look(Kind::Host, &|text| text.extend([authority, ":443"]));
     }
     look(Kind::Url, &|text| {
-        origin(text);
+        text.extend(origin);
         text.push_str(key.path_and_query());
     });
     if let Some(namespace) = namespace {
@@ -75,37 +77,35 @@ pub(super) fn texts_of(
     ];
     let [tags, groups] = labels.map(|kinds| kinds.iter().any(|kind| asks(*kind)));
     let Some(head) = head.filter(|_| tags || groups) else { return };
-    let mut own = String::new();
-    origin(&mut own);
     for tag in head.tags().take_while(|_| tags) {
         look(Kind::Tag, &|text| label(text, Some(namespace), None, tag));
         look(Kind::TagEverywhere, &|text| label(text, None, None, tag));
-        look(Kind::TagOfOrigin, &|text| label(text, Some(namespace), Some(&own), tag));
-        look(Kind::TagOfOriginEverywhere, &|text| label(text, None, Some(&own), tag));
+        look(Kind::TagOfOrigin, &|text| label(text, Some(namespace), Some(&origin), tag));
+        look(Kind::TagOfOriginEverywhere, &|text| label(text, None, Some(&origin), tag));
     }
     for group in head.groups().take_while(|_| groups) {
-        look(Kind::Group, &|text| label(text, Some(namespace), Some(&own), group));
-        look(Kind::GroupEverywhere, &|text| label(text, None, Some(&own), group));
+        look(Kind::Group, &|text| label(text, Some(namespace), Some(&origin), group));
+        look(Kind::GroupEverywhere, &|text| label(text, None, Some(&origin), group));
     }
 }
 
 /// A tag or group behind its scope, each part of which is behind its length.
-fn label(text: &mut String, namespace: Option<Option<&str>>, origin: Option<&str>, label: &str) {
+fn label(text: &mut String, namespace: Option<Option<&str>>, origin: Option<&[&str]>, label: &str) {
     match namespace {
         Some(Some(namespace)) => part(text, &["=", namespace]),
         Some(None) => part(text, &[]),
         None => {}
     }
     if let Some(origin) = origin {
-        part(text, &[origin]);
+        part(text, origin);
     }
     text.push_str(label);
 }
 
 fn part(text: &mut String, pieces: &[&str]) {
     let length: usize = pieces.iter().map(|piece| piece.len()).sum();
-    text.push_str(&length.to_string());
-    text.push(':');
+    // A `String` takes all.
+    let _ = write!(text, "{length}:");
     pieces.iter().for_each(|piece| text.push_str(piece));
 }
 
@@ -129,7 +129,9 @@ impl Selector {
                 }
             }
             Selector::Tag { within, origin, tag } => {
-                label(&mut text, within.written(), origin.as_deref(), tag);
+                let origin = origin.as_deref();
+                let pieces = origin.as_ref().map(slice::from_ref);
+                label(&mut text, within.written(), pieces, tag);
                 match (within, origin) {
                     (Within::Every, None) => Kind::TagEverywhere,
                     (Within::Every, Some(_)) => Kind::TagOfOriginEverywhere,
@@ -138,7 +140,7 @@ impl Selector {
                 }
             }
             Selector::Group { within, origin, group } => {
-                label(&mut text, within.written(), Some(origin), group);
+                label(&mut text, within.written(), Some(&[origin]), group);
                 if *within == Within::Every { Kind::GroupEverywhere } else { Kind::Group }
             }
             Selector::Prefix(Prefix { origin, path }) => {
