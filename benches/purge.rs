@@ -104,7 +104,7 @@ fn pass(cache: &mut Cache, uris: &[Uri]) -> Duration {
 
 fn row(name: &str, time: Duration, floor: Duration) {
     let ratio = time.as_secs_f64() / floor.as_secs_f64();
-    println!("{name:<54} {time:>12.0?} {ratio:>6.2}");
+    println!("{name:<54} {time:>12.2?} {ratio:>6.2}");
 }
 
 /// A purge of a million entries beside one of a single entry.
@@ -187,14 +187,13 @@ fn percentile(times: &mut [Duration], share: f64) -> Duration {
     times[((times.len() - 1) as f64 * share) as usize]
 }
 
-/// Does `work` while another thread computes, and touches nothing of ours.
-fn beside_a_sum<T>(work: impl FnOnce() -> T) -> T {
+/// Does `work` while another thread does something else again and again, and touches nothing of ours.
+fn beside<T>(mut other: impl FnMut() + Send, work: impl FnOnce() -> T) -> T {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut sum = 0_u64;
             while !is_over.load(Ordering::Acquire) {
-                sum = (0..1000).fold(sum, |sum, n| black_box(sum ^ n));
+                other();
             }
         });
         let done = work();
@@ -204,8 +203,8 @@ fn beside_a_sum<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// Hits on some pages while a sweeper walks through `count` others, beside hits in peace, and beside
-/// a core that is merely busy, which is what any background work costs. First it walks without taking
-/// anything out, then once for good.
+/// a core that is merely busy, with numbers or with memory, which is what any background work costs.
+/// First it walks without taking anything out, then once for good.
 fn beside_a_sweeper(count: usize) {
     const WALKS: usize = 5;
     let mut cache = cache(64 << 30);
@@ -219,7 +218,10 @@ fn beside_a_sweeper(count: usize) {
     }
     let handle = cache.0.handle();
     let site = || Purge::host("a.example");
-    let (mut quiet, mut busy, mut walking) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut quiet, mut adding, mut reading) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut walking, mut walks) = (Vec::new(), Vec::new());
+    // More than the processor's caches have room for.
+    let memory = vec![1_u8; 256 << 20];
     let walk = |purge: Purge, cache: &mut Cache| {
         let (purged, is_over) = (now(handle.purge(purge)).unwrap(), AtomicBool::new(false));
         thread::scope(|scope| {
@@ -230,25 +232,37 @@ fn beside_a_sweeper(count: usize) {
             single_hits(cache, &kept, || !is_over.load(Ordering::Acquire))
         })
     };
-    for _ in 0..WALKS {
+    let some_hits = |cache: &mut Cache| {
         let mut rounds = 0..2000;
-        quiet.extend(single_hits(&mut cache, &kept, || rounds.next().is_some()));
-        busy.extend(beside_a_sum(|| {
-            let mut rounds = 0..2000;
-            single_hits(&mut cache, &kept, || rounds.next().is_some())
-        }));
+        single_hits(cache, &kept, || rounds.next().is_some())
+    };
+    for _ in 0..WALKS {
+        quiet.extend(some_hits(&mut cache));
+        let add = || _ = (0..1000).fold(0_u64, |sum, n| black_box(sum ^ n));
+        adding.extend(beside(add, || some_hits(&mut cache)));
+        let mut lines = memory.iter().step_by(64).cycle();
+        let read =
+            || _ = black_box(lines.by_ref().take(1000).map(|byte| u64::from(*byte)).sum::<u64>());
+        reading.extend(beside(read, || some_hits(&mut cache)));
+        let start = Instant::now();
         walking.extend(walk(site().dry_run(), &mut cache));
+        walks.push(start.elapsed());
     }
+    let start = Instant::now();
     let mut removing = walk(site(), &mut cache);
+    let (walks, removal) = (median(walks), start.elapsed());
     for share in [0.5, 0.99] {
         let at = |times: &mut Vec<Duration>| percentile(times, share);
         let peace = at(&mut quiet);
         let name = |what: &str| format!("p{:.0} of hits, {what}", share * 100.0);
         row(&name("no sweeper"), peace, peace);
-        row(&name("the other core adds numbers"), at(&mut busy), peace);
+        row(&name("the other core adds numbers"), at(&mut adding), peace);
+        row(&name("the other core reads memory"), at(&mut reading), peace);
         row(&name(&format!("it walks through {count} entries")), at(&mut walking), peace);
         row(&name("it takes them out"), at(&mut removing), peace);
     }
+    row(&format!("walk through {count} entries beside hits"), walks, walks);
+    row("walk that takes them out", removal, walks);
 }
 
 fn main() {
