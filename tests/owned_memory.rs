@@ -238,7 +238,11 @@ fn a_walk_leaves_what_stays_as_it_was() {
         assert!(count <= 2.2, "{count}");
         assert!(grown <= 4096, "{grown}");
     }
-    assert_eq!(walk(Purge::host("a.example")).0, COUNT as u64);
+    let (gone, count, _) = walk(Purge::host("a.example"));
+    println!("{count} allocations for each that goes");
+    assert_eq!(gone, COUNT as u64);
+    // Which purges take it out is looked up, too, and written down.
+    assert!(count <= 4.2, "{count}");
 }
 
 /// Scenario 3.2: no leaks; the end of a layer is the end of its tasks.

@@ -276,31 +276,28 @@ impl Store {
         old: &Arc<Body>,
         new: impl FnOnce() -> Option<Body>,
     ) -> Result<bool, Error> {
-        let Some(resource) = self.resource(&old.record.as_ref()) else { return Ok(false) };
-        let index = resource.siblings.index();
-        // A variant outlives its resource until the cache evicts it.
-        if index.generation() != old.record.generation {
-            return Ok(false);
-        }
-        let stored = if old.is_plain() {
-            resource.plain.clone()
-        } else {
-            match self.cache.peek(&old.record) {
-                Some(Record::Variant(stored)) => Some(stored),
-                _ => None,
+        let is_it = |stored: &Arc<Body>| Arc::ptr_eq(stored, old);
+        let resource = RecordRef { generation: 0, variant: &[], ..old.record.as_ref() };
+        let (key, record) = match self.cache.peek(&resource) {
+            Some(Record::Plain(stored)) if is_it(&stored) => {
+                (old.record.of_resource(), new().map(|new| Record::Plain(Arc::new(new))))
             }
-        };
-        if !stored.is_some_and(|stored| Arc::ptr_eq(&stored, old)) {
-            return Ok(false);
-        }
-        let new = new().map(Arc::new);
-        let (key, record) = if old.is_plain() {
-            let is_last = new.is_none() && index.sets().len() == 1;
-            let siblings = resource.siblings.clone();
-            let resource = Record::of(Resource { siblings, plain: new });
-            (old.record.of_resource(), (!is_last).then_some(resource))
-        } else {
-            (old.record.clone(), new.map(Record::Variant))
+            Some(Record::Resource(resource)) if resource.plain.as_ref().is_some_and(is_it) => {
+                let (siblings, plain) = (resource.siblings.clone(), new().map(Arc::new));
+                let is_last = plain.is_none() && siblings.index().sets().len() == 1;
+                let record = (!is_last).then(|| Record::of(Resource { siblings, plain }));
+                (old.record.of_resource(), record)
+            }
+            Some(Record::Resource(resource)) => {
+                // A variant outlives its resource until the cache evicts it.
+                let is_current = resource.siblings.index().generation() == old.record.generation;
+                match self.cache.peek(&old.record) {
+                    Some(Record::Variant(stored)) if is_current && is_it(&stored) => {}
+                    _ => return Ok(false),
+                }
+                (old.record.clone(), new().map(|new| Record::Variant(Arc::new(new))))
+            }
+            _ => return Ok(false),
         };
         match record {
             Some(record) => {
