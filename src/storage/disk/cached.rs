@@ -11,23 +11,26 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     Ok(openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)?.into())
 }
 
-/// Gives the first bytes to `take`, and whether that is all that can be read: who does not know the
-/// length need not ask for it.
+/// So much is read at once where the length is not known. Most pages are smaller.
+pub(super) const MOST: usize = 16 << 10;
+
+/// Gives `take` the first bytes of a file, at most `first` of them and [`MOST`], and whether that is
+/// all that can be read: who does not know the length need not ask for it.
 #[cfg(target_os = "linux")]
-pub(super) fn begin<T>(
-    file: &File,
-    take: impl FnOnce(&[u8], bool) -> io::Result<T>,
-) -> io::Result<T> {
+pub(super) fn begin<T, E: From<io::Error>>(
+    file: File,
+    first: usize,
+    take: impl FnOnce(File, &[u8], bool) -> Result<T, E>,
+) -> Result<T, E> {
     use std::cell::RefCell;
 
-    /// Most pages are smaller.
-    const SIZE: usize = 16 << 10;
-    thread_local!(static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SIZE].into()));
+    thread_local!(static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; MOST].into()));
     // There is none where a thread ends.
     let begun = BUFFER.try_with(|buffer| {
         let mut buffer = buffer.borrow_mut();
-        let read = read_at(file, &mut buffer, 0)?;
-        take(&buffer[..read], read < SIZE)
+        let buffer = &mut buffer[..first];
+        let read = read_at(&file, buffer, 0)?;
+        take(file, &buffer[..read], read < first)
     });
     begun.map_err(io::Error::other)?
 }
@@ -55,8 +58,12 @@ pub(super) fn open(_: &Path) -> io::Result<File> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn begin<T>(_: &File, _: impl FnOnce(&[u8], bool) -> io::Result<T>) -> io::Result<T> {
-    Err(io::ErrorKind::WouldBlock.into())
+pub(super) fn begin<T, E: From<io::Error>>(
+    _: File,
+    _: usize,
+    _: impl FnOnce(File, &[u8], bool) -> Result<T, E>,
+) -> Result<T, E> {
+    Err(io::Error::from(io::ErrorKind::WouldBlock).into())
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -252,6 +252,13 @@ impl Footer {
     pub(super) fn table_length(&self) -> u64 {
         self.length.div_ceil(PIECE) * 4
     }
+
+    /// The table, if all of it is in these last bytes of the file.
+    pub(super) fn table<'a>(&self, last: &'a [u8]) -> Option<&'a [u8]> {
+        let table = usize::try_from(self.table_length()).ok()?;
+        let end = last.len().checked_sub(self.trailers as usize + FOOTER)?;
+        last.get(end.checked_sub(table)?..end)
+    }
 }
 
 struct Fields<'a>(&'a [u8]);

@@ -43,6 +43,8 @@
 #[cfg(not(unix))]
 compile_error!("the feature `disk` needs a Unix system");
 
+mod access;
+mod body;
 mod cached;
 mod catalog;
 mod census;

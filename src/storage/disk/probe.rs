@@ -5,7 +5,11 @@ use std::path::Path;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::entry::{self, Patience, Wants};
+use super::{
+    access::Patience,
+    body::Body,
+    entry::{self, Wants},
+};
 use crate::policy::{Index, StoredHead};
 
 /// What lies in a file.
@@ -26,7 +30,7 @@ pub enum Probe {
 
 /// Reads all of it, as the record of these keys.
 pub fn read(path: &Path, key: &[u8], variant: &[u8]) -> Probe {
-    match entry::open(path, Wants { key, variant }, Patience::Wait) {
+    match entry::open(path, Wants { key, variant }) {
         Err(_) => Probe::Absent,
         Ok(entry::Record::Index { index, .. }) => Probe::Index(index),
         Ok(entry::Record::Response(found)) => {
@@ -35,7 +39,7 @@ pub fn read(path: &Path, key: &[u8], variant: &[u8]) -> Probe {
     }
 }
 
-fn read_body(body: &entry::Body) -> Option<(Vec<Bytes>, Option<HeaderMap>)> {
+fn read_body(body: &Body) -> Option<(Vec<Bytes>, Option<HeaderMap>)> {
     if let Some((bytes, trailers)) = body.small() {
         return Some((vec![bytes], trailers));
     }

@@ -9,7 +9,9 @@ use http_body::Frame;
 
 use super::{
     Inner,
-    entry::{AT_ONCE, Absent, Located, Patience},
+    access::{Absent, Patience},
+    body::AT_ONCE,
+    entry::Located,
     pool::{Need, lock},
 };
 use crate::{Error, storage::BodyReader};

@@ -47,6 +47,22 @@ impl Drop for Claim<'_> {
     }
 }
 
+/// What is known of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It took so many bytes when it was last seen.
+    Takes(u64),
+    /// It is certain that there is none.
+    Absent,
+    Nothing,
+}
+
+impl Known {
+    pub(super) fn bytes(self) -> Option<u64> {
+        if let Self::Takes(bytes) = self { Some(bytes) } else { None }
+    }
+}
+
 /// So many items are looked at while others wait.
 const SLICE: usize = 4096;
 
@@ -90,10 +106,13 @@ impl Records {
         table.note(Change::Gone(name));
     }
 
-    /// Whether it is certain that there is no such file.
-    pub(super) fn rules_out(&self, name: Name) -> bool {
+    pub(super) fn known(&self, name: Name) -> Known {
         let table = lock(&self.table);
-        table.is_complete && table.get(name).is_none()
+        match table.get(name) {
+            Some(item) => Known::Takes(item.extent.blocks() * BLOCK),
+            None if table.is_complete => Known::Absent,
+            None => Known::Nothing,
+        }
     }
 
     /// Whether all files have been discovered.
@@ -252,11 +271,11 @@ mod tests {
     #[test]
     fn only_a_complete_table_rules_a_file_out() {
         let records = Records::default();
-        assert!(!records.rules_out(name(1)));
+        assert_eq!(records.known(name(1)), Known::Nothing);
         records.set_complete(true);
-        assert!(records.rules_out(name(1)));
+        assert_eq!(records.known(name(1)), Known::Absent);
         records.discover(name(1), 1);
-        assert!(!records.rules_out(name(1)));
+        assert_eq!(records.known(name(1)), Known::Takes(4096));
     }
 
     #[test]

@@ -9,10 +9,11 @@ use std::{
 
 use super::{
     super::codec,
+    access::Absent,
     catalog::Catalog,
     directory::{Directory, read_write},
     draft::Temporary,
-    entry::{self, Absent, Located, Patience, Record, Response, Wants},
+    entry::{self, Located, Record, Response, Wants},
     fence::Fences,
     keeper::Bell,
     layout::{Header, Kind, slot_for, write_prefix, write_slot},
@@ -21,7 +22,7 @@ use super::{
     pool::{Waiting, lock},
     purges::PurgeFile,
     recent::Recent,
-    records::{Records, allocated},
+    records::{Known, Records, allocated},
     spare::Spares,
 };
 use crate::{
@@ -79,7 +80,7 @@ impl Store {
     }
 
     fn look(&self, resource: Name, name: Name, wants: Wants<'_>) -> Result<Option<Record>, Error> {
-        match entry::open(&self.directory.path(name), wants, Patience::Wait) {
+        match entry::open(&self.directory.path(name), wants) {
             Ok(record) => {
                 if let Record::Response(response) = &record
                     && !self.is_vouched_for(&response.head)
@@ -103,11 +104,7 @@ impl Store {
         if !self.purge_file.is_current() {
             return None;
         }
-        if self.rules_out(resource) {
-            return Some(None);
-        }
-        let wants = Wants { key: key.as_bytes(), variant: &[] };
-        self.look_now(resource, wants)
+        self.look_now(resource, Wants { key: key.as_bytes(), variant: &[] })
     }
 
     /// As [`find_response`](Self::find_response), the same way.
@@ -127,7 +124,11 @@ impl Store {
     }
 
     fn look_now(&self, name: Name, wants: Wants<'_>) -> Option<Option<Record>> {
-        match entry::open(&self.directory.path(name), wants, Patience::Never) {
+        let known = self.records.known(name);
+        if known == Known::Absent && !self.directory.has_guests() {
+            return Some(None);
+        }
+        match entry::open_now(&self.directory.path(name), wants, known.bytes()) {
             Ok(Record::Response(found)) if found.head.began() > self.purges.position() => None,
             Ok(record) => {
                 self.records.touch(name, record.length());
@@ -155,8 +156,7 @@ impl Store {
     /// It may have been replaced since it was read.
     fn remove_damaged(&self, resource: Name, name: Name, wants: Wants<'_>) {
         let Ok(_lock) = self.fences.lock(resource) else { return };
-        if let Err(Absent::Damaged) = entry::open(&self.directory.path(name), wants, Patience::Wait)
-        {
+        if let Err(Absent::Damaged) = entry::open(&self.directory.path(name), wants) {
             self.damaged.fetch_add(1, Ordering::Relaxed);
             let _ = self.unlink(name);
         }
@@ -194,7 +194,7 @@ impl Store {
         if self.rules_out(name) {
             return Ok(None);
         }
-        match entry::open(&self.directory.path(name), wants, Patience::Wait) {
+        match entry::open(&self.directory.path(name), wants) {
             Ok(record) => Ok(Some(record)),
             Err(Absent::Missing | Absent::Damaged) => Ok(None),
             Err(Absent::Failed(error)) => Err(Error::other(error)),
@@ -203,7 +203,7 @@ impl Store {
 
     /// Whether it is certain that there is no such file.
     fn rules_out(&self, name: Name) -> bool {
-        self.records.rules_out(name) && !self.directory.has_guests()
+        self.records.known(name) == Known::Absent && !self.directory.has_guests()
     }
 
     /// Whether other processes use the directory.

@@ -6,7 +6,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::records::Known, *};
 
 struct Scratch(PathBuf);
 
@@ -129,9 +129,9 @@ fn what_changes_while_it_is_read_stays() {
     records.remove(name(4));
     assert!(catalog.load(&records, || true));
     assert_eq!((records.len(), records.bytes()), (5, 4 * 8192 + 4096));
-    assert!(!records.rules_out(name(4)), "nobody has looked");
+    assert_eq!(records.known(name(4)), Known::Nothing, "nobody has looked");
     records.set_complete(true);
-    assert!(records.rules_out(name(4)));
+    assert_eq!(records.known(name(4)), Known::Absent);
     assert_eq!(*order(&records).last().unwrap(), name(3));
 }
 
