@@ -42,7 +42,7 @@ fn ranges_are_exact() {
 #[test]
 fn no_body_shows_bytes_of_another() {
     // What is read at once.
-    const PART: usize = 256 << 10;
+    const PART: usize = 384 << 10;
     let path = scratch();
     let store = DiskManager::open(&path).unwrap();
     let asks = ["/0", "/1", "/2"].map(Ask::new);
@@ -80,7 +80,7 @@ fn no_body_shows_bytes_of_another() {
         let entry = asks[1].find(&store).await.unwrap();
         collect(store.read(&asks[0].find(&store).await.unwrap(), 0..u64::MAX)).await.unwrap();
         for file in files(&path.join("files")) {
-            fs::File::options().write(true).open(file).unwrap().set_len(300_000).unwrap();
+            fs::File::options().write(true).open(file).unwrap().set_len(500_000).unwrap();
         }
         let mut body = store.read(&entry, 0..u64::MAX);
         assert!(next(&mut body).await.unwrap().unwrap() == truth[1][..PART]);

@@ -11,6 +11,16 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     Ok(openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)?.into())
 }
 
+/// A line of the processor's caches.
+pub(super) const LINE: usize = 64;
+
+/// How many of the first bytes of `memory` to skip, less than a [`LINE`], for what lies in a file at
+/// `at` to lie as it does in the system's pages. It is copied faster so; and behind its place in a
+/// page, by less than a line, a fifth slower, since each load then looks like the store before it.
+pub(super) fn line_up(memory: &[u8], at: u64) -> usize {
+    (at as usize).wrapping_sub(memory.as_ptr() as usize) % LINE
+}
+
 /// So much is read at once where the length is not known. Most pages are smaller.
 pub(super) const MOST: usize = 16 << 10;
 
@@ -24,11 +34,12 @@ pub(super) fn begin<T, E: From<io::Error>>(
 ) -> Result<T, E> {
     use std::cell::RefCell;
 
-    thread_local!(static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; MOST].into()));
+    thread_local!(static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; MOST + LINE].into()));
     // There is none where a thread ends.
     let begun = BUFFER.try_with(|buffer| {
         let mut buffer = buffer.borrow_mut();
-        let buffer = &mut buffer[..first];
+        let skipped = line_up(&buffer, 0);
+        let buffer = &mut buffer[skipped..skipped + first];
         let read = read_at(&file, buffer, 0)?;
         take(file, &buffer[..read], read < first)
     });
@@ -69,4 +80,20 @@ pub(super) fn begin<T, E: From<io::Error>>(
 #[cfg(not(target_os = "linux"))]
 pub(super) fn read_exact_at(_: &File, _: &mut [u8], _: u64) -> io::Result<()> {
     Err(io::ErrorKind::WouldBlock.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_lines_up_with_the_file() {
+        let memory = [0; 8 * LINE];
+        for (begin, at) in [(0, 0), (1, 0), (16, 1372), (63, 1372), (40, 4095), (0, u64::MAX)] {
+            let memory = &memory[begin..];
+            let skipped = line_up(memory, at);
+            assert!(skipped < LINE);
+            assert_eq!(memory[skipped..].as_ptr() as usize % LINE, at as usize % LINE);
+        }
+    }
 }

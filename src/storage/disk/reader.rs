@@ -10,7 +10,7 @@ use http_body::Frame;
 use super::{
     Inner,
     access::{Absent, Patience},
-    body::AT_ONCE,
+    body::room,
     entry::Located,
     pool::{Need, lock},
 };
@@ -21,18 +21,29 @@ use crate::{Error, storage::BodyReader};
 #[derive(Default)]
 pub(super) struct Buffers(Mutex<Vec<Bytes>>);
 
-/// So many are kept while nobody reads.
+/// So many are kept while nobody reads, of 384 KiB each or less.
 const KEPT: usize = 4;
 
 impl Buffers {
-    fn take(&self) -> Bytes {
-        lock(&self.0).pop().unwrap_or_default()
+    /// At least so many bytes, or none.
+    fn take(&self, length: usize) -> Bytes {
+        let mut kept = lock(&self.0);
+        let fits = kept.iter().position(|bytes| bytes.len() >= length);
+        fits.map(|at| kept.swap_remove(at)).unwrap_or_default()
     }
 
-    fn give(&self, bytes: Bytes) {
+    /// The largest are kept.
+    fn give(&self, mut bytes: Bytes) {
+        if !bytes.is_unique() {
+            return;
+        }
         let mut kept = lock(&self.0);
-        if bytes.len() == AT_ONCE && bytes.is_unique() && kept.len() < KEPT {
+        if kept.len() < KEPT {
             kept.push(bytes);
+        } else if let Some(least) = kept.iter_mut().min_by_key(|bytes| bytes.len())
+            && least.len() < bytes.len()
+        {
+            mem::swap(least, &mut bytes);
         }
     }
 }
@@ -62,7 +73,8 @@ pub(super) struct DiskReader {
 impl DiskReader {
     pub(super) fn new(inner: Arc<Inner>, located: Arc<Located>, range: Range<u64>) -> Self {
         let trailers = range.end == located.body.length() && located.body.has_trailers();
-        let pieces = Pieces { bytes: inner.buffers.take(), buffers: inner.buffers.clone() };
+        let bytes = inner.buffers.take(room(&range));
+        let pieces = Pieces { bytes, buffers: inner.buffers.clone() };
         Self { inner, located, range, pieces, trailers }
     }
 
