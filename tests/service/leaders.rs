@@ -186,6 +186,27 @@ async fn what_the_last_client_leaves_is_finished_or_abandoned() {
     }
 }
 
+/// Dropped before its first poll, a request asks nobody, in the background neither; not polled yet, it
+/// holds up nobody who asks for the same.
+#[tokio::test]
+async fn who_is_never_polled_asks_for_nothing() {
+    let cache = cache(Policy::shared());
+    cache.origin.on(|_| ok().cache_control("max-age=60").text("hello"));
+    let (leader, follower) =
+        (cache.service.clone().call(get("/")), cache.service.clone().call(get("/")));
+    drop(leader);
+    drop(follower);
+    cache.layer.handle().shutdown().await;
+    assert_eq!(cache.origin.calls(), 0);
+    let leader = cache.service.clone().call(get("/"));
+    let follower = now_or_never(cache.service.clone().call(get("/"))).expect("it is held up");
+    assert_eq!(read(follower.unwrap()).await.unwrap(), "hello");
+    drop(leader);
+    cache.layer.handle().shutdown().await;
+    cache.get("/").await.assert_hit();
+    assert_eq!(cache.origin.calls(), 1);
+}
+
 /// `FinishFrom`: if a share of the body is there.
 #[tokio::test]
 async fn a_body_is_finished_from_a_share_on() {
