@@ -276,3 +276,23 @@ async fn a_slow_origin_is_not_waited_for() {
     assert_eq!(cache.get("/").await.assert_hit().text(), "new");
     assert_eq!(cache.origin.calls(), 2);
 }
+
+/// It is the origin that is slow, and not who asks it late.
+#[tokio::test]
+async fn a_slow_origin_is_slow_since_it_was_asked() {
+    let second = Duration::from_secs(1);
+    let policy = Policy::shared().stale_on_slow_origin(2 * second).stale_on_disconnect(60 * second);
+    let (cache, gate) = gated(cache(policy), |_| {
+        Ok(ok().cache_control("max-age=10").header("etag", "\"1\"").text("old"))
+    });
+    gate.open(1);
+    cache.get("/").await;
+    cache.clock.set_secs(20);
+    let mut late = Box::pin(cache.service.clone().call(get("/")));
+    for seconds in [25, 26] {
+        cache.clock.set_secs(seconds);
+        assert!(now_or_never(late.as_mut()).is_none(), "at {seconds} s");
+    }
+    cache.clock.set_secs(27);
+    assert_eq!(end(late).await.cache.reason(), Some(Reason::SlowOrigin));
+}
