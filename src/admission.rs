@@ -71,14 +71,9 @@ impl Admission {
         self.fetching
     }
 
-    /// The same where no deletion could come after it was admitted.
-    pub(crate) fn has_missed_predicate(&self) -> bool {
-        self.log.predicates() != self.predicates
-    }
-
     /// Whether something has come that takes out what it finds, and may not have found this.
     pub(crate) fn has_missed(&self) -> bool {
-        self.fetching.is_invalidated() || self.has_missed_predicate()
+        self.fetching.is_invalidated() || self.log.predicates() != self.predicates
     }
 
     /// The same of what has gone on under a head that began then: a purge may have selected it by tags

@@ -161,7 +161,7 @@ impl Flight {
 
     /// Whether it goes on when the last one leaves.
     fn goes_on(&self) -> bool {
-        if self.task.is_over() {
+        if !self.task.is_under_way() {
             return false;
         }
         let log = self.board.log();

@@ -195,7 +195,6 @@ impl Passing {
     fn finish<ResB: Body, E>(self, answered: Result<Response<ResB>, E>) -> Answered<ResB, E> {
         let Self { wants_body, mut status, asking, exit, unkept } = self;
         asking.answered(answered.as_ref().ok().map(Response::status));
-        drop(asking);
         let mut answered = answered.map(|mut response| {
             if let Some((unkept, clock)) = unkept.map(|unkept| *unkept) {
                 let (mut head, body) = response.into_parts();
@@ -205,6 +204,7 @@ impl Passing {
             }
             exchange::pass(response, wants_body, status)
         });
+        drop(asking);
         exit.leave(&mut answered);
         answered
     }

@@ -220,7 +220,7 @@ impl<M: CacheManager> Record<M> {
                 due: None,
                 splice: None,
             })),
-            Some(Ok(())) if admission.has_missed_predicate() => Now::Missed(admission),
+            Some(Ok(())) if admission.has_missed() => Now::Missed(admission),
             Some(written) => Now::Over(written.map(|()| body.len() as u64)),
         }
     }

@@ -109,6 +109,8 @@ pub(crate) struct Task {
 
 enum Work {
     NotBegun,
+    /// Not polled yet.
+    Made(BoxFuture),
     Begun(BoxFuture),
     /// Being polled.
     Away,
@@ -134,7 +136,7 @@ impl Task {
     }
 
     pub(crate) fn begin(&self, future: BoxFuture) {
-        *lock(&self.work) = Work::Begun(future);
+        *lock(&self.work) = Work::Made(future);
         self.bell.ring();
     }
 
@@ -177,6 +179,11 @@ impl Task {
         matches!(*lock(&self.work), Work::Over(_))
     }
 
+    /// Whether something has been done, and more is to be.
+    pub(crate) fn is_under_way(&self) -> bool {
+        matches!(*lock(&self.work), Work::Begun(_) | Work::Away)
+    }
+
     /// What it panicked with. Whoever polled it then need not be the one whom it is for.
     pub(crate) fn take_panic(&self) -> Option<Panic> {
         match &mut *lock(&self.work) {
@@ -192,11 +199,11 @@ impl Task {
 
     fn take(&self, left: Work) -> Option<BoxFuture> {
         let mut work = lock(&self.work);
-        if !matches!(*work, Work::Begun(_)) {
+        if !matches!(*work, Work::Made(_) | Work::Begun(_)) {
             return None;
         }
         match std::mem::replace(&mut *work, left) {
-            Work::Begun(future) => Some(future),
+            Work::Made(future) | Work::Begun(future) => Some(future),
             _ => None,
         }
     }

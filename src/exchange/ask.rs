@@ -102,6 +102,7 @@ pin_project! {
         // Since it is on its way.
         origin: Option<Asking>,
         returned: Option<Returned<M, ResB, S::Error>>,
+        // Since the same moment.
         patience: Option<(Timestamp, Timer)>,
     }
 }
@@ -123,14 +124,13 @@ where
     M: CacheManager,
 {
     fn new(inner: S, mut request: Request<ReqB>, returned: Returned<M, ResB, S::Error>) -> Self {
-        let Returned { core, fetch, report, .. } = &returned;
+        let Returned { fetch, report, .. } = &returned;
         if request.headers().is_empty() {
             fetch.restore(request.headers_mut());
         }
         report.fetching.mark(request.extensions_mut());
-        let patience = fetch.patience().map(|after| (core.clock.now(), Timer::new(after)));
         let step = Step::Readying { inner, request: Some(request) };
-        Self { step, origin: None, returned: Some(returned), patience }
+        Self { step, origin: None, returned: Some(returned), patience: None }
     }
 }
 
@@ -150,7 +150,10 @@ where
             let asked = match (this.step.as_mut().project(), &*this.returned) {
                 (StepProjection::Returned { rest }, _) => return rest.as_mut().poll(cx),
                 (StepProjection::Readying { inner, request }, Some(returned)) => {
-                    let origin = this.origin.get_or_insert_with(|| returned.set_out());
+                    let origin = this.origin.get_or_insert_with(|| {
+                        *this.patience = returned.patience();
+                        returned.set_out()
+                    });
                     match origin.drive(|| inner.poll_ready(cx)) {
                         Poll::Ready(Ok(())) => {
                             let Some(request) = request.take() else { return Poll::Ready(()) };

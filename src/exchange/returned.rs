@@ -10,7 +10,9 @@ use super::{
     brought::{Brought, Report},
     change::{clear_origin, freshen, remove},
     filling::{Filling, pass_unfit, unfit},
-    pass, whole,
+    pass,
+    timer::Timer,
+    whole,
 };
 use crate::{
     BoxError,
@@ -48,6 +50,11 @@ where
         let Self { core, fetch, report, .. } = self;
         let (witness, is_refresh) = (&core.emit.witness, report.fetching.is_refresh());
         Asking::begin(witness, &core.clock, Some(fetch.key()), fetch.reason(), is_refresh)
+    }
+
+    /// How long the origin may take from now on, if something stored may do instead.
+    pub(super) fn patience(&self) -> Option<(Timestamp, Timer)> {
+        self.fetch.patience().map(|after| (self.core.clock.now(), Timer::new(after)))
     }
 
     /// Does what the policy says; what has to be waited for is left to be done.

@@ -105,10 +105,12 @@ fn loom_who_joins_a_last_one_s_request_sees_it_land() {
 fn loom_what_the_last_one_leaves_is_finished() {
     model(|| {
         let (signal, executor) = (Arc::new(Signal::default()), Arc::new(Later::default()));
-        signal.give();
         let first = flight(executor.clone(), Disconnect::Finish);
         let flight = first.flight().clone();
-        begin(&flight, signal);
+        begin(&flight, signal.clone());
+        // It is on its way.
+        block_on(poll_fn(|cx| Poll::Ready(first.poll_landing(cx).is_pending())));
+        signal.give();
         let joining = flight.clone();
         let other = spawn(move || {
             if let Some(second) = joining.join() {

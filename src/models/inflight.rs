@@ -69,6 +69,14 @@ impl Store {
         }
     }
 
+    /// Nothing is deleted between the two.
+    fn put_now(&self, response: &'static str, admits: impl FnOnce() -> bool) {
+        let mut state = lock(&self.0);
+        if admits() {
+            state.1 = Some(response);
+        }
+    }
+
     fn delete(&self) {
         let mut state = lock(&self.0);
         *state = (state.0 + 1, None);
@@ -149,6 +157,34 @@ fn loom_what_is_older_than_an_invalidation_is_not_stored() {
         fetch.join().unwrap();
         assert_eq!(store.get(), None);
     });
+}
+
+/// The same of what is stored without waiting, where it is deleted as where what is found is removed, and there
+/// may be nothing yet.
+#[test]
+fn loom_what_is_stored_at_once_is_not_older_than_an_invalidation() {
+    for is_deleted in [true, false] {
+        model(move || {
+            let (inflight, store, key) =
+                (Arc::new(Inflight::default()), Arc::new(Store::default()), key());
+            let (fetching, _passenger) = asking(&inflight, &key);
+            let fetch = spawn({
+                let store = store.clone();
+                move || {
+                    store.put_now("old", || !fetching.is_invalidated());
+                    if fetching.is_invalidated() {
+                        store.delete();
+                    }
+                }
+            });
+            inflight.invalidate(&key);
+            if is_deleted || store.get().is_some() {
+                store.delete();
+            }
+            fetch.join().unwrap();
+            assert_eq!(store.get(), None);
+        });
+    }
 }
 
 /// One refresh at a time, however many want it; and one that has just ended is not begun again.

@@ -265,6 +265,15 @@ pub(super) fn evaluate_again(
     Ok(again.head.facts().clone())
 }
 
+/// Why a response with this status code is not stored, whatever it says.
+pub(super) fn unfit(status: StatusCode, is_part: bool) -> Option<Reason> {
+    match status.as_u16() {
+        206 if !is_part => Some(Reason::Partial),
+        304 | ..200 => Some(Reason::Status),
+        _ => None,
+    }
+}
+
 fn may_store(
     rules: &Rules,
     received: &Received<'_>,
@@ -279,11 +288,7 @@ fn may_store(
     let spoken = said.field();
     let spoken = spoken.as_slice();
     check.trail.note(Rule::Targeted, || (explain::show(headers, &rules.targets), said.to_string()));
-    let unfit = match status.as_u16() {
-        206 if part.is_none() => Some(Reason::Partial),
-        304 | ..200 => Some(Reason::Status),
-        _ => None,
-    };
+    let unfit = unfit(status, part.is_some());
     check.refuse(Rule::Status, unfit.is_some(), unfit.unwrap_or(Reason::Status), &[])?;
     check.refuse(Rule::RequestNoStore, asked.no_store, Reason::RequestNoStore, &[])?;
     let content_type = [header::CONTENT_TYPE];

@@ -6,7 +6,7 @@ use http_body::SizeHint;
 use super::{
     CacheMode, CacheStatus, Cached, Fetch, Lookup, Outcome, Policy, Reason, about::About,
     age::Timestamp, date, length::length_of, mode::RedirectedInside, normal::mend_codings,
-    options::Rules, secret::Secret, validation::Asking,
+    options::Rules, secret::Secret, storing, validation::Asking,
 };
 
 /// A request whose client forbids to keep anything of it (RFC 9111 §5.2.1.5), where nothing is stored that
@@ -26,6 +26,7 @@ impl Lookup<'_> {
             && !directives.only_if_cached
             && self.mode != CacheMode::OnlyIfCached
             && !self.is_head
+            && self.ranges.is_none()
             && !rules.clear_site_data
             && !rules.trail.is_kept()
     }
@@ -58,7 +59,11 @@ fn refused(head: &response::Parts, size: &SizeHint) -> Reason {
     if head.extensions.get::<RedirectedInside>().is_some() {
         return Reason::RedirectedInside;
     }
-    length_of(&head.headers, size).err().unwrap_or(Reason::RequestNoStore)
+    let unfit = storing::unfit(head.status, false);
+    let length = || length_of(&head.headers, size).err();
+    // Of a part that nobody has asked for the length says nothing.
+    let reason = unfit.filter(|unfit| *unfit == Reason::Partial).or_else(length).or(unfit);
+    reason.unwrap_or(Reason::RequestNoStore)
 }
 
 /// What any response is given that is not stored.

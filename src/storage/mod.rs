@@ -159,9 +159,9 @@ pub trait CacheManager: Clone + Send + Sync + 'static {
     /// short response costs no future and no task switch. Default: `None`, it cannot, and is asked to
     /// [`put`](Self::put) it.
     ///
-    /// `admits` is asked once, when no [`delete`](Self::delete) of the resource can come between its
-    /// answer and the response. `false`: it is [refused](Error::is_refused). It must not be asked under a
-    /// lock that a look-up takes.
+    /// `admits` is asked at most once, when no [`delete`](Self::delete) of the resource can come between
+    /// its answer and the response. `false`: it is [refused](Error::is_refused). It must not be asked under
+    /// a lock that a look-up takes.
     fn put_now(
         &self,
         placement: &Placement,

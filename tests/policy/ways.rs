@@ -11,7 +11,8 @@ use http::{HeaderValue, Request, header};
 use http_body_util::Full;
 use larder::{
     BoxFuture, CacheKey, CacheLayer, CacheManager, CacheMode, CacheService, Clock, Error,
-    MemoryManager, Policy, Purge, PurgeLog,
+    MemoryManager, Observer, Policy, Purge, PurgeLog,
+    observe::Event,
     policy::{Downstream, Placement, Secret, StoredHead, Timestamp, Wanted},
     storage::{Entry, Found, StoredBody, Visitor},
 };
@@ -117,6 +118,29 @@ fn more(tape: &mut Tape, policy: Policy) -> Policy {
     policy
 }
 
+/// Lets the origin say what the step has it say.
+fn answer_by(asked: &Origin, step: &Arc<Mutex<Option<Step>>>, clock: &Steps) {
+    let (step, clock) = (step.clone(), clock.clone());
+    asked.try_on(move |request| {
+        let step = step.lock().unwrap().clone().unwrap();
+        *clock.0.lock().unwrap() += step.delay;
+        if step.fails {
+            return Err(OriginError("refused"));
+        }
+        let response = origin(&step, &wire::fields(request.headers()));
+        let head = wire::response(&response);
+        let reply = support::status(head.status.as_u16());
+        let reply = head
+            .headers
+            .iter()
+            .fold(reply, |reply, (name, value)| reply.header(name.as_str(), value.as_bytes()));
+        let length = head.headers.get("content-length").and_then(|it| it.to_str().ok());
+        let length = length.and_then(|length| length.parse().ok()).unwrap_or(5);
+        let is_empty = [204, 304].contains(&response.status) || request.method() == "HEAD";
+        Ok(reply.text("x".repeat(if is_empty { 0 } else { length })))
+    });
+}
+
 type Services = (CacheService<Origin, MemoryManager>, CacheService<Origin, Waited>);
 
 /// What is stored is answered with at once as if its store had been waited for: head, body, and what is
@@ -133,26 +157,7 @@ fn both_ways_to_a_hit_are_the_same() {
         let (manager, later, asked) =
             (MemoryManager::new(1 << 20), Later::default(), Origin::new());
         let step: Arc<Mutex<Option<Step>>> = Arc::default();
-        asked.try_on({
-            let (step, clock) = (step.clone(), clock.clone());
-            move |request| {
-                let step = step.lock().unwrap().clone().unwrap();
-                *clock.0.lock().unwrap() += step.delay;
-                if step.fails {
-                    return Err(OriginError("refused"));
-                }
-                let response = origin(&step, &wire::fields(request.headers()));
-                let head = wire::response(&response);
-                let reply = support::status(head.status.as_u16());
-                let reply = head.headers.iter().fold(reply, |reply, (name, value)| {
-                    reply.header(name.as_str(), value.as_bytes())
-                });
-                let length = head.headers.get("content-length").and_then(|it| it.to_str().ok());
-                let length = length.and_then(|length| length.parse().ok()).unwrap_or(5);
-                let is_empty = [204, 304].contains(&response.status) || request.method() == "HEAD";
-                Ok(reply.text("x".repeat(if is_empty { 0 } else { length })))
-            }
-        });
+        answer_by(&asked, &step, &clock);
         let at_once = CacheLayer::new(manager.clone()).policy(policy.clone()).clock(clock.clone());
         let waited = CacheLayer::new(Waited(manager)).policy(policy).clock(clock.clone());
         let at_once = at_once.executor(later.clone()).cache_status_header("larder");
@@ -227,4 +232,106 @@ fn answer<M: CacheManager>(
     let exchange =
         Box::pin(async move { Some(Answer::of(service.call(request).await.ok()?).await) });
     now_or_never(exchange).expect("nothing here waits")
+}
+
+/// What a layer has told.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<String>>>);
+
+impl Observer for Heard {
+    fn observe(&self, event: &Event<'_>) {
+        let told = match event {
+            Event::OriginAsked { key, reason, .. } => format!("asked {key:?} {reason}"),
+            Event::OriginAnswered { code, took, .. } => format!("{code:?} {took:?}"),
+            Event::OriginDone { .. } => "done".to_owned(),
+            Event::NotStored { reason, .. } => format!("not stored: {reason}"),
+            Event::Answered { code, bytes, .. } => format!("answered {code} {bytes:?}"),
+            Event::Failed { took, .. } => format!("failed {took:?}"),
+            _ => return,
+        };
+        self.0.lock().unwrap().push(told);
+    }
+}
+
+/// What goes to the origin at once goes there as if its store had been waited for: what the origin sees, what
+/// the client does, and what is told of it.
+#[test]
+fn both_ways_to_the_origin_are_the_same() {
+    let tally = Mutex::new([0; 2]);
+    let cases = run("LARDER_CASES", 4_000, |tape| {
+        let case = generate::case(tape);
+        let told = |problem| format!("{problem}\n{case:?}");
+        let policy = more(tape, compare::policy(&case.options));
+        let began = (case.steps[0].at, Instant::now());
+        let clock = Steps(Arc::new(Mutex::new(began.0)), began);
+        let step: Arc<Mutex<Option<Step>>> = Arc::default();
+        let manager = || MemoryManager::new(1 << 20);
+        let mut ways = [
+            Way::new(manager(), &policy, &clock, &step),
+            Way::new(Waited(manager()), &policy, &clock, &step),
+        ];
+        for next in &case.steps {
+            *step.lock().unwrap() = Some(next.clone());
+            let is_kept = tape.one_of(4);
+            let mode = tape.pick(&[CacheMode::Default, CacheMode::NoCache, CacheMode::ForceCache]);
+            let [first, second] = ways.each_mut().map(|way| {
+                *clock.0.lock().unwrap() = next.at;
+                let mut head = wire::request(&next.request);
+                head.extensions.insert(mode);
+                if !is_kept {
+                    head.headers.append("cache-control", HeaderValue::from_static("no-store"));
+                }
+                way.ask(Request::from_parts(head, Full::default()))
+            });
+            if first != second {
+                return Err(told(format!("{first}\nand\n{second}")));
+            }
+            let mut tally = tally.lock().unwrap();
+            tally[0] += 1;
+            tally[1] += u64::from(first.contains("request-no-store"));
+        }
+        Ok(())
+    });
+    let [all, unkept] = tally.into_inner().unwrap();
+    println!("{cases} cases: {all} requests, {unkept} of them not kept since they forbid it");
+    assert!(unkept * 2 >= cases, "{unkept}");
+}
+
+/// A cache over one kind of store.
+struct Way {
+    ask: Box<dyn FnMut(Request<Full<Bytes>>) -> String>,
+}
+
+impl Way {
+    fn new<M: CacheManager>(
+        manager: M,
+        policy: &Policy,
+        clock: &Steps,
+        step: &Arc<Mutex<Option<Step>>>,
+    ) -> Self {
+        let (asked, later, heard) = (Origin::new(), Later::default(), Heard::default());
+        answer_by(&asked, step, clock);
+        let layer = CacheLayer::new(manager).policy(policy.clone()).clock(clock.clone());
+        let layer = layer.executor(later.clone()).cache_status_header("larder");
+        let service = layer.observer(heard.clone()).layer(asked.clone());
+        let ask = move |request| {
+            let calls = asked.calls();
+            let answer = answer(&service, request);
+            later.run();
+            // A store that has to be waited for may have it after the client.
+            let is_stored = answer.as_ref().is_some_and(|answer| answer.cache.is_stored());
+            let shown = answer.map(|answer| {
+                let Answer { status, headers, body, cache } = answer;
+                format!("{status} {headers:?} {body:?} {cache}")
+            });
+            let mut heard = std::mem::take(&mut *heard.0.lock().unwrap());
+            heard.retain(|told| !is_stored || told != "done");
+            format!("{shown:?}\n{:?}\n{heard:?}", &asked.seen()[calls..])
+        };
+        Self { ask: Box::new(ask) }
+    }
+
+    fn ask(&mut self, request: Request<Full<Bytes>>) -> String {
+        (self.ask)(request)
+    }
 }

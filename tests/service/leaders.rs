@@ -186,6 +186,27 @@ async fn what_the_last_client_leaves_is_finished_or_abandoned() {
     }
 }
 
+/// Dropped before its first poll, a request asks nobody, in the background neither; not polled yet, it
+/// holds up nobody who asks for the same.
+#[tokio::test]
+async fn who_is_never_polled_asks_for_nothing() {
+    let cache = cache(Policy::shared());
+    cache.origin.on(|_| ok().cache_control("max-age=60").text("hello"));
+    let (leader, follower) =
+        (cache.service.clone().call(get("/")), cache.service.clone().call(get("/")));
+    drop(leader);
+    drop(follower);
+    cache.layer.handle().shutdown().await;
+    assert_eq!(cache.origin.calls(), 0);
+    let leader = cache.service.clone().call(get("/"));
+    let follower = now_or_never(cache.service.clone().call(get("/"))).expect("it is held up");
+    assert_eq!(read(follower.unwrap()).await.unwrap(), "hello");
+    drop(leader);
+    cache.layer.handle().shutdown().await;
+    cache.get("/").await.assert_hit();
+    assert_eq!(cache.origin.calls(), 1);
+}
+
 /// `FinishFrom`: if a share of the body is there.
 #[tokio::test]
 async fn a_body_is_finished_from_a_share_on() {
@@ -254,4 +275,24 @@ async fn a_slow_origin_is_not_waited_for() {
     cache.layer.handle().shutdown().await;
     assert_eq!(cache.get("/").await.assert_hit().text(), "new");
     assert_eq!(cache.origin.calls(), 2);
+}
+
+/// It is the origin that is slow, and not who asks it late.
+#[tokio::test]
+async fn a_slow_origin_is_slow_since_it_was_asked() {
+    let second = Duration::from_secs(1);
+    let policy = Policy::shared().stale_on_slow_origin(2 * second).stale_on_disconnect(60 * second);
+    let (cache, gate) = gated(cache(policy), |_| {
+        Ok(ok().cache_control("max-age=10").header("etag", "\"1\"").text("old"))
+    });
+    gate.open(1);
+    cache.get("/").await;
+    cache.clock.set_secs(20);
+    let mut late = Box::pin(cache.service.clone().call(get("/")));
+    for seconds in [25, 26] {
+        cache.clock.set_secs(seconds);
+        assert!(now_or_never(late.as_mut()).is_none(), "at {seconds} s");
+    }
+    cache.clock.set_secs(27);
+    assert_eq!(end(late).await.cache.reason(), Some(Reason::SlowOrigin));
 }

@@ -1,6 +1,7 @@
 //! A store that counts what it is asked, and that fails or hangs where it is told to.
 
 use std::{
+    cell::Cell,
     future::pending,
     ops::{ControlFlow, Range},
     sync::{
@@ -32,7 +33,10 @@ pub struct Spy {
 struct Shared {
     counts: Counts,
     fault: Mutex<Option<(Call, Fault)>>,
+    between: Mutex<Option<Between>>,
 }
+
+type Between = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 struct Counts {
@@ -112,6 +116,12 @@ impl Spy {
 
     pub fn breaks(&self, call: Call, fault: Fault) {
         *self.shared.fault.lock().unwrap() = Some((call, fault));
+    }
+
+    /// The next response is stored without waiting, and this comes when it has been admitted and is not
+    /// there yet.
+    pub fn between(&self, between: impl FnOnce() + Send + 'static) {
+        *self.shared.between.lock().unwrap() = Some(Box::new(between));
     }
 
     pub fn mend(&self) {
@@ -205,6 +215,21 @@ impl CacheManager for Spy {
         self.pause().await;
         let inner = self.inner.put(placement, head).await?;
         Ok(SpyWriter { inner, spy: self.clone() })
+    }
+
+    fn put_now(
+        &self,
+        placement: &Placement,
+        head: &StoredHead,
+        body: &Bytes,
+        admits: &dyn Fn() -> bool,
+    ) -> Option<Result<(), Error>> {
+        let between = Cell::new(Some(self.shared.between.lock().unwrap().take()?));
+        self.inner.put_now(placement, head, body, &|| {
+            let is_admitted = admits();
+            between.take().into_iter().for_each(|between| between());
+            is_admitted
+        })
     }
 
     async fn update(&self, entry: &Entry<Handle>, head: StoredHead) -> Result<bool, Error> {

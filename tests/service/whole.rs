@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, SizeHint};
 use larder::{BoxError, MemoryManager, NoExecutor, Policy, Purge, policy::Reason};
 use tower::Service;
@@ -110,6 +111,29 @@ async fn what_was_outdated_on_its_way_is_not_stored() {
         assert!(!answer.cache.is_stored());
         cache.get("/").await.assert_forwarded();
         cache.get("/").await.assert_hit();
+    }
+}
+
+/// The same of a purge that finds nothing yet, since what it is for has been admitted and is not there: that
+/// of a variant takes out what it finds, and is not compared with what comes.
+#[tokio::test]
+async fn what_a_purge_has_missed_goes() {
+    for purge in [
+        Purge::variant("http://a.example/", HeaderMap::new()).unwrap(),
+        Purge::matching(|_, _| true),
+        Purge::url("http://a.example/").unwrap(),
+        Purge::everything(),
+    ] {
+        let spy = Spy::new().in_memory();
+        let (cache, told) = (over(&spy), purge.to_string());
+        let handle = cache.layer.handle();
+        spy.between(move || {
+            now_or_never(handle.purge(purge)).expect("it waits").unwrap();
+        });
+        assert_eq!(cache.get("/").await.text(), "hello");
+        cache.get("/").await.assert_forwarded();
+        cache.get("/").await.assert_hit();
+        assert_eq!(cache.origin.calls(), 2, "{told}");
     }
 }
 

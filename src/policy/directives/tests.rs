@@ -281,3 +281,33 @@ fn a_field_that_is_too_long_forbids() {
         assert!(RequestDirectives::parse(&headers(&PRAGMA, &text)).no_cache);
     }
 }
+
+/// What is read in one go is what is read member by member, as a line is that begins with a quoted string: all
+/// lines of up to four of these pieces.
+#[test]
+fn both_ways_to_read_a_line_are_the_same() {
+    const PIECES: [&str; 15] = [
+        "no-store",
+        "Max-Age",
+        "private",
+        "max-age=60",
+        "=",
+        "1",
+        ",",
+        ", ",
+        " ",
+        "\t",
+        "\"",
+        "\\",
+        ";",
+        "\u{e9}",
+        "x-",
+    ];
+    let member_by_member = |line: &str| format!("x=\"\",{line}");
+    for number in 0..16_usize.pow(4) {
+        let pieces = (0..4).filter_map(|at| PIECES.get(number >> (4 * at) & 15));
+        let line: String = pieces.copied().collect();
+        assert_eq!(response(&line), response(&member_by_member(&line)), "{line:?}");
+        assert_eq!(request(&line), request(&member_by_member(&line)), "{line:?}");
+    }
+}
