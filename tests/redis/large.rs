@@ -7,8 +7,10 @@ use larder::{CacheManager, RedisManager, storage::EntryWriter};
 
 use crate::{
     cut::narrow,
+    nodes::eventually,
+    pace::{Stopped, others},
     page::{self, Ask, PIECE, collect, goes_in_and_out, large, next, noise, piece},
-    server::{keys, options, own, say, store},
+    server::{keys, namespace, options, own, say, shared, store},
 };
 
 /// A figure that the server tells of itself.
@@ -54,6 +56,55 @@ fn commands(url: &str) -> u64 {
 async fn ranges_are_exact() {
     let Some(store) = store() else { return };
     page::ranges_are_exact(&store, [16_384, 16_385, 200_000, 262_144, 262_145, 700_000]).await;
+}
+
+/// What is begun goes after half an hour, but not what is still being written: its pieces and its fence
+/// are kept for longer, again and again.
+#[tokio::test]
+async fn a_body_that_takes_long_stays_whole() {
+    let Some(url) = shared() else { return };
+    let (namespace, ask) = (namespace(), Ask::new("/"));
+    let store = options(&namespace).open(url).unwrap();
+    let (placement, head) = ask.place(&store, &[]);
+    let mut writer = store.put(placement, head).await.unwrap();
+    let parts = [noise(1, 600 << 10), noise(2, 600 << 10)];
+    writer.write(parts[0].clone().into()).await.unwrap();
+    eventually(async || keys(url, &namespace, "*:b:*").len() == 2).await;
+    let early = [keys(url, &namespace, "*:b:*"), keys(url, &namespace, "*:i")].concat();
+    assert_eq!(early.len(), 3);
+    // The server does not know how late it is here.
+    for key in &early {
+        assert_eq!(say(url, &[b"PEXPIRE", key.as_bytes(), b"600000"]), "1");
+    }
+    others().await;
+    let _stopped = Stopped::clock();
+    tokio::time::advance(Duration::from_secs(20 * 60)).await;
+    writer.write(parts[1].clone().into()).await.unwrap();
+    for key in &early {
+        let left: u64 = say(url, &[b"PTTL", key.as_bytes()]).parse().unwrap();
+        assert!(left > 20 * 60 * 1000, "{key}: {left} ms");
+    }
+    writer.finish(None).await.unwrap();
+    assert!(ask.body(&store).await.unwrap().unwrap() == parts.concat());
+}
+
+/// While a body takes long its resource may be deleted: the rest is not taken.
+#[tokio::test]
+async fn a_body_that_takes_long_may_be_deleted() {
+    let Some(url) = shared() else { return };
+    let namespace = namespace();
+    let store = options(&namespace).open(url).unwrap();
+    let (placement, head) = Ask::new("/").place(&store, &[]);
+    let key = placement.key().clone();
+    let mut writer = store.put(placement, head).await.unwrap();
+    writer.write(noise(1, 600 << 10).into()).await.unwrap();
+    eventually(async || keys(url, &namespace, "*:b:*").len() == 2).await;
+    store.delete(&key).await.unwrap();
+    others().await;
+    let _stopped = Stopped::clock();
+    tokio::time::advance(Duration::from_secs(20 * 60)).await;
+    let refused = writer.write(noise(2, 600 << 10).into()).await.unwrap_err();
+    assert!(refused.is_refused(), "{refused}");
 }
 
 /// A look-up of a small response is one `HMGET`, and of one that has `Vary` too, once it is known.

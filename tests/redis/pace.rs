@@ -155,7 +155,7 @@ async fn begins(work: &mut (impl Future + Unpin)) {
 }
 
 /// Whoever could do more would have: all that runs has run many times.
-async fn others() {
+pub(crate) async fn others() {
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }
@@ -172,12 +172,12 @@ async fn stands_still(peer: &Peer) {
 }
 
 /// As long as it is there the clock moves only when it is told to, also where all wait for a connection.
-struct Stopped {
+pub(crate) struct Stopped {
     _until: std::sync::mpsc::Sender<()>,
 }
 
 impl Stopped {
-    fn clock() -> Self {
+    pub(crate) fn clock() -> Self {
         tokio::time::pause();
         let (_until, end) = std::sync::mpsc::channel::<()>();
         tokio::task::spawn_blocking(move || end.recv());

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::HeaderMap;
 use redis::{Cmd, Pipeline};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
     Inner,
@@ -23,8 +23,12 @@ use crate::{
     storage::EntryWriter,
 };
 
-/// What was begun, and not finished, goes after so long.
+/// What was begun, and not finished, goes after so long,
 const UNFINISHED: Duration = Duration::from_secs(30 * 60);
+/// unless it is still being written: then it is kept for longer as often as this.
+const HOLD_EVERY: Duration = Duration::from_secs(10 * 60);
+/// So many pieces are kept at a time: between two commands Redis turns to others.
+const GROUP: u64 = 64;
 /// What nobody can find any more goes after so long: somebody may be reading it.
 pub(super) const GRACE: Duration = Duration::from_secs(60);
 /// How long one piece may take.
@@ -45,6 +49,8 @@ pub struct RedisWriter {
     stamp: Stamp,
     /// The resource has it as long as it is not deleted.
     fence: String,
+    /// When the fence and the pieces were last kept for longer.
+    held: Instant,
     /// The index as it was, encoded.
     index: Bytes,
     /// The piece that is not full yet.
@@ -77,6 +83,7 @@ impl RedisWriter {
         }
         let store = &inner.store;
         let resource = store.link.names.resource(placement.key());
+        let held = Instant::now();
         let entered = store.link.within(store.options.connect_timeout, async {
             let lanes = store.link.lanes().await.map_err(Failure::Link)?;
             let stamp = Stamp::new(store.mirror.position())?;
@@ -94,6 +101,7 @@ impl RedisWriter {
             resource,
             stamp,
             fence,
+            held,
             index,
             piece,
             chunks,
@@ -103,12 +111,47 @@ impl RedisWriter {
         })
     }
 
+    /// Has Redis keep what there is of a body that takes long.
+    async fn hold(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        let store = &self.inner.store;
+        let limit = WRITE_TIMEOUT.min(store.options.body_timeout);
+        let entered = store.link.within(limit, async {
+            let lanes = store.link.lanes().await.map_err(Failure::Link)?;
+            enter(store, &lanes, &self.resource).await
+        });
+        if entered.await?.0 != self.fence {
+            return Err(Error::refused());
+        }
+        for first in (0..self.chunks).step_by(GROUP as usize) {
+            let numbers = first..self.chunks.min(first + GROUP);
+            let mut commands = Pipeline::with_capacity(GROUP as usize);
+            for number in numbers {
+                let key = self.resource.chunk(&self.stamp, number);
+                commands.cmd("PEXPIRE").arg(key).arg(UNFINISHED.as_millis() as u64);
+            }
+            let kept = store.link.within(limit, async {
+                let lanes = store.link.lanes().await.map_err(Failure::Link)?;
+                store.link.turns.give_way().await;
+                send(&lanes.bulk, &commands).await
+            });
+            if kept.await?.iter().any(|kept| *kept != redis::Value::Int(1)) {
+                return Err(lost());
+            }
+        }
+        self.held = now;
+        Ok(())
+    }
+
     async fn send_piece(&mut self) -> Result<(), Error> {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return Err(Error::other("a store in Redis needs a tokio runtime"));
         };
         self.inner.keep();
         let empty = self.arrived().await?;
+        if self.held.elapsed() >= HOLD_EVERY {
+            self.hold().await?;
+        }
         let mut piece = std::mem::replace(&mut self.piece, empty);
         let number = self.chunks;
         self.chunks += 1;
