@@ -7,8 +7,10 @@ use larder::{CacheManager, RedisManager, storage::EntryWriter};
 
 use crate::{
     cut::narrow,
+    nodes::eventually,
+    pace::{Stopped, others},
     page::{self, Ask, PIECE, collect, goes_in_and_out, large, next, noise, piece},
-    server::{options, own, say, store},
+    server::{keys, namespace, options, own, say, shared, store},
 };
 
 /// A figure that the server tells of itself.
@@ -54,6 +56,55 @@ fn commands(url: &str) -> u64 {
 async fn ranges_are_exact() {
     let Some(store) = store() else { return };
     page::ranges_are_exact(&store, [16_384, 16_385, 200_000, 262_144, 262_145, 700_000]).await;
+}
+
+/// What is begun goes after half an hour, but not what is still being written: its pieces and its fence
+/// are kept for longer, again and again.
+#[tokio::test]
+async fn a_body_that_takes_long_stays_whole() {
+    let Some(url) = shared() else { return };
+    let (namespace, ask) = (namespace(), Ask::new("/"));
+    let store = options(&namespace).open(url).unwrap();
+    let (placement, head) = ask.place(&store, &[]);
+    let mut writer = store.put(placement, head).await.unwrap();
+    let parts = [noise(1, 600 << 10), noise(2, 600 << 10)];
+    writer.write(parts[0].clone().into()).await.unwrap();
+    eventually(async || keys(url, &namespace, "*:b:*").len() == 2).await;
+    let early = [keys(url, &namespace, "*:b:*"), keys(url, &namespace, "*:i")].concat();
+    assert_eq!(early.len(), 3);
+    // The server does not know how late it is here.
+    for key in &early {
+        assert_eq!(say(url, &[b"PEXPIRE", key.as_bytes(), b"600000"]), "1");
+    }
+    others().await;
+    let _stopped = Stopped::clock();
+    tokio::time::advance(Duration::from_secs(20 * 60)).await;
+    writer.write(parts[1].clone().into()).await.unwrap();
+    for key in &early {
+        let left: u64 = say(url, &[b"PTTL", key.as_bytes()]).parse().unwrap();
+        assert!(left > 20 * 60 * 1000, "{key}: {left} ms");
+    }
+    writer.finish(None).await.unwrap();
+    assert!(ask.body(&store).await.unwrap().unwrap() == parts.concat());
+}
+
+/// While a body takes long its resource may be deleted: the rest is not taken.
+#[tokio::test]
+async fn a_body_that_takes_long_may_be_deleted() {
+    let Some(url) = shared() else { return };
+    let namespace = namespace();
+    let store = options(&namespace).open(url).unwrap();
+    let (placement, head) = Ask::new("/").place(&store, &[]);
+    let key = placement.key().clone();
+    let mut writer = store.put(placement, head).await.unwrap();
+    writer.write(noise(1, 600 << 10).into()).await.unwrap();
+    eventually(async || keys(url, &namespace, "*:b:*").len() == 2).await;
+    store.delete(&key).await.unwrap();
+    others().await;
+    let _stopped = Stopped::clock();
+    tokio::time::advance(Duration::from_secs(20 * 60)).await;
+    let refused = writer.write(noise(2, 600 << 10).into()).await.unwrap_err();
+    assert!(refused.is_refused(), "{refused}");
 }
 
 /// A look-up of a small response is one `HMGET`, and of one that has `Vary` too, once it is known.
@@ -113,13 +164,14 @@ async fn small_hits_do_not_wait_for_bodies() {
     }
 }
 
-/// What hits of 8 KiB take alone, and beside a body of `LARDER_LARGE` bytes that is written and read:
-/// it is printed, as a machine that is busy with other things says nothing of it.
+/// What hits of 8 KiB take alone, and beside a body of `LARDER_LARGE` bytes that is written and read by
+/// turns: it is printed, as a machine that is busy with other things says nothing of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_hits_beside_a_large_body() {
     let Some(length) = large() else { return };
     let Some(server) = own(&[]) else { return };
-    let store = options("site").max_entry_bytes(4 << 30).open(&server.url()).unwrap();
+    let url = server.url();
+    let store = options("site").max_entry_bytes(4 << 30).open(&url).unwrap();
     Ask::new("/small").put(&store, &[], noise(1, 8 << 10)).await.unwrap();
     let write = |store: RedisManager| async move {
         let (placement, head) = Ask::new("/large").place(&store, &[]);
@@ -132,21 +184,30 @@ async fn small_hits_beside_a_large_body() {
     };
     let read = |store: RedisManager| async move {
         let entry = Ask::new("/large").find(&store).await.unwrap();
-        let mut body = store.read(&entry, 0..length);
-        while let Some(data) = next(&mut body).await {
-            data.unwrap();
+        for _ in 0..3 {
+            let mut body = store.read(&entry, 0..length);
+            while let Some(data) = next(&mut body).await {
+                data.unwrap();
+            }
         }
     };
-    let alone = |store: RedisManager| async move {
-        drop(store);
-        tokio::time::sleep(Duration::from_secs(3)).await;
-    };
-    let before = p99(&store, tokio::spawn(alone(store.clone()))).await;
-    let written = p99(&store, tokio::spawn(write(store.clone()))).await;
-    let was_read = p99(&store, tokio::spawn(read(store.clone()))).await;
-    let after = p99(&store, tokio::spawn(alone(store.clone()))).await;
+    let alone = || tokio::time::sleep(Duration::from_secs(1));
+    let [mut before, mut written, mut was_read] = [const { Vec::new() }; 3];
+    for _ in 0..5 {
+        before.push(p99(&store, tokio::spawn(alone())).await);
+        written.push(p99(&store, tokio::spawn(write(store.clone()))).await);
+        was_read.push(p99(&store, tokio::spawn(read(store.clone()))).await);
+        for pieces in keys(&url, "site", "*:b:*").chunks(1000) {
+            let pieces = pieces.iter().map(String::as_bytes);
+            say(&url, &[b"UNLINK".as_slice()].into_iter().chain(pieces).collect::<Vec<_>>());
+        }
+    }
+    let (before, written, was_read) = (median(before), median(written), median(was_read));
+    let times = |time: Duration| time.as_secs_f64() / before.as_secs_f64();
     println!(
-        "p99 of hits: alone {before:?} and {after:?}, beside writing {written:?}, beside reading {was_read:?}"
+        "p99 of hits: alone {before:?}, beside writing {written:?}, {:.2} times that, beside reading {was_read:?}, {:.2} times",
+        times(written),
+        times(was_read)
     );
 }
 
@@ -162,4 +223,9 @@ async fn p99(store: &RedisManager, work: tokio::task::JoinHandle<()>) -> Duratio
     work.await.unwrap();
     times.sort_unstable();
     times[times.len() * 99 / 100]
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
 }

@@ -1,6 +1,6 @@
 //! How much of a body is on its way at a time.
 
-use std::cell::Cell;
+use std::{cell::Cell, time::Duration};
 
 use larder::{CacheManager, storage::EntryWriter};
 
@@ -9,7 +9,7 @@ use crate::{
     nodes::eventually,
     page::{Ask, next, noise},
     peer::{Manner, Peer},
-    server::{namespace, options, shared},
+    server::{keys, namespace, options, say, shared},
 };
 
 /// What is in the way of others is bounded by pieces, whatever the length of a body: one that is written,
@@ -47,17 +47,147 @@ async fn a_large_body_has_few_pieces_on_their_way() {
             () = &mut working => panic!("nothing is answered"),
             _ = eventually(async || on_their_way() == most) => {}
         }
-        // Whoever could send more would have: all that runs has run many times.
-        let others = async {
-            for _ in 0..1000 {
-                tokio::task::yield_now().await;
-            }
-        };
         tokio::select! {
             () = working => panic!("nothing is answered"),
-            () = others => {}
+            () = others() => {}
         }
         assert_eq!(on_their_way(), most, "written: {is_written}");
+    }
+}
+
+/// Storage, "small hits beside a large body": look-ups go first. While one is under way nothing follows what
+/// is on its way, so that it is behind that only, and what comes then comes in steps of 64 KiB. They do not
+/// wait for ever.
+#[tokio::test]
+async fn pieces_wait_for_look_ups() {
+    let Some(url) = shared() else { return };
+    for (is_written, at_once) in [(false, 2), (true, 1)] {
+        let peer = Peer::before(url, Manner::Carry).await;
+        let store = options(&namespace()).open(&peer.url).unwrap();
+        let (small, large, length) = (Ask::new("/small"), Ask::new("/large"), 3 << 20);
+        small.put(&store, &[], noise(1, 8 << 10)).await.unwrap();
+        large.put(&store, &[], noise(2, length)).await.unwrap();
+        let found = large.find(&store).await.unwrap();
+        let (placement, head) = Ask::new("/written").place(&store, &[]);
+        let mut writer = store.put(placement, head).await.unwrap();
+        writer.write(noise(3, 256 << 10).into()).await.unwrap();
+        let mut reading = store.read(&found, 0..length as u64);
+        eventually(async || peer.carried() > (256 << 10) + length as u64).await;
+        let _stopped = Stopped::clock();
+        peer.behave(Manner::Keep);
+        let mut looking = std::pin::pin!(small.find(&store));
+        begins(&mut looking).await;
+        let before = peer.carried();
+        let mut working = std::pin::pin!(async move {
+            if is_written {
+                writer.write(noise(3, length).into()).await.unwrap();
+                writer.finish(None).await.unwrap();
+                return;
+            }
+            let mut read = Vec::new();
+            while let Some(bytes) = next(&mut reading).await {
+                read.extend_from_slice(&bytes.unwrap());
+            }
+            assert!(read == noise(2, length));
+        });
+        let (mut waited, few) = (0, 16 << 10);
+        while waited < 6 || peer.carried() - before < 256 << 10 {
+            tokio::select! {
+                () = &mut working => panic!("it has company"),
+                _ = &mut looking => panic!("it is kept back"),
+                () = stands_still(&peer) => {}
+            }
+            let (carried, most) = (peer.carried() - before, waited * at_once * (64 << 10) + few);
+            assert!(carried <= most, "written: {is_written}, {carried} of {most}");
+            tokio::time::advance(Duration::from_millis(1)).await;
+            waited += 1;
+        }
+        peer.behave(Manner::Carry);
+        let (found, ()) = tokio::join!(looking, working);
+        assert_eq!(found.unwrap().response().length(), 8 << 10);
+        if is_written {
+            let body = Ask::new("/written").body(&store).await.unwrap().unwrap();
+            assert!(body == [noise(3, 256 << 10), noise(3, length)].concat());
+        }
+    }
+}
+
+/// A piece that is evicted when a part of it is there is not taken for whole, and what is made of the rest
+/// goes by itself.
+#[tokio::test]
+async fn a_piece_that_is_evicted_halfway_is_an_error() {
+    let Some(url) = shared() else { return };
+    let (namespace, small) = (namespace(), Ask::new("/small"));
+    let peer = Peer::before(url, Manner::Carry).await;
+    let store = options(&namespace).open(&peer.url).unwrap();
+    small.put(&store, &[], noise(1, 8 << 10)).await.unwrap();
+    let (placement, head) = Ask::new("/written").place(&store, &[]);
+    let mut writer = store.put(placement, head).await.unwrap();
+    writer.write(noise(2, 256 << 10).into()).await.unwrap();
+    eventually(async || !keys(url, &namespace, "*:0").is_empty()).await;
+    let _stopped = Stopped::clock();
+    peer.behave(Manner::Keep);
+    let mut looking = std::pin::pin!(small.find(&store));
+    begins(&mut looking).await;
+    writer.write(noise(3, 256 << 10).into()).await.unwrap();
+    let second = || keys(url, &namespace, "*:1");
+    let comes = async || {
+        tokio::time::advance(Duration::from_millis(1)).await;
+        !second().is_empty()
+    };
+    eventually(comes).await;
+    assert_eq!(say(url, &[b"UNLINK", second()[0].as_bytes()]), "1");
+    eventually(comes).await;
+    let left: i64 = say(url, &[b"PTTL", second()[0].as_bytes()]).parse().unwrap();
+    assert!(left > 0, "{left}");
+    peer.behave(Manner::Carry);
+    assert!(looking.await.is_some());
+    assert!(writer.finish(None).await.is_err());
+}
+
+/// Something is under way.
+async fn begins(work: &mut (impl Future + Unpin)) {
+    tokio::select! {
+        biased;
+        _ = work => panic!("it is kept back"),
+        () = std::future::ready(()) => {}
+    }
+}
+
+/// Whoever could do more would have: all that runs has run many times.
+pub(crate) async fn others() {
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Nothing comes for a while.
+async fn stands_still(peer: &Peer) {
+    let (mut come, mut times) = (peer.carried(), 0);
+    while times < 20 {
+        others().await;
+        times = if peer.carried() == come { times + 1 } else { 0 };
+        come = peer.carried();
+    }
+}
+
+/// As long as it is there the clock moves only when it is told to, also where all wait for a connection.
+pub(crate) struct Stopped {
+    _until: std::sync::mpsc::Sender<()>,
+}
+
+impl Stopped {
+    pub(crate) fn clock() -> Self {
+        tokio::time::pause();
+        let (_until, end) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || end.recv());
+        Self { _until }
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        tokio::time::resume();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use tokio::{
@@ -19,6 +19,8 @@ use tokio::{
 pub(crate) enum Manner {
     /// They lead to the server.
     Carry,
+    /// They do, but look-ups are kept back until they behave in another manner.
+    Keep,
     /// They are taken, nothing is answered, and nothing ever will be.
     Silent,
     /// When so many bytes have come back nothing more does: half a reply.
@@ -31,12 +33,15 @@ pub(crate) enum Manner {
 
 /// What stands in the key of a piece.
 const NAME: &[u8] = b"}:b:";
+/// What a look-up asks for.
+const LOOK_UP: &[u8] = b"HMGET";
 
 /// Takes connections for a server.
 pub(crate) struct Peer {
     pub(crate) url: String,
     manner: watch::Sender<Manner>,
     pieces: Arc<AtomicUsize>,
+    carried: Arc<AtomicU64>,
 }
 
 impl Peer {
@@ -46,14 +51,15 @@ impl Peer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("redis://{}/", listener.local_addr().expect("its address"));
         let (manner, pieces) = (watch::Sender::new(manner), Arc::<AtomicUsize>::default());
-        let (told, counted) = (manner.subscribe(), pieces.clone());
+        let carried = Arc::<AtomicU64>::default();
+        let (told, counted, all) = (manner.subscribe(), pieces.clone(), carried.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let counted = counted.clone();
-                tokio::spawn(connection(client, target.clone(), told.clone(), counted));
+                let (counted, all) = (counted.clone(), all.clone());
+                tokio::spawn(connection(client, target.clone(), told.clone(), counted, all));
             }
         });
-        Self { url, manner, pieces }
+        Self { url, manner, pieces, carried }
     }
 
     pub(crate) fn behave(&self, manner: Manner) {
@@ -64,6 +70,11 @@ impl Peer {
     pub(crate) fn pieces(&self) -> usize {
         self.pieces.load(Ordering::SeqCst)
     }
+
+    /// How many bytes have come, from both sides.
+    pub(crate) fn carried(&self) -> u64 {
+        self.carried.load(Ordering::SeqCst)
+    }
 }
 
 async fn connection(
@@ -71,6 +82,7 @@ async fn connection(
     target: String,
     mut told: watch::Receiver<Manner>,
     pieces: Arc<AtomicUsize>,
+    all: Arc<AtomicU64>,
 ) {
     let manner = *told.borrow_and_update();
     match manner {
@@ -82,8 +94,8 @@ async fn connection(
     let ((from_client, to_client), (from_server, to_server)) =
         (client.into_split(), server.into_split());
     tokio::select! {
-        () = carry(from_client, to_server, told.clone(), Some(pieces)) => {}
-        () = carry(from_server, to_client, told, None) => {}
+        () = carry(from_client, to_server, told.clone(), all.clone(), Some(pieces)) => {}
+        () = carry(from_server, to_client, told, all, None) => {}
     }
 }
 
@@ -95,6 +107,7 @@ async fn carry(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut told: watch::Receiver<Manner>,
+    all: Arc<AtomicU64>,
     // Of what is asked, not of what is answered.
     pieces: Option<Arc<AtomicUsize>>,
 ) {
@@ -122,6 +135,7 @@ async fn carry(
                 _ => return,
             },
         };
+        all.fetch_add(length as u64, Ordering::SeqCst);
         let most = match manner {
             Manner::Half(most) | Manner::Short(most) if pieces.is_none() => most,
             _ => usize::MAX,
@@ -131,6 +145,10 @@ async fn carry(
             let named = last.windows(NAME.len()).filter(|bytes| *bytes == NAME).count();
             pieces.fetch_add(named, Ordering::SeqCst);
             last.drain(..last.len().saturating_sub(NAME.len() - 1));
+        }
+        let is_look_up = || buffer[..length].windows(LOOK_UP.len()).any(|bytes| bytes == LOOK_UP);
+        if pieces.is_some() && manner == Manner::Keep && is_look_up() {
+            let _ = told.wait_for(|manner| *manner != Manner::Keep).await;
         }
         let now = length.min(most.saturating_sub(carried));
         if to.write_all(&buffer[..now]).await.is_err() {

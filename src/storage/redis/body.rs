@@ -17,6 +17,7 @@ use super::{
     link::{Failure, send},
     reply,
     store::Store,
+    turns::Company,
 };
 use crate::{Error, storage::BodyReader};
 
@@ -34,6 +35,7 @@ pub(super) struct RedisReader {
     range: Range<u64>,
     asked: VecDeque<Asked>,
     ends: bool,
+    company: Company,
 }
 
 /// A piece that was asked for. Dropped, it is not waited for.
@@ -48,7 +50,8 @@ impl Drop for Asked {
 impl RedisReader {
     pub(super) fn new(inner: Arc<Inner>, located: Arc<Located>, range: Range<u64>) -> Self {
         let ends = range.end == located.length();
-        Self { inner, located, range, asked: VecDeque::new(), ends }
+        let company = inner.store.link.turns.company();
+        Self { inner, located, range, asked: VecDeque::new(), ends, company }
     }
 
     fn ask(&mut self) -> Result<(), Error> {
@@ -59,7 +62,11 @@ impl RedisReader {
         while self.asked.len() <= AHEAD && !self.range.is_empty() {
             let number = self.range.start / CHUNK as u64;
             let chunk = self.located.chunk(number);
-            let wanted = self.range.start..self.range.end.min(chunk.end);
+            let end = match self.company.is_there(&self.inner.store.link.turns) {
+                true => (self.range.start / BLOCK as u64 + 1) * BLOCK as u64,
+                false => chunk.end,
+            };
+            let wanted = self.range.start..self.range.end.min(chunk.end).min(end);
             self.range.start = wanted.end;
             let (store, located) = (self.inner.store.clone(), self.located.clone());
             let read = async move { store.read_chunk(&located, number, wanted).await };
@@ -97,6 +104,7 @@ impl Store {
             let left = patience.saturating_sub(began.elapsed());
             let read = self.link.within(left, async {
                 let lanes = self.link.lanes().await.map_err(Failure::Link)?;
+                self.link.turns.give_way().await;
                 self.try_chunk(&lanes.bulk, located, number, wanted.clone()).await
             });
             match read.await {

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{breaker::Breaker, layout::Names, reply, scripts::Script};
+use super::{breaker::Breaker, layout::Names, reply, scripts::Script, turns::Turns};
 use crate::Error;
 
 pub(super) struct Link {
@@ -18,6 +18,7 @@ pub(super) struct Link {
     breaker: Breaker,
     /// Rings when a connection has failed.
     pub(super) failed: Notify,
+    pub(super) turns: Turns,
     pub(super) connect_timeout: Duration,
 }
 
@@ -51,6 +52,7 @@ impl Link {
             state: watch::Sender::new(State::Idle),
             breaker: Breaker::default(),
             failed: Notify::new(),
+            turns: Turns::default(),
             connect_timeout,
         }
     }

@@ -24,6 +24,7 @@ const GROUP: usize = 64;
 
 impl Store {
     pub(super) async fn find(&self, wanted: &Wanted<'_>) -> Result<Found<RedisHandle>, Error> {
+        let _looking = self.link.turns.look();
         self.link.within(self.options.budget, self.find_unbounded(wanted)).await
     }
 

@@ -14,6 +14,12 @@
 //! compared. Bodies of up to 16 KiB lie in their record: one command finds them. Larger ones lie in
 //! pieces that never change, written as they come, under a stamp that no other response has.
 //!
+//! # Turns
+//!
+//! Look-ups go before bodies: a piece is not sent, or asked for, while a look-up of this node is under way,
+//! for about a millisecond at most. Where there were look-ups lately bodies go in steps of 64 KiB, so that a
+//! small hit is behind one of them, or two of a body that is read. A body that is alone goes in whole pieces.
+//!
 //! # Order
 //!
 //! Whoever begins to write draws the fence of the resource, and makes it if there is none. A script
@@ -45,6 +51,7 @@ mod reply;
 mod scan;
 mod scripts;
 mod store;
+mod turns;
 mod writer;
 
 use std::{
@@ -119,7 +126,7 @@ use crate::policy::Secret;
 /// one in the URL is touched.
 ///
 /// It is one server, with replicas or not: all keys have to be where the URL leads. Of a Redis Cluster
-/// a single shard that has all slots will do, or a proxy that passes on scripts and subscriptions. One shard of several
+/// a single shard that has all slots will do, or a proxy that passes on scripts, transactions and subscriptions. One shard of several
 /// is refused when it is connected to ([`ready`](Self::ready) and [`state`](Self::state) say so), and a user
 /// who may not ask for that (`CLUSTER INFO`) meets errors, not misses, where keys are elsewhere.
 /// Keys are laid out for a cluster all the same: whatever one command or script needs lies in one slot.

@@ -3,17 +3,19 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::HeaderMap;
 use redis::{Cmd, Pipeline};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
     Inner,
     layout::{
-        CHUNK, INLINE, Place, Record, Resource, Stamp, decode_index, encode_index, field, field_of,
-        random, seal,
+        BLOCK, CHUNK, INLINE, Place, Record, Resource, Stamp, decode_index, encode_index, field,
+        field_of, random, seal,
     },
-    link::{Failure, run, send},
+    link::{Failure, Lanes, run, send},
     purges::is_comparable,
     reply, scripts,
+    store::Store,
+    turns::Company,
 };
 use crate::{
     Error,
@@ -21,14 +23,20 @@ use crate::{
     storage::EntryWriter,
 };
 
-/// What was begun, and not finished, goes after so long.
+/// What was begun, and not finished, goes after so long,
 const UNFINISHED: Duration = Duration::from_secs(30 * 60);
+/// unless it is still being written: then it is kept for longer as often as this.
+const HOLD_EVERY: Duration = Duration::from_secs(10 * 60);
+/// So many pieces are kept at a time: between two commands Redis turns to others.
+const GROUP: u64 = 64;
 /// What nobody can find any more goes after so long: somebody may be reading it.
 pub(super) const GRACE: Duration = Duration::from_secs(60);
 /// How long one piece may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The index changes under who commits as often as others commit.
 const MAX_TRIES: usize = 32;
+/// What is behind a full piece.
+const SUMS: usize = 4 * (CHUNK / BLOCK);
 /// The most variants of one resource.
 const MAX_FIELDS: usize = 1 << 14;
 
@@ -41,6 +49,8 @@ pub struct RedisWriter {
     stamp: Stamp,
     /// The resource has it as long as it is not deleted.
     fence: String,
+    /// When the fence and the pieces were last kept for longer.
+    held: Instant,
     /// The index as it was, encoded.
     index: Bytes,
     /// The piece that is not full yet.
@@ -50,6 +60,7 @@ pub struct RedisWriter {
     /// The piece before it. Not more than one: a body and Redis work by turns, so that a large one leaves
     /// room for others on a machine with two cores, and in Redis.
     sent: Option<Sent>,
+    company: Company,
 }
 
 /// A piece on its way. Dropped, it may not arrive.
@@ -72,23 +83,16 @@ impl RedisWriter {
         }
         let store = &inner.store;
         let resource = store.link.names.resource(placement.key());
+        let held = Instant::now();
         let entered = store.link.within(store.options.connect_timeout, async {
             let lanes = store.link.lanes().await.map_err(Failure::Link)?;
             let stamp = Stamp::new(store.mirror.position())?;
-            let new = Stamp::new(store.mirror.position())?;
-            let (ttl, floor) = (UNFINISHED.as_millis().to_string(), store.floor());
-            let arguments = [new.as_str(), &ttl, &floor].map(str::as_bytes);
-            let keys = [resource.record.as_str()];
-            let none = Pipeline::new();
-            let (found, _) = run(&lanes.quick, &scripts::ENTER, &keys, &arguments, &none).await?;
-            Ok((stamp, found))
+            let (fence, index) = enter(store, &lanes, &resource).await?;
+            Ok((stamp, fence, index))
         });
-        let (stamp, found) = entered.await?;
-        let values = reply::array(&found).unwrap_or_default();
-        let fence = values.first().and_then(reply::text).ok_or_else(|| reply::failed(&found))?;
-        let index = values.get(1).and_then(reply::bytes).unwrap_or_default();
-        let (fence, index) = (fence.to_owned(), Bytes::copy_from_slice(index));
+        let (stamp, fence, index) = entered.await?;
         let (piece, sent) = (Vec::new(), None);
+        let company = store.link.turns.company();
         let (chunks, length) = (0, 0);
         Ok(Self {
             inner,
@@ -97,12 +101,46 @@ impl RedisWriter {
             resource,
             stamp,
             fence,
+            held,
             index,
             piece,
             chunks,
             length,
             sent,
+            company,
         })
+    }
+
+    /// Has Redis keep what there is of a body that takes long.
+    async fn hold(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        let store = &self.inner.store;
+        let limit = WRITE_TIMEOUT.min(store.options.body_timeout);
+        let entered = store.link.within(limit, async {
+            let lanes = store.link.lanes().await.map_err(Failure::Link)?;
+            enter(store, &lanes, &self.resource).await
+        });
+        if entered.await?.0 != self.fence {
+            return Err(Error::refused());
+        }
+        for first in (0..self.chunks).step_by(GROUP as usize) {
+            let numbers = first..self.chunks.min(first + GROUP);
+            let mut commands = Pipeline::with_capacity(GROUP as usize);
+            for number in numbers {
+                let key = self.resource.chunk(&self.stamp, number);
+                commands.cmd("PEXPIRE").arg(key).arg(UNFINISHED.as_millis() as u64);
+            }
+            let kept = store.link.within(limit, async {
+                let lanes = store.link.lanes().await.map_err(Failure::Link)?;
+                store.link.turns.give_way().await;
+                send(&lanes.bulk, &commands).await
+            });
+            if kept.await?.iter().any(|kept| *kept != redis::Value::Int(1)) {
+                return Err(lost());
+            }
+        }
+        self.held = now;
+        Ok(())
     }
 
     async fn send_piece(&mut self) -> Result<(), Error> {
@@ -111,6 +149,9 @@ impl RedisWriter {
         };
         self.inner.keep();
         let empty = self.arrived().await?;
+        if self.held.elapsed() >= HOLD_EVERY {
+            self.hold().await?;
+        }
         let mut piece = std::mem::replace(&mut self.piece, empty);
         let number = self.chunks;
         self.chunks += 1;
@@ -122,22 +163,31 @@ impl RedisWriter {
             return Err(Error::other("too much is on its way to Redis"));
         };
         let key = self.resource.chunk(&self.stamp, number);
+        // Where others wait a piece goes in parts. Bodies of one piece always go in one.
+        let part = match self.company.is_there(&store.link.turns) && number > 0 {
+            true => BLOCK + SUMS,
+            false => piece.len(),
+        };
         let write = async move {
             let _room = room;
             let limit = WRITE_TIMEOUT.min(store.options.body_timeout);
             let written = store.link.within(limit, async {
                 let lanes = store.link.lanes().await.map_err(Failure::Link)?;
-                // Of the right size at once: what grows is copied.
-                let mut set = Cmd::with_capacity(5, key.len() + piece.len() + 32);
-                set.arg("SET").arg(key).arg(&piece[..]).arg("PX");
-                set.arg(UNFINISHED.as_millis() as u64);
-                let mut commands = Pipeline::with_capacity(1);
-                commands.add_command(set);
-                let values = send(&lanes.bulk, &commands).await?;
-                match &values[0] {
-                    redis::Value::Okay => Ok(()),
-                    other => Err(Failure::Answer(reply::failed(other))),
+                let mut there = 0;
+                for part in piece.chunks(part) {
+                    let commands = append(&key, there, part);
+                    there += part.len();
+                    store.link.turns.give_way().await;
+                    let values = send(&lanes.bulk, &commands).await?;
+                    let answer = values.last().unwrap_or(&redis::Value::Nil);
+                    match answer {
+                        redis::Value::Okay => {}
+                        redis::Value::Array(values) if is_length(values.first(), there) => {}
+                        redis::Value::Array(_) => return Err(lost().into()),
+                        other => return Err(reply::failed(other).into()),
+                    }
                 }
+                Ok(())
             });
             written.await?;
             piece.clear();
@@ -226,8 +276,7 @@ impl RedisWriter {
                         before = Bytes::copy_from_slice(now);
                     }
                     Some("lost") => {
-                        let text = "a piece of a body was evicted before all of it was there";
-                        return Err(Error::other(text).into());
+                        return Err(lost().into());
                     }
                     _ => return Err(Error::refused().into()),
                 }
@@ -236,6 +285,51 @@ impl RedisWriter {
         });
         committing.await
     }
+}
+
+/// Draws the fence of a resource, and its index.
+async fn enter(
+    store: &Store,
+    lanes: &Lanes,
+    resource: &Resource,
+) -> Result<(String, Bytes), Failure> {
+    let new = Stamp::new(store.mirror.position())?;
+    let (ttl, floor) = (UNFINISHED.as_millis().to_string(), store.floor());
+    let arguments = [new.as_str(), &ttl, &floor].map(str::as_bytes);
+    let keys = [resource.record.as_str()];
+    let none = Pipeline::new();
+    let (found, _) = run(&lanes.quick, &scripts::ENTER, &keys, &arguments, &none).await?;
+    let values = reply::array(&found).unwrap_or_default();
+    let fence = values.first().and_then(reply::text).ok_or_else(|| reply::failed(&found))?;
+    let index = values.get(1).and_then(reply::bytes).unwrap_or_default();
+    Ok((fence.to_owned(), Bytes::copy_from_slice(index)))
+}
+
+/// Puts `part` behind the bytes that are there: of a piece that was evicted meanwhile, what this makes
+/// goes by itself, too.
+fn append(key: &str, there: usize, part: &[u8]) -> Pipeline {
+    let ttl = UNFINISHED.as_millis() as u64;
+    // Of the right size at once: what grows is copied.
+    let mut bytes = Cmd::with_capacity(5, key.len() + part.len() + 32);
+    if there == 0 {
+        bytes.arg("SET").arg(key).arg(part).arg("PX").arg(ttl);
+        let mut commands = Pipeline::with_capacity(1);
+        commands.add_command(bytes);
+        return commands;
+    }
+    bytes.arg("APPEND").arg(key).arg(part);
+    let mut commands = Pipeline::with_capacity(4);
+    commands.cmd("MULTI").add_command(bytes).cmd("PEXPIRE").arg(key).arg(ttl).cmd("EXEC");
+    commands
+}
+
+fn is_length(value: Option<&redis::Value>, length: usize) -> bool {
+    let Some(redis::Value::Int(there)) = value else { return false };
+    usize::try_from(*there) == Ok(length)
+}
+
+fn lost() -> Error {
+    Error::other("a piece of a body was evicted before all of it was there")
 }
 
 impl EntryWriter for RedisWriter {
@@ -249,7 +343,7 @@ impl EntryWriter for RedisWriter {
             let room = CHUNK - self.piece.len();
             let (now, later) = rest.split_at(rest.len().min(room));
             if self.piece.len() + now.len() > INLINE {
-                self.piece.reserve_exact(CHUNK + 4 * 4 - self.piece.len());
+                self.piece.reserve_exact(CHUNK + SUMS - self.piece.len());
             }
             self.piece.extend_from_slice(now);
             rest = later;
