@@ -175,6 +175,7 @@ where
                     return Poll::Ready(passing.take().expect(ONCE).finish(answered));
                 }
                 StateProjection::Leading { leading, exit } => {
+                    assert!(exit.is_some(), "{ONCE}");
                     let mut answered = ready!(Pin::new(leading).poll(cx));
                     exit.take().expect(ONCE).leave(&mut answered);
                     return Poll::Ready(answered);

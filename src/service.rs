@@ -14,7 +14,7 @@ use crate::{
     body::size_of_body,
     bus::Trust,
     emit::Account,
-    exchange::{self, Answer, Ask, Begun, Exchange, Known, Refreshment, Since},
+    exchange::{self, Answer, Ask, Exchange, Known, Refreshment, SetOut, Since},
     future::{Exit, Passing, ResponseFuture},
     policy::{Begin, CacheKey, CacheStatus, Reason, Timestamp, Unkept},
     shared::Core,
@@ -190,8 +190,8 @@ impl<S, M: CacheManager> CacheService<S, M> {
         let request = Request::from_parts(head, body);
         let (core, inner) = (core.clone(), self.inner.clone());
         match (Exchange { core, inner, request, known, since }).begin() {
-            Begun::Leading(leading) => ResponseFuture::leading(leading, exit),
-            Begun::Waiting(waiting) => ResponseFuture::boxed(waiting.run(), exit),
+            SetOut::Leading(leading) => ResponseFuture::leading(leading, exit),
+            SetOut::Waiting(waiting) => ResponseFuture::boxed(waiting.run(), exit),
         }
     }
 

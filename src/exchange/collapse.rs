@@ -39,7 +39,7 @@ enum Next<S, M: CacheManager, ReqB, ResB> {
 }
 
 /// How a request has set out.
-pub(crate) enum Begun<S, M: CacheManager, ReqB, ResB>
+pub(crate) enum SetOut<S, M: CacheManager, ReqB, ResB>
 where
     S: Service<Request<ReqB>>,
 {
@@ -93,7 +93,7 @@ where
     M: CacheManager,
 {
     /// Asks, if nobody else is asking for the same; or else waits.
-    pub(crate) fn begin(self) -> Begun<S, M, ReqB, ResB> {
+    pub(crate) fn begin(self) -> SetOut<S, M, ReqB, ResB> {
         // Who cannot ask for others finds out first whether there is anything to ask.
         let extensions = self.request.extensions();
         let is_first_to_look = matches!(&self.known, Known::Nothing(lookup) if lookup.role(extensions) == Role::Follow);
@@ -103,9 +103,9 @@ where
         };
         match (!is_first_to_look).then(|| self.enter(&Seen::default(), now)) {
             Some(Entered::Asking(fetching, passenger)) => {
-                Begun::Leading(self.lead(fetching, passenger))
+                SetOut::Leading(self.lead(fetching, passenger))
             }
-            entered => Begun::Waiting(Waiting { exchange: Box::new(self), entered }),
+            entered => SetOut::Waiting(Waiting { exchange: Box::new(self), entered }),
         }
     }
 

@@ -22,7 +22,7 @@ pub(crate) use self::{
     alone::ask_alone,
     answer::{Answer, answer, answer_at, hit, pass, send},
     brought::Leading,
-    collapse::Begun,
+    collapse::SetOut,
     refresh::Refreshment,
     write::write_through,
 };
