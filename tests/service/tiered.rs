@@ -255,7 +255,7 @@ mod over_disk {
         // The files are read by threads, for which the clock that stands still does not wait.
         let tiers = Tiered::new(MemoryManager::new(8 << 20), disk);
         let cache = cache_over(tiers, Policy::shared());
-        cache.origin.on(|_| ok().cache_control("max-age=100").text("x".repeat(300_000)));
+        cache.origin.on(|_| ok().cache_control("max-age=100").text("x".repeat(900_000)));
         cache
     }
 
@@ -275,7 +275,7 @@ mod over_disk {
         let cache = open(&scratch);
         let fast = cache.layer.handle().manager().fast().clone();
         for copies in [0, 1, 1] {
-            assert_eq!(cache.get("/").await.assert_hit().text().len(), 300_000);
+            assert_eq!(cache.get("/").await.assert_hit().text().len(), 900_000);
             assert_eq!(fast.len(), copies);
         }
         assert_eq!(cache.origin.calls(), 0);
@@ -297,7 +297,7 @@ mod over_disk {
             let mut body = begin(&cache).await;
             assert!(body.status().is_hit());
             let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
-            assert!(first.len() < 300_000, "the body comes in pieces");
+            assert!(first.len() < 900_000, "the body comes in pieces");
             match end {
                 "delete" => drop(cache.send(request("POST", "/")).await),
                 "purge" => drop(handle.purge(Purge::everything()).await.unwrap()),
@@ -308,7 +308,7 @@ mod over_disk {
                 drop(body);
             } else {
                 let rest = body.collect().await.unwrap().to_bytes();
-                assert_eq!(first.len() + rest.len(), 300_000, "an open body ends well");
+                assert_eq!(first.len() + rest.len(), 900_000, "an open body ends well");
             }
             // What was purged the log refuses, wherever it is.
             if end != "purge" {
