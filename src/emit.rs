@@ -9,7 +9,7 @@ use crate::{
     CacheBody,
     clock::Clock,
     observe::Event,
-    policy::{CacheKey, CacheStatus, Served, Timestamp},
+    policy::{CACHE_STATUS, CacheKey, CacheStatus, Served, Timestamp},
     witness::Witness,
 };
 
@@ -28,6 +28,8 @@ pub(crate) struct Emit {
     keeps_accounts: bool,
     /// Whether a response tells anything: the same.
     is_told: bool,
+    /// Whether each hit tells in `Cache-Status`.
+    has_slot: bool,
 }
 
 pub(crate) type Predicate = dyn Fn(&request::Parts) -> bool + Send + Sync;
@@ -55,6 +57,13 @@ impl Emit {
         self.keeps_accounts =
             self.only_if.is_some() || self.has_key || self.witness.observer().is_some();
         self.is_told = self.header.is_some() || self.x_cache || self.extension;
+        self.has_slot = self.header.is_some() && self.only_if.is_none();
+    }
+
+    /// Whether a hit is to have a slot for `Cache-Status`: an empty value that is to be replaced.
+    #[inline]
+    pub(crate) fn has_slot(&self) -> bool {
+        self.has_slot
     }
 
     /// Whatever is to be known of a request beside its answer; nothing, unless somebody has asked for
@@ -140,8 +149,16 @@ impl Emit {
     ) {
         // An answer of our own is no other cache's and no origin's (RFC 9211 §2).
         let name = self.header.as_deref().filter(|_| served != Served::Generated);
-        if let Some(member) = name.and_then(|name| status.member(name, key)) {
-            response.headers_mut().append(CACHE_STATUS, member);
+        let headers = response.headers_mut();
+        let is_slot = self.has_slot && {
+            let mut lines = headers.get_all(CACHE_STATUS).iter();
+            lines.next().is_some_and(HeaderValue::is_empty) && lines.next().is_none()
+        };
+        match name.and_then(|name| status.member(name, key)) {
+            Some(member) if is_slot => drop(headers.insert(CACHE_STATUS, member)),
+            Some(member) => drop(headers.append(CACHE_STATUS, member)),
+            None if is_slot => drop(headers.remove(CACHE_STATUS)),
+            None => {}
         }
         if self.x_cache {
             response.headers_mut().insert(X_CACHE, x_cache(served));
@@ -180,7 +197,6 @@ impl Drop for Watch {
     }
 }
 
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
 fn x_cache(served: Served) -> HeaderValue {

@@ -67,7 +67,7 @@ pub(crate) fn send<M: CacheManager, ResB>(
 ) -> Response<CacheBody<ResB>> {
     let Hit { entry, fit, usual } = hit;
     let stored = entry.response();
-    let headers = lookup.usual_fields(*usual, stored.head(), fit.age);
+    let headers = lookup.usual_fields(*usual, stored.head(), fit.age, core.emit.has_slot());
     let body = match usual {
         Usual::Whole => CacheBody::stored(core.read(entry, 0..stored.length()), fit.status()),
         Usual::NotModified => CacheBody::empty(SizeHint::default(), fit.status()),

@@ -87,15 +87,17 @@ impl Lookup<'_> {
         Some(if is_not_modified { Usual::NotModified } else { Usual::Whole })
     }
 
-    /// The fields of that answer.
+    /// The fields of that answer, with a slot for `Cache-Status` if the client is told.
     #[inline]
     pub(crate) fn usual_fields(
         &self,
         usual: Usual,
         stored: &StoredHead,
         age: Duration,
+        is_told: bool,
     ) -> HeaderMap {
         let mut headers = match usual {
+            Usual::Whole if is_told => stored.told_fields(),
             Usual::Whole => stored.fields(),
             Usual::NotModified => stored.not_modified_fields(),
         };

@@ -156,6 +156,7 @@ pub(crate) use self::{
     answer::Usual,
     chosen::Fit,
     kept::{own, owned_fields},
+    status::CACHE_STATUS,
     unkept::Unkept,
 };
 #[cfg(feature = "codec")]

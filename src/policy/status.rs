@@ -1,8 +1,11 @@
 use std::fmt;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{Forward, Reason, fields};
+
+/// Where it is told.
+pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// What the cache did with a request (RFC 9211).
 ///

@@ -155,6 +155,39 @@ async fn ours_is_the_last_of_three() {
     }
 }
 
+/// RFC 9211 §2: each hit says one thing more than the origin has, whoever keeps the fields ready; a name
+/// that is no String says nothing.
+#[tokio::test]
+async fn each_hit_adds_one_member() {
+    for upstream in [&[][..], &[""], &["", "other; hit"], &["other; hit", ""]] {
+        for (name, has_member) in [("larder", true), ("a\nb", false)] {
+            let cache = cache(Policy::shared()).layered(|layer| layer.cache_status_header(name));
+            cache.origin.on(move |_| {
+                let reply = ok().cache_control("max-age=60");
+                let lines = upstream.iter();
+                lines.fold(reply, |reply, line| reply.header("cache-status", line)).text("x")
+            });
+            cache.get("/").await.assert_forwarded();
+            let others = upstream.iter().filter(|line| !line.is_empty()).count();
+            for second in 0..5 {
+                cache.clock.set_secs(second);
+                let answer = cache.get("/").await;
+                answer.assert_hit();
+                let mut lines = answer.lines("cache-status");
+                assert!(!upstream.is_empty() || lines.iter().all(|line| !line.is_empty()));
+                lines.retain(|line| !line.is_empty());
+                let found = members(lines);
+                assert_eq!(found.len(), others + usize::from(has_member), "{upstream:?}");
+                if has_member {
+                    let left = 60 - i64::try_from(second).unwrap();
+                    assert_eq!(found[others].name, token("larder"), "the last");
+                    assert_eq!(found[others].get("ttl"), Some(&Bare::Integer(left)));
+                }
+            }
+        }
+    }
+}
+
 /// security.md, "Cache-Status key": hidden unless it is asked for, and then it is the URL: no user,
 /// no namespace, no credentials.
 #[tokio::test]

@@ -1,3 +1,6 @@
+#[cfg(feature = "memory")]
+mod packed;
+
 use std::{
     sync::{
         Arc, OnceLock,
@@ -6,8 +9,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{self, Entry},
+};
 
+#[cfg(feature = "memory")]
+pub(crate) use self::packed::PackedHead;
 use super::{
     ContentRange,
     age::{Timestamp, current_age},
@@ -16,6 +24,7 @@ use super::{
     packed::Packed,
     precondition::not_modified_fields,
     stale::Windows,
+    status::CACHE_STATUS,
     usual,
 };
 
@@ -30,6 +39,8 @@ pub struct StoredHead(Arc<Inner>);
 struct Inner {
     /// As they came, but those of RFC 9111 §3.1, with a `Date` and a slot for `Age`.
     headers: OnceLock<HeaderMap>,
+    /// The same with a slot for `Cache-Status`, if there was a hit that was told of.
+    told: OnceLock<Box<HeaderMap>>,
     /// Those of a 304, if there was one.
     not_modified: OnceLock<HeaderMap>,
     /// What they are made of when somebody looks, if they are not there yet.
@@ -168,13 +179,11 @@ impl StoredHead {
 
     #[inline]
     fn packed(packed: Packed, rest: Arc<Rest>) -> Self {
-        let (headers, not_modified) = (OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Inner { headers, not_modified, packed: Some(packed), rest }))
+        Self(Arc::new(Inner { packed: Some(packed), ..Inner::of(OnceLock::new(), rest) }))
     }
 
     fn live(headers: HeaderMap, rest: Arc<Rest>) -> Self {
-        let headers = OnceLock::from(headers);
-        Self(Arc::new(Inner { headers, not_modified: OnceLock::new(), packed: None, rest }))
+        Self(Arc::new(Inner::of(OnceLock::from(headers), rest)))
     }
 
     /// The status code.
@@ -201,6 +210,24 @@ impl StoredHead {
     pub(super) fn fields(&self) -> HeaderMap {
         // The first to ask for a packed head is often the last, and needs no second map.
         self.0.headers.get().cloned().unwrap_or_else(|| self.0.unpack())
+    }
+
+    /// The same with a slot for `Cache-Status`, unless there is one already: a map that grows costs more
+    /// than all else of a hit.
+    pub(super) fn told_fields(&self) -> HeaderMap {
+        let slot = |mut fields: HeaderMap| {
+            if let Ok(Entry::Vacant(slot)) = fields.try_entry(CACHE_STATUS) {
+                let _ = slot.try_insert(HeaderValue::from_static(""));
+            }
+            fields
+        };
+        match self.0.headers.get() {
+            Some(fields) => {
+                let told = self.0.told.get_or_init(|| Box::new(slot(fields.clone())));
+                HeaderMap::clone(told)
+            }
+            None => slot(self.0.unpack()),
+        }
     }
 
     /// What its body has of the representation, where that is only a part (RFC 9111 §3.3). The fields
@@ -321,8 +348,8 @@ impl StoredHead {
             let is_shared = Arc::strong_count(&self.0.rest) > 1;
             return match Arc::get_mut(&mut self.0).filter(|_| !is_shared) {
                 Some(inner) => {
-                    (inner.headers, inner.not_modified) = (OnceLock::new(), OnceLock::new());
-                    inner.packed = Some(packed);
+                    let rest = inner.rest.clone();
+                    *inner = Inner { packed: Some(packed), ..Inner::of(OnceLock::new(), rest) };
                     self
                 }
                 None => Self::packed(packed, Arc::new(Rest::clone(&self.0.rest))),
@@ -335,6 +362,11 @@ impl StoredHead {
 }
 
 impl Inner {
+    fn of(headers: OnceLock<HeaderMap>, rest: Arc<Rest>) -> Self {
+        let (told, not_modified) = (OnceLock::new(), OnceLock::new());
+        Self { headers, told, not_modified, packed: None, rest }
+    }
+
     fn unpack(&self) -> HeaderMap {
         self.packed.as_ref().map(Packed::unpack).unwrap_or_default()
     }
@@ -344,35 +376,5 @@ impl Inner {
             (None, Some(packed)) => packed.contains(name),
             (headers, _) => headers.is_some_and(|headers| headers.contains_key(name)),
         }
-    }
-}
-
-/// A head in the least memory, for a store that keeps many of them: its fields are no map.
-#[cfg(feature = "memory")]
-#[derive(Clone, Debug)]
-pub(crate) struct PackedHead {
-    fields: Packed,
-    rest: Arc<Rest>,
-}
-
-#[cfg(feature = "memory")]
-impl PackedHead {
-    pub(crate) fn of(head: &StoredHead) -> Self {
-        let fields = head.0.packed.clone();
-        let fields = fields.unwrap_or_else(|| {
-            Packed::of(head.headers().iter().filter(|(name, _)| **name != header::AGE))
-        });
-        Self { fields, rest: head.0.rest.clone() }
-    }
-
-    /// The head, whose fields become a map when somebody looks at them.
-    #[inline]
-    pub(crate) fn unpack(&self) -> StoredHead {
-        StoredHead::packed(self.fields.clone(), self.rest.clone())
-    }
-
-    /// What it takes of a store's memory beside its own size, in bytes.
-    pub(crate) fn weight(&self) -> usize {
-        COUNTS + self.fields.weight() + self.rest.weight()
     }
 }
