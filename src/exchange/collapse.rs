@@ -1,5 +1,6 @@
 use std::{
     future::{Future, poll_fn},
+    mem,
     task::Poll,
     time::Duration,
 };
@@ -50,7 +51,17 @@ where
 /// A request that waits for others, or for the store.
 pub(crate) struct Waiting<S, M: CacheManager, ReqB> {
     exchange: Box<Exchange<S, M, ReqB>>,
-    entered: Option<Entered>,
+    first: First,
+}
+
+/// What it does first.
+enum First {
+    /// It asks the store.
+    LookUp,
+    /// It has entered already.
+    Entered(Box<Entered>),
+    /// It has done so.
+    Over,
 }
 
 /// What a request has seen of others so far.
@@ -76,9 +87,49 @@ where
     ResB::Error: Into<BoxError>,
     M: CacheManager,
 {
+    /// Answers with what another brings, or asks.
     pub(crate) fn run(self) -> impl Future<Output = Answered<ResB, S::Error>> + Send + 'static {
-        let Self { exchange, entered } = self;
-        exchange.run(entered)
+        // A thousand may wait: nothing is moved into the future that is there already.
+        let Self { mut exchange, mut first } = self;
+        async move {
+            let mut seen = Seen::default();
+            loop {
+                let entered = match mem::replace(&mut first, First::Over) {
+                    First::LookUp => None,
+                    First::Entered(entered) => Some(*entered),
+                    First::Over => Some(exchange.enter(&seen, exchange.core.clock.now())),
+                };
+                let next = match entered {
+                    Some(Entered::Asking(fetching, passenger)) => {
+                        let is_listed = fetching.is_listed();
+                        let outcome = if is_listed { Wait::HandedOver } else { Wait::GivenUp };
+                        seen.tell(&exchange.core, outcome);
+                        drop(seen);
+                        return exchange.lead(fetching, passenger).await;
+                    }
+                    None => Box::pin(exchange.look_up()).await,
+                    Some(Entered::LookAgain) => {
+                        seen.rechecks.spend();
+                        Box::pin(exchange.look_up()).await
+                    }
+                    Some(Entered::KeepWaiting) => exchange.wait(&mut seen).await,
+                    Some(Entered::Arrived(id, sharing)) => {
+                        seen.tried.push(id);
+                        exchange.join(&sharing, None)
+                    }
+                    Some(Entered::Waiting(id, passenger)) => {
+                        seen.waiting.push((id, passenger));
+                        seen.since.get_or_insert_with(|| exchange.core.clock.now());
+                        exchange.let_go();
+                        exchange.wait(&mut seen).await
+                    }
+                };
+                exchange = match next {
+                    Next::Answered(response) => return Ok(response),
+                    Next::Again(exchange) => exchange,
+                };
+            }
+        }
     }
 }
 
@@ -105,55 +156,10 @@ where
             Some(Entered::Asking(fetching, passenger)) => {
                 SetOut::Leading(self.lead(fetching, passenger))
             }
-            entered => SetOut::Waiting(Waiting { exchange: Box::new(self), entered }),
-        }
-    }
-
-    /// Answers with what another brings, or asks.
-    ///
-    /// Boxed, since a thousand may wait, and what they wait with is moved from step to step.
-    async fn run(mut self: Box<Self>, entered: Option<Entered>) -> Answered<ResB, S::Error> {
-        let mut seen = Seen::default();
-        let mut entered = match entered {
-            Some(entered) => entered,
-            None => {
-                self = match Box::pin(self.look_up()).await {
-                    Next::Answered(response) => return Ok(response),
-                    Next::Again(exchange) => exchange,
-                };
-                self.enter(&seen, self.core.clock.now())
+            entered => {
+                let first = entered.map_or(First::LookUp, |entered| First::Entered(entered.into()));
+                SetOut::Waiting(Waiting { exchange: Box::new(self), first })
             }
-        };
-        loop {
-            let next = match entered {
-                Entered::Asking(fetching, passenger) => {
-                    let is_listed = fetching.is_listed();
-                    let outcome = if is_listed { Wait::HandedOver } else { Wait::GivenUp };
-                    seen.tell(&self.core, outcome);
-                    drop(seen);
-                    return self.lead(fetching, passenger).await;
-                }
-                Entered::LookAgain => {
-                    seen.rechecks.spend();
-                    Box::pin(self.look_up()).await
-                }
-                Entered::KeepWaiting => self.wait(&mut seen).await,
-                Entered::Arrived(id, sharing) => {
-                    seen.tried.push(id);
-                    self.join(&sharing, None)
-                }
-                Entered::Waiting(id, passenger) => {
-                    seen.waiting.push((id, passenger));
-                    seen.since.get_or_insert_with(|| self.core.clock.now());
-                    self.let_go();
-                    self.wait(&mut seen).await
-                }
-            };
-            self = match next {
-                Next::Answered(response) => return Ok(response),
-                Next::Again(exchange) => exchange,
-            };
-            entered = self.enter(&seen, self.core.clock.now());
         }
     }
 
