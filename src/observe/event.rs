@@ -132,6 +132,9 @@ pub enum Event<'a> {
 pub struct OriginId(u64);
 
 impl OriginId {
+    /// For a request that nobody hears of: who counts along writes to what all threads write to.
+    pub(crate) const UNHEARD: Self = Self(0);
+
     /// One that nobody has had.
     pub(crate) fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);

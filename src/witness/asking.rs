@@ -50,7 +50,7 @@ impl Asking {
         reason: Reason,
         is_refresh: bool,
     ) -> Self {
-        let id = OriginId::next();
+        let id = witness.observer().map_or(OriginId::UNHEARD, |_| OriginId::next());
         witness.tell(&Event::OriginAsked { id, key, reason, is_refresh });
         Self(witness.observer().is_some().then(|| {
             let (witness, clock) = (witness.clone(), clock.clone());
