@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use larder::{CacheManager, RedisManager, storage::EntryWriter};
+use larder::{CacheManager, Purge, RedisManager, storage::EntryWriter};
 
 use crate::{
     cut::Way,
     nodes::eventually,
     page::{Ask, collect, next, noise},
-    server::{keys, namespace, options, own, say, shared},
+    server::{keys, namespace, options, own, say, shared, user},
 };
 
 /// Of each kind: in its record, in one piece, in several.
@@ -216,6 +216,44 @@ async fn a_wrong_password_is_told() {
     let store = open(&url.replace("//", "//:right@"), &namespace());
     store.ready().await.unwrap();
     Ask::new("/").put(&store, &[], "x").await.unwrap();
+}
+
+/// A user with the rights that the docs name may do what a store does, also where bodies go beside
+/// look-ups; and who lacks one is told which.
+#[tokio::test]
+async fn a_user_needs_the_rights_that_are_named() {
+    let Some(server) = own(&[]) else { return };
+    let url = server.url();
+    let store = open(&user(&url), "site");
+    let (small, large, body) = (Ask::new("/small"), Ask::new("/large"), noise(1, 700 << 10));
+    small.put(&store, &[], "small").await.unwrap();
+    let put = async || {
+        let (placement, head) = large.place(&store, &[]);
+        let mut writer = store.put(placement, head).await?;
+        for part in body.chunks(256 << 10) {
+            assert!(small.find(&store).await.is_some());
+            writer.write(part.to_vec().into()).await?;
+        }
+        writer.finish(None).await
+    };
+    put().await.unwrap();
+    assert!(say(&url, &[b"INFO", b"commandstats"]).contains("cmdstat_append:"), "in parts");
+    let found = large.find(&store).await.unwrap();
+    let mut reading = store.read(&found, 0..700 << 10);
+    let mut read = Vec::new();
+    while let Some(bytes) = next(&mut reading).await {
+        read.extend_from_slice(&bytes.unwrap());
+        assert!(small.find(&store).await.is_some());
+    }
+    assert!(read == body);
+    assert!(store.update(&found, found.response().head().clone()).await.unwrap());
+    store.purge_log().append(Purge::everything());
+    store.purge_log().sync().await.unwrap();
+    store.clear().await.unwrap();
+    say(&url, &[b"ACL", b"SETUSER", b"node", b"-append"]);
+    small.put(&store, &[], "small").await.unwrap();
+    let error = put().await.unwrap_err().to_string();
+    assert!(error.contains("'append'"), "{error}");
 }
 
 /// Settings that make no sense are told when the store is opened.

@@ -197,6 +197,16 @@ fn text(value: &redis::Value) -> String {
     }
 }
 
+/// The URL for a user of its own, who has the rights that the docs name for it.
+pub(crate) fn user(url: &str) -> String {
+    let docs = include_str!("../../src/storage/two_nodes.md");
+    let rights = docs.split('`').find(|code| code.starts_with("+@read"));
+    let rights = rights.expect("the docs name them").split_whitespace();
+    let words = ["ACL", "SETUSER", "node", "on", ">word"].into_iter().chain(rights);
+    assert_eq!(say(url, &words.map(str::as_bytes).collect::<Vec<_>>()), "ok");
+    url.replace("//", "//node:word@")
+}
+
 /// The keys of a namespace that match `pattern`.
 pub(crate) fn keys(url: &str, namespace: &str, pattern: &str) -> Vec<String> {
     let pattern = format!("{namespace}:{pattern}");

@@ -6,7 +6,7 @@ use larder::{CacheManager, Policy, Purge};
 use crate::{
     nodes::eventually,
     page::{Ask, noise},
-    server::{Port, Server, keys, options, own, say},
+    server::{Port, Server, keys, options, own, say, user},
     support::{cache_over, ok},
 };
 
@@ -105,23 +105,7 @@ async fn one_shard_of_several_is_told() {
     }
     let place = slot(&shards[0].0.url(), "site:{purge}");
     let url = shards[usize::try_from(place * 3 / SLOTS).unwrap()].0.url();
-    let rights: &[&[u8]] = &[
-        b"ACL",
-        b"SETUSER",
-        b"node",
-        b"on",
-        b">word",
-        b"~site:*",
-        b"&site:*",
-        b"+@read",
-        b"+@write",
-        b"+@scripting",
-        b"+@pubsub",
-        b"+@connection",
-        b"+time",
-    ];
-    say(&url, rights);
-    let store = options("site").open(&url.replace("//", "//node:word@")).unwrap();
+    let store = options("site").open(&user(&url)).unwrap();
     store.ready().await.unwrap();
     let (mut here, mut elsewhere) = (0, 0);
     for n in 0..30 {

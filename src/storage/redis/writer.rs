@@ -179,7 +179,11 @@ impl RedisWriter {
                     there += part.len();
                     store.link.turns.give_way().await;
                     let values = send(&lanes.bulk, &commands).await?;
-                    let answer = values.last().unwrap_or(&redis::Value::Nil);
+                    // What stands behind an error says that there was one.
+                    let is_error =
+                        |value: &&redis::Value| matches!(value, redis::Value::ServerError(_));
+                    let answer = values.iter().find(is_error).or(values.last());
+                    let answer = answer.unwrap_or(&redis::Value::Nil);
                     match answer {
                         redis::Value::Okay => {}
                         redis::Value::Array(values) if is_length(values.first(), there) => {}
