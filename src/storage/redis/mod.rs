@@ -17,8 +17,9 @@
 //! # Turns
 //!
 //! Look-ups go before bodies: a piece is not sent, or asked for, while a look-up of this node is under way,
-//! for about a millisecond at most. Where there were look-ups lately bodies go in steps of 64 KiB, so that a
-//! small hit is behind one of them, or two of a body that is read. A body that is alone goes in whole pieces.
+//! for a millisecond or two at most, and not where look-ups never cease. Where there were any lately bodies
+//! go in steps of 64 KiB, so that a small hit is behind one of them, or two of a body that is read. A body that
+//! is alone goes in whole pieces.
 //!
 //! # Order
 //!

@@ -7,8 +7,12 @@ use std::{
 
 use tokio::{sync::Notify, time::timeout};
 
-/// A piece lets look-ups go first for so long, about: however many there are, bodies get on.
+/// A step lets look-ups go first for so long, or twice that as timers go: however many there are, bodies get
+/// on.
 const PATIENCE: Duration = Duration::from_millis(1);
+/// After so many steps that have waited in vain none does until there is no look-up for once: what never
+/// ceases goes on beside a body anyway, and a body that is slow to get in is not stored at all.
+const MOST_IN_VAIN: usize = 32;
 /// After so many steps without a look-up a body is alone.
 const ALONE_AFTER: u32 = 256;
 
@@ -20,6 +24,8 @@ const ALONE_AFTER: u32 = 256;
 pub(super) struct Turns {
     looking: AtomicUsize,
     begun: AtomicUsize,
+    /// Steps that have waited, one after the other, and there still was one.
+    in_vain: AtomicUsize,
     nobody: Notify,
 }
 
@@ -44,12 +50,18 @@ impl Turns {
         Company { begun: self.begun.load(Ordering::Relaxed), steps: ALONE_AFTER }
     }
 
-    /// Waits until no look-up is under way, or for as long as a piece waits.
+    /// Waits until no look-up is under way, or for as long as a step waits.
     pub(super) async fn give_way(&self) {
         // First to listen, then to look: none that ends in between is missed.
         let nobody = self.nobody.notified();
-        if self.looking.load(Ordering::Acquire) > 0 {
-            let _ = timeout(PATIENCE, nobody).await;
+        let is_free = self.looking.load(Ordering::Acquire) == 0;
+        if !is_free && self.in_vain.load(Ordering::Relaxed) >= MOST_IN_VAIN {
+            return;
+        }
+        if is_free || timeout(PATIENCE, nobody).await.is_ok() {
+            self.in_vain.store(0, Ordering::Relaxed);
+        } else {
+            self.in_vain.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -69,5 +81,56 @@ impl Drop for Looking<'_> {
         if self.0.looking.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.nobody.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A piece waits for a look-up, but not for ever, and no longer than it is there: also for one that is
+    /// given up.
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_given_back() {
+        let (turns, began) = (Turns::default(), Instant::now());
+        turns.give_way().await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        let mut looking = Some((turns.look(), turns.look()));
+        turns.give_way().await;
+        assert_eq!(began.elapsed(), PATIENCE);
+        join(turns.give_way(), async { looking = None }).await;
+        turns.give_way().await;
+        assert_eq!(began.elapsed(), PATIENCE, "it is woken");
+        assert_eq!(turns.looking.load(Ordering::Relaxed), 0);
+    }
+
+    /// Look-ups that never cease, or that nobody goes on with, do not hold up bodies for ever.
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_in_vain_goes_on() {
+        let (turns, began) = (Turns::default(), Instant::now());
+        for times in 1..=2 {
+            let looking = turns.look();
+            for _ in 0..10 * MOST_IN_VAIN {
+                turns.give_way().await;
+            }
+            assert_eq!(began.elapsed(), times * MOST_IN_VAIN as u32 * PATIENCE);
+            drop(looking);
+            turns.give_way().await;
+        }
+    }
+
+    /// A body that begins is alone, and is so again when nobody has looked up for a while.
+    #[test]
+    fn company_leaves() {
+        let turns = Turns::default();
+        drop(turns.look());
+        let mut company = turns.company();
+        assert!(!company.is_there(&turns));
+        drop(turns.look());
+        assert!((0..ALONE_AFTER).all(|_| company.is_there(&turns)));
+        assert!(!company.is_there(&turns));
     }
 }
