@@ -156,8 +156,8 @@ pub trait CacheManager: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Writer, Error>> + Send;
 
     /// Stores without waiting a response whose `body` is there in one piece, if this store can: then a
-    /// short response costs no future and no task switch. Default: `None`, it cannot, and is asked to
-    /// [`put`](Self::put) it.
+    /// short response costs no future and no task switch. Asked of stores [in memory](Self::is_in_memory) only.
+    /// Default: `None`, it cannot, and is asked to [`put`](Self::put) it.
     ///
     /// `admits` is asked at most once, when no [`delete`](Self::delete) of the resource can come between
     /// its answer and the response. `false`: it is [refused](Error::is_refused). It must not be asked under
