@@ -39,7 +39,7 @@ pin_project! {
     /// [`slow_reader_timeout`](crate::CacheLayer::slow_reader_timeout) while another waits for it gets an error.
     ///
     /// What is stored is whole when the last byte of a known length has come, since servers do not
-    /// ask for more: trailers behind a `Content-Length` are passed on, and stored only if the head
+    /// ask for more: trailers behind a `Content-Length` are passed on and stored only if the head
     /// announced them by `Trailer`. An inner body that gives more than its `Content-Length` is an
     /// error to the reader; where it does so in a further frame, the announced part was whole and is
     /// stored.

@@ -269,7 +269,8 @@ impl<M: CacheManager> CacheLayer<M> {
     }
 
     /// How long the readers of a large body wait for one that takes nothing, before that one gets an
-    /// error. A reader that nobody waits for is never cut off. Default: 10 seconds.
+    /// error. Whoever has made a request and does not poll its future takes nothing, either. A reader that
+    /// nobody waits for is never cut off. Default: 10 seconds.
     pub fn slow_reader_timeout(self, timeout: Duration) -> Self {
         self.core(|core| core.waits.slow_reader_timeout = timeout)
     }

@@ -227,6 +227,24 @@ async fn stalled_readers_hold_a_bounded_part() {
     assert_eq!(take_all(&mut active, 10), 10);
 }
 
+/// Who has asked and does not poll is a reader that takes nothing: of what is larger than what is kept
+/// the others wait for him as long.
+#[tokio::test]
+async fn who_does_not_poll_is_waited_for_like_a_stalled_reader() {
+    let (cache, sender) = by_hand(MemoryManager::with_max_entry_bytes(1 << 20, 1000), None);
+    let leader = cache.service.clone().call(get("/"));
+    let (mut follower, mut seen) = (reader(&cache).await, Vec::new());
+    (0..40_u8).for_each(|n| sender.data(vec![n; 100]));
+    for (seconds, is_waited_for) in [(0, true), (9, true), (1, false)] {
+        cache.clock.advance_secs(seconds);
+        assert!(drain(&mut follower, &mut seen).is_none());
+        assert_eq!(seen.len() < 4000, is_waited_for, "{} bytes", seen.len());
+    }
+    let mut late = Box::pin(leader.await.unwrap().into_body());
+    let Poll::Ready(Some(Err(error))) = next(&mut late) else { panic!("cut off") };
+    assert!(error.to_string().contains("too slowly"), "{error}");
+}
+
 /// What is larger than the store takes is passed on to all who read it, and not stored.
 #[tokio::test]
 async fn over_the_limit_it_is_no_longer_stored_and_nobody_notices() {
