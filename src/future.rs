@@ -59,7 +59,7 @@ pub(crate) struct Passing {
     pub(crate) status: CacheStatus,
     pub(crate) asking: Asking,
     pub(crate) exit: Exit,
-    /// Where it was looked up before.
+    /// What is left to do for a request that was looked up, and of which nothing is kept.
     pub(crate) unkept: Option<Box<(Unkept, Arc<dyn Clock>)>>,
 }
 

@@ -13,9 +13,9 @@ use tower_service::Service;
 use super::{
     Answer, Ask, Exchange, Known, Since, answer,
     brought::{Brought, Report},
+    errand::Errand,
     find,
     refresh::Refreshment,
-    returned::Returned,
     timer::Timer,
 };
 use crate::{
@@ -46,8 +46,8 @@ where
     let pilot = Pilot::new(report.board.clone());
     let lookup = match known {
         Known::Miss(Ask { fetch, found }) => {
-            let returned = Returned { core, fetch, found, since, pilot, report };
-            return Box::pin(Trip::new(inner, request, returned));
+            let errand = Errand { core, fetch, found, since, pilot, report };
+            return Box::pin(Trip::new(inner, request, errand));
         }
         Known::Nothing(lookup) => lookup,
     };
@@ -55,8 +55,8 @@ where
         let (request, since, answer) = look(&core, request, since, lookup).await;
         match answer {
             Answer::Ask(Ask { fetch, found }) => {
-                let returned = Returned { core, fetch, found, since, pilot, report };
-                Trip::new(inner, request, returned).await;
+                let errand = Errand { core, fetch, found, since, pilot, report };
+                Trip::new(inner, request, errand).await;
             }
             Answer::Ready(response) => {
                 drop(report.fetching);
@@ -101,7 +101,8 @@ pin_project! {
         step: Step<S, ReqB, S::Future>,
         // Since it is on its way.
         origin: Option<Asking>,
-        returned: Option<Returned<M, ResB, S::Error>>,
+        // Until it is back.
+        errand: Option<Errand<M, ResB, S::Error>>,
         // Since the same moment.
         patience: Option<(Timestamp, Timer)>,
     }
@@ -123,14 +124,14 @@ where
     S: Service<Request<ReqB>>,
     M: CacheManager,
 {
-    fn new(inner: S, mut request: Request<ReqB>, returned: Returned<M, ResB, S::Error>) -> Self {
-        let Returned { fetch, report, .. } = &returned;
+    fn new(inner: S, mut request: Request<ReqB>, errand: Errand<M, ResB, S::Error>) -> Self {
+        let Errand { fetch, report, .. } = &errand;
         if request.headers().is_empty() {
             fetch.restore(request.headers_mut());
         }
         report.fetching.mark(request.extensions_mut());
         let step = Step::Readying { inner, request: Some(request) };
-        Self { step, origin: None, returned: Some(returned), patience: None }
+        Self { step, origin: None, errand: Some(errand), patience: None }
     }
 }
 
@@ -147,12 +148,12 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         loop {
-            let asked = match (this.step.as_mut().project(), &*this.returned) {
+            let asked = match (this.step.as_mut().project(), &*this.errand) {
                 (StepProjection::Returned { rest }, _) => return rest.as_mut().poll(cx),
-                (StepProjection::Readying { inner, request }, Some(returned)) => {
+                (StepProjection::Readying { inner, request }, Some(errand)) => {
                     let origin = this.origin.get_or_insert_with(|| {
-                        *this.patience = returned.patience();
-                        returned.set_out()
+                        *this.patience = errand.patience();
+                        errand.set_out()
                     });
                     match origin.drive(|| inner.poll_ready(cx)) {
                         Poll::Ready(Ok(())) => {
@@ -175,21 +176,21 @@ where
             };
             let Poll::Ready(asked) = asked else {
                 if let Some((began, timer)) = this.patience
-                    && let Some(returned) = this.returned
-                    && timer.is_over(*began, &*returned.core.clock, cx)
+                    && let Some(errand) = this.errand
+                    && timer.is_over(*began, &*errand.core.clock, cx)
                 {
                     *this.patience = None;
-                    returned.is_late();
+                    errand.is_late();
                 }
                 return Poll::Pending;
             };
             // Nothing of it is held on to: it may have a permit that others wait for.
             this.step.set(Step::Over);
             *this.patience = None;
-            let (Some(returned), Some(origin)) = (this.returned.take(), this.origin.take()) else {
+            let (Some(errand), Some(origin)) = (this.errand.take(), this.origin.take()) else {
                 return Poll::Ready(());
             };
-            match returned.take(origin, asked) {
+            match errand.take(origin, asked) {
                 Some(rest) => this.step.set(Step::Returned { rest }),
                 None => return Poll::Ready(()),
             }

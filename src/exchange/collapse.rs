@@ -147,12 +147,13 @@ where
     pub(crate) fn begin(self) -> SetOut<S, M, ReqB, ResB> {
         // Who cannot ask for others finds out first whether there is anything to ask.
         let extensions = self.request.extensions();
-        let is_first_to_look = matches!(&self.known, Known::Nothing(lookup) if lookup.role(extensions) == Role::Follow);
-        let now = match &self.known {
-            Known::Nothing(_) => self.core.clock.now(),
-            Known::Miss(Ask { fetch, .. }) => fetch.requested(),
+        let (looks_first, now) = match &self.known {
+            Known::Nothing(lookup) => {
+                (lookup.role(extensions) == Role::Follow, self.core.clock.now())
+            }
+            Known::Miss(Ask { fetch, .. }) => (false, fetch.requested()),
         };
-        match (!is_first_to_look).then(|| self.enter(&Seen::default(), now)) {
+        match (!looks_first).then(|| self.enter(&Seen::default(), now)) {
             Some(Entered::Asking(fetching, passenger)) => {
                 SetOut::Leading(self.lead(fetching, passenger))
             }

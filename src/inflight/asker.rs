@@ -34,8 +34,9 @@ pub(crate) struct Asker<'a> {
     pub(crate) now: Timestamp,
     /// Whose answer was no use.
     pub(crate) tried: &'a [u64],
-    /// Who has given no sign of life for `patience`.
+    /// Whom it waits for already.
     pub(crate) waited_for: &'a [u64],
+    /// Who has given no sign of life for so long is waited for no longer.
     pub(crate) patience: Duration,
     /// How many had ended when the store was asked, if it was.
     pub(crate) ended: Option<u64>,

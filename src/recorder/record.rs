@@ -65,8 +65,8 @@ impl<M: CacheManager> Record<M> {
         }
     }
 
-    /// What is to become of a response that is stored as it comes: of no others it is made, and nothing
-    /// is to be added. How many bytes are stored then.
+    /// Stores it where the store cannot [at once](Self::store_now): it is not made of others, and nothing is
+    /// added. How many bytes are stored then.
     pub(super) fn store(
         self,
         manager: M,
@@ -157,7 +157,6 @@ impl<M: CacheManager> Record<M> {
         if !missed {
             return Ok(seen);
         }
-        manager.delete(admission.key()).await?;
-        Err(Error::refused())
+        take_out(manager.clone(), admission).await
     }
 }

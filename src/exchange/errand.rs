@@ -28,8 +28,8 @@ use crate::{
     witness::Asking,
 };
 
-/// A request that has come back from the origin.
-pub(super) struct Returned<M: CacheManager, ResB, E> {
+/// What a request goes to the origin for, and what is done with what it comes back with.
+pub(super) struct Errand<M: CacheManager, ResB, E> {
     pub(super) core: Arc<Core<M>>,
     pub(super) fetch: Fetch,
     pub(super) found: Found<M::Handle>,
@@ -38,7 +38,7 @@ pub(super) struct Returned<M: CacheManager, ResB, E> {
     pub(super) report: Report<ResB, E>,
 }
 
-impl<M, ResB, E> Returned<M, ResB, E>
+impl<M, ResB, E> Errand<M, ResB, E>
 where
     M: CacheManager,
     ResB: Body<Data = Bytes> + Send + 'static,
