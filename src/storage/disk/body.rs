@@ -102,20 +102,40 @@ impl Body {
         pieces: &mut Bytes,
         patience: Patience,
     ) -> Result<Bytes, Absent> {
-        let first = range.start / PIECE;
-        let end = range.end.min((first + PIECES) * PIECE);
-        let behind = end.div_ceil(PIECE);
-        let (from, to) = (first * PIECE, (behind * PIECE).min(self.footer.length));
-        let length = (to - from) as usize;
+        let part = self.part(&range);
+        let length = (part.end - part.start) as usize;
         let mut bytes = mem::take(pieces).try_into_mut().unwrap_or_default();
         if bytes.len() < length + LINE {
             bytes = BytesMut::zeroed(length + LINE);
         }
-        let skipped = line_up(&bytes, self.start + from);
-        let read = &mut bytes[skipped..skipped + length];
-        patience.read_exact_at(&self.file, read, self.start + from)?;
+        let skipped = line_up(&bytes, self.start + part.start);
+        let filled = self.fill(part.start, &mut bytes[skipped..skipped + length], patience);
+        // Also for who tries again.
+        *pieces = bytes.freeze();
+        filled?;
+        let place = |at: u64| skipped + (at - part.start) as usize;
+        Ok(pieces.slice(place(range.start)..place(range.end.min(part.end))))
+    }
+
+    /// The memory that it takes to read a range.
+    pub(super) fn room(&self, range: &Range<u64>) -> usize {
+        let part = self.part(range);
+        (part.end - part.start) as usize + LINE
+    }
+
+    /// The pieces that are read at once for the beginning of a range.
+    fn part(&self, range: &Range<u64>) -> Range<u64> {
+        let first = range.start / PIECE;
+        let behind = range.end.div_ceil(PIECE).min(first + PIECES);
+        first * PIECE..(behind * PIECE).min(self.footer.length)
+    }
+
+    /// Reads the pieces that begin at `from`, and checks them.
+    fn fill(&self, from: u64, bytes: &mut [u8], patience: Patience) -> Result<(), Absent> {
+        patience.read_exact_at(&self.file, bytes, self.start + from)?;
+        let first = from / PIECE;
         let (at, mut sums) = (4 * first as usize, [0; 4 * PIECES as usize]);
-        let sums = &mut sums[..4 * (behind - first) as usize];
+        let sums = &mut sums[..4 * bytes.len().div_ceil(PIECE as usize)];
         match self.sums.get(at..at + sums.len()) {
             Some(kept) => sums.copy_from_slice(kept),
             None => {
@@ -123,10 +143,7 @@ impl Body {
                 patience.read_exact_at(&self.file, sums, table + 4 * first)?;
             }
         }
-        self.verify(first, read, sums)?;
-        *pieces = bytes.freeze();
-        let place = |at: u64| skipped + (at - from) as usize;
-        Ok(pieces.slice(place(range.start)..place(end)))
+        Ok(self.verify(first, bytes, sums)?)
     }
 
     fn verify(&self, first: u64, bytes: &[u8], sums: &[u8]) -> Result<(), Damaged> {
@@ -155,8 +172,39 @@ impl Body {
     }
 }
 
-/// The memory that it takes to read a range.
-pub(super) fn room(range: &Range<u64>) -> usize {
-    let pieces = range.end.div_ceil(PIECE) - range.start / PIECE;
-    (pieces.min(PIECES) * PIECE) as usize + LINE
+#[cfg(test)]
+mod tests {
+    use super::{super::layout::Kind, *};
+
+    const LENGTH: u64 = 100_000;
+
+    /// In a file of which nothing but this is read.
+    fn body(path: &str) -> Body {
+        let header = Header::new(Kind::Response { slot: 0 }, 1, 7, &[], &[]).unwrap();
+        let footer = Footer { length: LENGTH, trailers: 0, id: 7 };
+        Body::new(File::open(path).unwrap(), header, footer, &[])
+    }
+
+    /// Whoever reads the same again finds it large enough, and nobody asks for more than that.
+    #[test]
+    fn there_is_as_much_room_as_is_asked_for() {
+        let body = body("/dev/zero");
+        for range in [0..LENGTH, 0..10, 70_000..70_001, 70_000..LENGTH, LENGTH..LENGTH] {
+            let mut pieces = Bytes::new();
+            // Zeros do not have their sum.
+            assert!(body.read(range.clone(), &mut pieces, Patience::Wait).is_err());
+            assert_eq!(pieces.len(), body.room(&range), "{range:?}");
+        }
+    }
+
+    /// What is not in memory is asked for twice.
+    #[test]
+    fn memory_outlives_what_could_not_be_read_into_it() {
+        let mut pieces = BytesMut::zeroed(2 * LENGTH as usize).freeze();
+        let memory = pieces.as_ptr();
+        for path in ["/dev/null", "/dev/zero"] {
+            assert!(body(path).read(0..LENGTH, &mut pieces, Patience::Wait).is_err());
+            assert_eq!((pieces.as_ptr(), pieces.len()), (memory, 2 * LENGTH as usize));
+        }
+    }
 }

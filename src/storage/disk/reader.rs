@@ -10,7 +10,6 @@ use http_body::Frame;
 use super::{
     Inner,
     access::{Absent, Patience},
-    body::room,
     entry::Located,
     pool::{Need, lock},
 };
@@ -73,7 +72,7 @@ pub(super) struct DiskReader {
 impl DiskReader {
     pub(super) fn new(inner: Arc<Inner>, located: Arc<Located>, range: Range<u64>) -> Self {
         let trailers = range.end == located.body.length() && located.body.has_trailers();
-        let bytes = inner.buffers.take(room(&range));
+        let bytes = inner.buffers.take(located.body.room(&range));
         let pieces = Pieces { bytes, buffers: inner.buffers.clone() };
         Self { inner, located, range, pieces, trailers }
     }
