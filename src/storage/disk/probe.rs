@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::{
-    access::Patience,
+    access::{Absent, Patience},
     body::Body,
     entry::{self, Wants},
 };
@@ -30,7 +30,17 @@ pub enum Probe {
 
 /// Reads all of it, as the record of these keys.
 pub fn read(path: &Path, key: &[u8], variant: &[u8]) -> Probe {
-    match entry::open(path, Wants { key, variant }) {
+    probe(entry::open(path, Wants { key, variant }))
+}
+
+/// The same as a hit does it, which does not wait for the disk, of a file that is said to take so many
+/// bytes. Where it would have to wait, nothing is found.
+pub fn read_now(path: &Path, key: &[u8], variant: &[u8], takes: u64) -> Probe {
+    probe(entry::open_now(path, Wants { key, variant }, Some(takes)))
+}
+
+fn probe(found: Result<entry::Record, Absent>) -> Probe {
+    match found {
         Err(_) => Probe::Absent,
         Ok(entry::Record::Index { index, .. }) => Probe::Index(index),
         Ok(entry::Record::Response(found)) => {

@@ -12,7 +12,7 @@ use larder::{
     storage::{
         EntryWriter,
         codec::{decode_index, encode_head},
-        probe::{Probe, read},
+        probe::{Probe, read, read_now},
         suite::block_on,
     },
 };
@@ -26,6 +26,9 @@ use crate::{
     exchange::{Visitor, ok},
     support::scratch::Scratch,
 };
+
+/// More are not written to a disk.
+const MANY: u64 = 100_000;
 
 /// A file of a store, and all that may be read from it.
 pub struct Sample {
@@ -53,12 +56,35 @@ impl Sample {
         let start = self.slots().end;
         if self.index.is_some() { start..start } else { start..start + self.body.len() }
     }
+
+    fn outcome(&self, probe: Probe) -> Outcome {
+        match probe {
+            Probe::Absent => Outcome::Absent,
+            Probe::Index(index) if self.index.as_ref() == Some(&index) => Outcome::Same,
+            Probe::Index(_) => Outcome::Other,
+            Probe::Response { head, rest } => {
+                assert!(head.headers().len() <= 257, "{} fields", head.headers().len());
+                let is_ours = encode_head(&head).is_ok_and(|head| self.heads.contains(&head));
+                match rest {
+                    _ if !is_ours => Outcome::Other,
+                    None => Outcome::Broken,
+                    Some((pieces, trailers)) => {
+                        let is_same = pieces.concat() == self.body
+                            && trailers.unwrap_or_default() == self.trailers;
+                        if is_same { Outcome::Same } else { Outcome::Other }
+                    }
+                }
+            }
+        }
+    }
 }
 
-/// A directory for files, in memory if there is one.
+/// A directory for files; for many of them in memory, if there is one. It cannot be read there as a hit
+/// reads.
 pub fn scratch() -> Scratch {
     let memory = Path::new("/dev/shm");
-    let scratch = if memory.is_dir() { Scratch::below(memory) } else { Scratch::new() };
+    let scratch =
+        if cases() > MANY && memory.is_dir() { Scratch::below(memory) } else { Scratch::new() };
     fs::create_dir_all(scratch.path()).unwrap();
     scratch
 }
@@ -156,27 +182,17 @@ pub enum Outcome {
     Other,
 }
 
-/// What the file is to a store.
+/// What the file is to a store, and to a hit, whatever the store's index says of its size.
 pub fn probe(path: &Path, sample: &Sample, bytes: &[u8]) -> Outcome {
+    // What is written over is on the disk when it is closed, on some systems.
+    let _ = fs::remove_file(path);
     fs::write(path, bytes).unwrap();
-    match bounded(bytes.len(), || read(path, &sample.key, &sample.variant)) {
-        Probe::Absent => Outcome::Absent,
-        Probe::Index(index) if sample.index.as_ref() == Some(&index) => Outcome::Same,
-        Probe::Index(_) => Outcome::Other,
-        Probe::Response { head, rest } => {
-            assert!(head.headers().len() <= 257, "{} fields", head.headers().len());
-            let is_ours = encode_head(&head).is_ok_and(|head| sample.heads.contains(&head));
-            match rest {
-                _ if !is_ours => Outcome::Other,
-                None => Outcome::Broken,
-                Some((pieces, trailers)) => {
-                    let is_same = pieces.concat() == sample.body
-                        && trailers.unwrap_or_default() == sample.trailers;
-                    if is_same { Outcome::Same } else { Outcome::Other }
-                }
-            }
-        }
+    let outcome = sample.outcome(bounded(bytes.len(), || read(path, &sample.key, &sample.variant)));
+    for takes in [0, u64::MAX] {
+        let now = sample.outcome(read_now(path, &sample.key, &sample.variant, takes));
+        assert!(now == outcome || now == Outcome::Absent, "{now:?} at once, and then {outcome:?}");
     }
+    outcome
 }
 
 /// Every odd number at every place of a header, a slot's beginning and a footer.
