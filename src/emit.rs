@@ -150,15 +150,15 @@ impl Emit {
         // An answer of our own is no other cache's and no origin's (RFC 9211 §2).
         let name = self.header.as_deref().filter(|_| served != Served::Generated);
         let headers = response.headers_mut();
-        let is_slot = self.has_slot && {
-            let mut lines = headers.get_all(CACHE_STATUS).iter();
-            lines.next().is_some_and(HeaderValue::is_empty) && lines.next().is_none()
-        };
-        match name.and_then(|name| status.member(name, key)) {
-            Some(member) if is_slot => drop(headers.insert(CACHE_STATUS, member)),
-            Some(member) => drop(headers.append(CACHE_STATUS, member)),
-            None if is_slot => drop(headers.remove(CACHE_STATUS)),
-            None => {}
+        // One of several lines is none.
+        let may_be_slot = self.has_slot && headers.len() == headers.keys_len();
+        let slot = may_be_slot.then(|| headers.get_mut(CACHE_STATUS)).flatten();
+        let slot = slot.filter(|slot| slot.is_empty());
+        match (name.and_then(|name| status.member(name, key)), slot) {
+            (Some(member), Some(slot)) => *slot = member,
+            (Some(member), None) => drop(headers.append(CACHE_STATUS, member)),
+            (None, Some(_)) => drop(headers.remove(CACHE_STATUS)),
+            (None, None) => {}
         }
         if self.x_cache {
             response.headers_mut().insert(X_CACHE, x_cache(served));

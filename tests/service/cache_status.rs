@@ -160,12 +160,15 @@ async fn ours_is_the_last_of_three() {
 #[tokio::test]
 async fn each_hit_adds_one_member() {
     for upstream in [&[][..], &[""], &["", "other; hit"], &["other; hit", ""]] {
-        for (name, has_member) in [("larder", true), ("a\nb", false)] {
+        for (name, has_member, links) in
+            [("larder", true, &[][..]), ("larder", true, &["</a>", "</b>"]), ("a\nb", false, &[])]
+        {
             let cache = cache(Policy::shared()).layered(|layer| layer.cache_status_header(name));
             cache.origin.on(move |_| {
                 let reply = ok().cache_control("max-age=60");
-                let lines = upstream.iter();
-                lines.fold(reply, |reply, line| reply.header("cache-status", line)).text("x")
+                let lines = upstream.iter().map(|line| ("cache-status", line));
+                let lines = lines.chain(links.iter().map(|link| ("link", link)));
+                lines.fold(reply, |reply, (name, line)| reply.header(name, line)).text("x")
             });
             cache.get("/").await.assert_forwarded();
             let others = upstream.iter().filter(|line| !line.is_empty()).count();

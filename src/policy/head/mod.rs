@@ -216,7 +216,9 @@ impl StoredHead {
     /// than all else of a hit.
     pub(super) fn told_fields(&self) -> HeaderMap {
         let slot = |mut fields: HeaderMap| {
-            if let Ok(Entry::Vacant(slot)) = fields.try_entry(CACHE_STATUS) {
+            // Whoever fills it does not look for it among several lines.
+            let is_once = fields.len() == fields.keys_len();
+            if is_once && let Ok(Entry::Vacant(slot)) = fields.try_entry(CACHE_STATUS) {
                 let _ = slot.try_insert(HeaderValue::from_static(""));
             }
             fields
