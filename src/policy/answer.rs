@@ -87,7 +87,8 @@ impl Lookup<'_> {
         Some(if is_not_modified { Usual::NotModified } else { Usual::Whole })
     }
 
-    /// The fields of that answer, with a slot for `Cache-Status` if the client is told.
+    /// The fields of that answer, with a slot for `Cache-Status` if the client is told, and nothing else
+    /// comes before that.
     #[inline]
     pub(crate) fn usual_fields(
         &self,
@@ -96,8 +97,9 @@ impl Lookup<'_> {
         age: Duration,
         is_told: bool,
     ) -> HeaderMap {
+        let is_rewritten = self.policy.rules.downstream.has_changes() || self.is_partitioned();
         let mut headers = match usual {
-            Usual::Whole if is_told => stored.told_fields(),
+            Usual::Whole if is_told && !is_rewritten => stored.told_fields(),
             Usual::Whole => stored.fields(),
             Usual::NotModified => stored.not_modified_fields(),
         };
