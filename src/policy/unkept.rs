@@ -1,12 +1,12 @@
 //! Responses of which nothing is kept: what is left of the third question.
 
-use http::{StatusCode, request, response};
+use http::{request, response};
 use http_body::SizeHint;
 
 use super::{
     CacheMode, CacheStatus, Cached, Fetch, Lookup, Outcome, Policy, Reason, about::About,
     age::Timestamp, date, length::length_of, mode::RedirectedInside, normal::mend_codings,
-    options::Rules, secret::Secret, storing, validation::Asking,
+    secret::Secret, storing, validation::Asking,
 };
 
 /// A request whose client forbids to keep anything of it (RFC 9111 §5.2.1.5), where nothing is stored that
@@ -49,7 +49,9 @@ impl Unkept {
         now: Timestamp,
     ) -> CacheStatus {
         let reason = refused(head, size);
-        hand_on(&self.policy.rules, self.is_partitioned, head, now);
+        head.extensions.remove::<Cached>();
+        date::append(&mut head.headers, now.wall());
+        self.policy.rules.rewrite_unkept(self.is_partitioned, &mut head.headers);
         CacheStatus::forwarded(Reason::UriMiss).detailed(reason)
     }
 }
@@ -64,13 +66,6 @@ fn refused(head: &response::Parts, size: &SizeHint) -> Reason {
     // Of a part that nobody has asked for the length says nothing.
     let reason = unfit.filter(|unfit| *unfit == Reason::Partial).or_else(length).or(unfit);
     reason.unwrap_or(Reason::RequestNoStore)
-}
-
-/// What any response is given that is not stored.
-fn hand_on(rules: &Rules, is_partitioned: bool, head: &mut response::Parts, now: Timestamp) {
-    head.extensions.remove::<Cached>();
-    date::append(&mut head.headers, now.wall());
-    rules.rewrite_unkept(is_partitioned, &mut head.headers);
 }
 
 impl Fetch {
@@ -95,24 +90,10 @@ impl Fetch {
         secret: &Secret,
     ) -> CacheStatus {
         let forwarded = CacheStatus::forwarded(self.reason());
-        if self.0.is_refused_at_once(head) {
-            let reason = refused(head, size);
-            let lookup = &self.0.lookup;
-            hand_on(&lookup.policy.rules, lookup.is_partitioned(), head, now);
-            return forwarded.detailed(reason);
-        }
         match self.on_response(head, size, now, began, secret) {
             Outcome::Pass { status, .. } => status,
             Outcome::Complete { status, .. } | Outcome::BadGateway { status, .. } => status,
             Outcome::Store(_) | Outcome::Freshen { .. } | Outcome::ServeStale(_) => forwarded,
         }
-    }
-}
-
-impl Asking {
-    /// Whether its client forbids to store it (RFC 9111 §5.2.1.5), and nobody has asked for the steps.
-    fn is_refused_at_once(&self, head: &response::Parts) -> bool {
-        let is_plain = !self.is_head && !self.policy().trail.is_kept();
-        is_plain && self.lookup.directives.no_store && head.status == StatusCode::OK
     }
 }

@@ -141,6 +141,30 @@ fn answer_by(asked: &Origin, step: &Arc<Mutex<Option<Step>>>, clock: &Steps) {
     });
 }
 
+/// What happens in one case.
+struct Scene {
+    case: generate::Case,
+    policy: Policy,
+    clock: Steps,
+    /// What the origin answers by.
+    step: Arc<Mutex<Option<Step>>>,
+}
+
+impl Scene {
+    fn of(tape: &mut Tape<'_>) -> Self {
+        let case = generate::case(tape);
+        let policy = more(tape, compare::policy(&case.options));
+        let began = (case.steps[0].at, Instant::now());
+        let clock = Steps(Arc::new(Mutex::new(began.0)), began);
+        Self { case, policy, clock, step: Arc::default() }
+    }
+}
+
+fn show(answer: &Answer) -> String {
+    let Answer { status, headers, body, cache } = answer;
+    format!("{status} {headers:?} {body:?} {cache}")
+}
+
 type Services = (CacheService<Origin, MemoryManager>, CacheService<Origin, Waited>);
 
 /// What is stored is answered with at once as if its store had been waited for: head, body, and what is
@@ -149,14 +173,10 @@ type Services = (CacheService<Origin, MemoryManager>, CacheService<Origin, Waite
 fn both_ways_to_a_hit_are_the_same() {
     let tally = Mutex::new([0; 2]);
     let cases = run("LARDER_CASES", 4_000, |tape| {
-        let case = generate::case(tape);
+        let Scene { case, policy, clock, step } = Scene::of(tape);
         let told = |problem| format!("{problem}\n{case:?}");
-        let policy = more(tape, compare::policy(&case.options));
-        let began = (case.steps[0].at, Instant::now());
-        let clock = Steps(Arc::new(Mutex::new(began.0)), began);
         let (manager, later, asked) =
             (MemoryManager::new(1 << 20), Later::default(), Origin::new());
-        let step: Arc<Mutex<Option<Step>>> = Arc::default();
         answer_by(&asked, &step, &clock);
         let at_once = CacheLayer::new(manager.clone()).policy(policy.clone()).clock(clock.clone());
         let waited = CacheLayer::new(Waited(manager)).policy(policy).clock(clock.clone());
@@ -211,10 +231,6 @@ fn compare_both(
         [answer(at_once, request()), answer(waited, request()), answer(at_once, request())];
     for (number, other) in others.into_iter().enumerate() {
         let Some(other) = other else { return Err(format!("no answer {number}")) };
-        let show = |answer: &Answer| {
-            let Answer { status, headers, body, cache } = answer;
-            format!("{status} {headers:?} {body:?} {cache}")
-        };
         let is_same = first.headers == other.headers && show(&first) == show(&other);
         if !is_same || origin.calls() > calls {
             return Err(format!("{} and then {number}\n{}", show(&first), show(&other)));
@@ -259,12 +275,8 @@ impl Observer for Heard {
 fn both_ways_to_the_origin_are_the_same() {
     let tally = Mutex::new([0; 2]);
     let cases = run("LARDER_CASES", 4_000, |tape| {
-        let case = generate::case(tape);
+        let Scene { case, policy, clock, step } = Scene::of(tape);
         let told = |problem| format!("{problem}\n{case:?}");
-        let policy = more(tape, compare::policy(&case.options));
-        let began = (case.steps[0].at, Instant::now());
-        let clock = Steps(Arc::new(Mutex::new(began.0)), began);
-        let step: Arc<Mutex<Option<Step>>> = Arc::default();
         let manager = || MemoryManager::new(1 << 20);
         let mut ways = [
             Way::new(manager(), &policy, &clock, &step),
@@ -320,10 +332,7 @@ impl Way {
             later.run();
             // A store that has to be waited for may have it after the client.
             let is_stored = answer.as_ref().is_some_and(|answer| answer.cache.is_stored());
-            let shown = answer.map(|answer| {
-                let Answer { status, headers, body, cache } = answer;
-                format!("{status} {headers:?} {body:?} {cache}")
-            });
+            let shown = answer.as_ref().map(show);
             let mut heard = std::mem::take(&mut *heard.0.lock().unwrap());
             heard.retain(|told| !is_stored || told != "done");
             format!("{shown:?}\n{:?}\n{heard:?}", &asked.seen()[calls..])
