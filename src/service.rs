@@ -115,7 +115,7 @@ impl<S, M: CacheManager> CacheService<S, M> {
     fn otherwise<ReqB, ResB>(
         &self,
         begun: Begin<'_>,
-        since: Since,
+        mut since: Since,
         looked: Option<Looked<M::Handle>>,
         asked: Asked<ReqB>,
     ) -> ResponseFuture<S, ReqB, ResB>
@@ -128,6 +128,9 @@ impl<S, M: CacheManager> CacheService<S, M> {
         ResB::Error: Into<BoxError>,
     {
         let core = &self.core;
+        if looked.is_some() {
+            since.hear(core);
+        }
         let exit = |account| Exit::new(core.emit.clone(), account);
         let lookup = match begun {
             Begin::Lookup(lookup) => lookup,

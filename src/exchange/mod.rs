@@ -72,7 +72,7 @@ impl Since {
     }
 
     /// The store has been asked, which may have heard of purges. What it found is not judged yet.
-    fn hear<M>(&mut self, core: &Core<M>) {
+    pub(crate) fn hear<M>(&mut self, core: &Core<M>) {
         self.purges = core.purges.position();
         core.purges.tell();
     }
